@@ -1,0 +1,242 @@
+"""The bounded-memory batch generator.
+
+What waits on disk is ids and tags; vectors and one-hot labels are made last, one batch at a time, so memory
+depends on the batch and not on the corpus.
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tagger.config import BatchesConfig
+from tagger.vectors import Lookup
+
+
+class Batch(NamedTuple):
+    """What the network is trained on.
+
+    Args:
+        inputs: `ids` (B, T, F) int32, `vectors` (B, T, D) float32, `lengths` (B,) int32.
+        targets: One-hot labels, (B, T, K) float32; all zero in padding.
+        weights: 1 for a unit, 0 for padding, (B, T) float32.
+    """
+
+    inputs: dict[str, np.ndarray]
+    targets: np.ndarray
+    weights: np.ndarray
+
+
+class Store:
+    """Ids and tags of many texts on disk; only their bounds are in memory, 8 bytes a text.
+
+    Args:
+        folder: Holds the files of `StoreWriter`.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.bounds: np.ndarray = np.load(folder / "bounds.npy", allow_pickle=False)
+        self.columns = int(np.load(folder / "columns.npy", allow_pickle=False))
+        self._rows = os.open(folder / "rows.bin", os.O_RDONLY)
+
+    def __len__(self) -> int:
+        return len(self.bounds) - 1
+
+    def __del__(self) -> None:
+        if hasattr(self, "_rows"):
+            os.close(self._rows)
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Units of each text, (N,) int64."""
+        return np.diff(self.bounds)
+
+    def __getitem__(self, number: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return ids (T, F) and tags (T,) of a text, int32."""
+        width = 4 * (self.columns + 1)
+        start, stop = self.bounds[number : number + 2]
+        # Not a memory map: mapped pages would count as this process's memory.
+        data = os.pread(self._rows, int(stop - start) * width, int(start) * width)
+        rows = np.frombuffer(data, np.int32).reshape(-1, self.columns + 1)
+        return rows[:, :-1], rows[:, -1]
+
+
+class StoreWriter:
+    """Writes the files of a `Store` text by text.
+
+    Args:
+        folder: Made if absent.
+        columns: Number F of id columns.
+    """
+
+    def __init__(self, folder: Path, columns: int) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._folder, self._columns = folder, columns
+        self._file = (folder / "rows.bin").open("wb")
+        self._bounds = [0]
+
+    def add(self, ids: np.ndarray, tags: np.ndarray) -> None:
+        """Add a text's ids (T, F) and tags (T,)."""
+        rows = np.concatenate([ids, tags[:, None]], axis=1).astype(np.int32)
+        self._file.write(rows.tobytes())
+        self._bounds.append(self._bounds[-1] + len(rows))
+
+    def close(self) -> Store:
+        """Finish, and return the store."""
+        self._file.close()
+        np.save(self._folder / "bounds.npy", np.array(self._bounds, np.int64), allow_pickle=False)
+        np.save(self._folder / "columns.npy", np.array(self._columns), allow_pickle=False)
+        return Store(self._folder)
+
+
+@dataclass(frozen=True)
+class BatchMaker:
+    """Makes vectors and one-hot labels from stored ids.
+
+    Args:
+        store: Ids and tags.
+        lookup: Ids -> vectors.
+        tags: Number K of tags.
+    """
+
+    store: Store
+    lookup: Lookup
+    tags: int
+
+    def __call__(self, numbers: Sequence[int] | np.ndarray) -> Batch:
+        """Return the batch of these texts, padded on the right to the longest."""
+        texts = [self.store[int(number)] for number in numbers]
+        ids, lengths = pad([ids for ids, _ in texts])
+        targets = np.zeros((*ids.shape[:2], self.tags), np.float32)
+        for row, (_, tags) in enumerate(texts):
+            targets[row, np.arange(len(tags)), tags] = 1
+        weights = (np.arange(ids.shape[1]) < lengths[:, None]).astype(np.float32)
+        return Batch({"ids": ids, "vectors": self.lookup.vectors(ids), "lengths": lengths}, targets, weights)
+
+
+def pad(rows: Sequence[np.ndarray], length: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Return rows of ids padded on the right with 0, and their lengths.
+
+    Args:
+        rows: Ids of each text, (T_b, F) int32.
+        length: Pad to at least this.
+
+    Returns:
+        (B, T, F) int32 and (B,) int32.
+    """
+    lengths = np.fromiter(map(len, rows), np.int32, len(rows))
+    padded = np.zeros((len(rows), max(length, int(lengths.max(initial=0))), rows[0].shape[1]), np.int32)
+    for row, ids in enumerate(rows):
+        padded[row, : len(ids)] = ids
+    return padded, lengths
+
+
+def group(lengths: np.ndarray, config: BatchesConfig, rng: np.random.Generator | None = None) -> list[np.ndarray]:
+    """Group texts of like length into batches.
+
+    Args:
+        lengths: Units of each text, (N,) int.
+        config: The `[batches]` section: at most so many texts, and so many units with padding, in a batch; a text
+            longer than the budget is a batch of its own.
+        rng: Shuffles which texts of like length meet, and the order of the batches; without it, shortest first.
+
+    Returns:
+        Text numbers of each batch; each text is in exactly one, and no batch is empty.
+    """
+    if not len(lengths):
+        return []
+    keys = lengths if rng is None else lengths * (1 + 0.1 * rng.random(len(lengths))) + 2 * rng.random(len(lengths))
+    order = np.argsort(keys, kind="stable")
+    groups, start, longest = [], 0, 0
+    for position, number in enumerate(order):
+        longest = max(longest, int(lengths[number]))
+        count = position - start + 1
+        if count > 1 and (count > config.texts or (config.units and longest * count > config.units)):
+            groups.append(order[start:position])
+            start, longest = position, int(lengths[number])
+    groups.append(order[start:])
+    if rng is not None:
+        groups = [groups[place] for place in rng.permutation(len(groups))]
+    return groups
+
+
+class Batches:
+    """All batches of an epoch, reshuffled every epoch: a sequence, as `keras.utils.PyDataset` wants it.
+
+    The order depends on the seed and the epoch's number alone, so that a resumed training goes on as it would have.
+
+    Args:
+        make: Makes a batch.
+        config: The `[batches]` section.
+        seed: Of the order.
+        epoch: Number of the first epoch.
+    """
+
+    def __init__(self, make: BatchMaker, config: BatchesConfig, seed: int, epoch: int = 0) -> None:
+        self._make, self._config, self._seed = make, config, seed
+        self._lengths = make.store.lengths
+        self.start(epoch)
+
+    @property
+    def units(self) -> int:
+        """Units of an epoch, padding not counted."""
+        return int(self._lengths.sum())
+
+    def start(self, epoch: int) -> None:
+        """Shuffle for this epoch."""
+        self.epoch = epoch
+        self._groups = group(self._lengths, self._config, np.random.default_rng((self._seed, epoch)))
+
+    def __len__(self) -> int:
+        return len(self._groups)
+
+    def __getitem__(self, number: int) -> Batch:
+        return self._make(self._groups[number])
+
+    def on_epoch_end(self) -> None:
+        """Shuffle for the next epoch."""
+        self.start(self.epoch + 1)
+
+
+def as_dataset(batches: Batches) -> Any:
+    """Return `batches` as a `keras.utils.PyDataset`."""
+    import keras
+
+    class Dataset(keras.utils.PyDataset):  # type: ignore[misc]
+        def __len__(self) -> int:
+            return len(batches)
+
+        def __getitem__(self, number: int) -> Batch:
+            return tuple(batches[number])  # type: ignore[return-value]
+
+        def on_epoch_end(self) -> None:
+            batches.on_epoch_end()
+
+    return Dataset()
+
+
+# ---- the generators of the sources ------------------------------------------------------------------------------
+
+
+def random_batches(make: BatchMaker, size: int, seed: int) -> Iterator[Batch]:
+    """Yield batches of `size` random texts without end, as the 2017 article feeds `fit`; nothing for no texts."""
+    rng = np.random.default_rng(seed)
+    while len(make.store):
+        yield make(rng.integers(len(make.store), size=size))
+
+
+def sequential_batches(make: BatchMaker, size: int) -> Iterator[Batch]:
+    """Yield each text once, in order, `size` at a time; the last batch may be smaller, and none is empty."""
+    for start in range(0, len(make.store), size):
+        yield make(range(start, min(start + size, len(make.store))))
+
+
+def wrap_around(make: BatchMaker, size: int) -> Iterator[Batch]:
+    """Yield batches of exactly `size` texts in order without end, going on at the start where the texts end."""
+    start = 0
+    while count := len(make.store):
+        yield make((start + np.arange(size)) % count)
+        start = (start + size) % count

@@ -1,0 +1,207 @@
+"""The model directory: save, load, check. Nothing in it is ever executed; there is no pickle.
+
+    config.toml        all settings, resolved
+    labels.txt         label names, one a line, in the order of their tags
+    transitions.npy    (K + 2, K) float32: tag after tag, then starts, then ends
+    NAME.txt, NAME.npy a table's vocabulary and vectors, mapped from disk (int8 with NAME.scales.npy)
+    model.weights.h5   the Keras weights
+    model.onnx         the same network for ONNX Runtime
+    history.json       each epoch's figures
+    metrics.json       scores on the dev corpus
+    manifest.json      format version, libraries, segmenter, SHA-256 of every other file
+"""
+
+import hashlib
+import importlib.metadata
+import json
+import os
+import shutil
+import tomllib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tagger import config as configs
+from tagger.config import Config
+from tagger.decode import Transitions
+from tagger.errors import BundleError, ConfigError, VectorsError
+from tagger.tags import TagScheme
+from tagger.text import Segmenter, UnitMaker
+from tagger.vectors import Lookup, load_tables, save_tables
+
+FORMAT = 1
+WEIGHTS = "model.weights.h5"
+ONNX = "model.onnx"
+_LIBRARIES = ("tensorflow", "keras", "numpy", "gensim", "jieba", "rjieba", "onnxruntime")
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """Everything a trained tagger is, but the network's weights, which stay in their files.
+
+    Args:
+        folder: Where the files are.
+        config: All settings.
+        scheme: The tags.
+        transitions: What may follow what, and its score.
+        units: Text -> units.
+        lookup: Units -> ids -> vectors.
+        manifest: As read from `manifest.json`.
+    """
+
+    folder: Path
+    config: Config
+    scheme: TagScheme
+    transitions: Transitions
+    units: UnitMaker
+    lookup: Lookup
+    manifest: dict[str, Any]
+
+    def json(self, name: str) -> Any:
+        """Return the content of a JSON file of the bundle."""
+        return json.loads((self.folder / name).read_text("utf-8"))
+
+
+@contextmanager
+def atomic_folder(path: Path, replace: bool = False) -> Iterator[Path]:
+    """Yield a temporary folder that becomes `path` if the block ends well, and vanishes if it does not.
+
+    Raises:
+        BundleError: If `path` exists and is not to be replaced, or the disk refuses.
+    """
+    path = Path(path)
+    refuse_existing(path, replace)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    shutil.rmtree(temporary, ignore_errors=True)
+    try:
+        temporary.mkdir(parents=True)
+        yield temporary
+        if path.exists():
+            old = path.with_name(f".{path.name}.{os.getpid()}.old")
+            path.rename(old)
+            temporary.rename(path)
+            shutil.rmtree(old)
+        else:
+            temporary.rename(path)
+    except OSError as error:
+        raise BundleError(f"{path}: cannot be written: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def refuse_existing(path: Path, replace: bool) -> None:
+    """Raise `BundleError` if `path` exists and is not to be replaced."""
+    if path.exists() and not replace:
+        raise BundleError(f"{path}: exists already; choose another name, or add --force to replace it")
+
+
+def save(
+    path: Path,
+    config: Config,
+    scheme: TagScheme,
+    transitions: Transitions,
+    lookup: Lookup,
+    segmenter: Segmenter,
+    write_network: Callable[[Path], None],
+    reports: dict[str, Any],
+    replace: bool = False,
+) -> None:
+    """Write a bundle; it is there whole, or not at all.
+
+    Args:
+        path: The bundle's folder.
+        config, scheme, transitions, lookup: As in `Bundle`.
+        segmenter: The one the vectors were learnt with.
+        write_network: Called with a folder; writes the network's files there.
+        reports: Name -> content of each JSON file beside the manifest.
+        replace: Whether an existing bundle may be replaced.
+
+    Raises:
+        BundleError: If it cannot be written.
+    """
+    with atomic_folder(path, replace) as folder:
+        (folder / "config.toml").write_text(to_toml(config), "utf-8")
+        (folder / "labels.txt").write_text("".join(f"{label}\n" for label in scheme.labels), "utf-8")
+        rows = np.concatenate([transitions.scores, transitions.starts[None], transitions.ends[None]])
+        np.save(folder / "transitions.npy", rows.astype(np.float32), allow_pickle=False)
+        save_tables(lookup.tables, folder)
+        write_network(folder)
+        for name, content in reports.items():
+            (folder / name).write_text(json.dumps(content, ensure_ascii=False, indent=1), "utf-8")
+        manifest = {
+            "format": FORMAT,
+            "libraries": _versions(),
+            "segmenter": {"name": segmenter.engine, "fingerprint": segmenter.fingerprint},
+            "files": {file.name: sha256(file) for file in sorted(folder.iterdir())},
+        }
+        (folder / "manifest.json").write_text(json.dumps(manifest, indent=1), "utf-8")
+
+
+def load(path: Path | str) -> Bundle:
+    """Return the bundle in a folder, checked file by file.
+
+    Raises:
+        BundleError: If it is missing, damaged, of another format, or made with another segmenter.
+    """
+    folder = Path(path)
+    try:
+        manifest = json.loads((folder / "manifest.json").read_text("utf-8"))
+        found_format, files = manifest["format"], dict(manifest["files"])
+        fingerprint = manifest["segmenter"]["fingerprint"]
+    except FileNotFoundError:
+        raise BundleError(f"{folder}: not a bundle (no manifest.json); make one with: tagger train") from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise BundleError(f"{folder}: manifest.json is damaged ({error}); copy the bundle again") from error
+    if found_format != FORMAT:
+        raise BundleError(f"{folder}: bundle format {found_format}, expected {FORMAT}; train again or use that version")
+    for name, digest in files.items():
+        file = folder / name
+        if not file.is_file():
+            raise BundleError(f"{folder}: {name} is missing; copy the bundle again")
+        if sha256(file) != digest:
+            raise BundleError(f"{folder}: {name} is damaged (its SHA-256 differs); copy the bundle again")
+    try:
+        config = configs.merge(Config(), tomllib.loads((folder / "config.toml").read_text("utf-8")), "config.toml")
+        scheme = TagScheme(tuple((folder / "labels.txt").read_text("utf-8").splitlines()))
+        rows = np.load(folder / "transitions.npy", allow_pickle=False)
+        lookup = Lookup(load_tables(folder, config.text.unit))
+    except (OSError, ValueError, ConfigError, VectorsError) as error:
+        raise BundleError(f"{folder}: {error}") from error
+    if rows.shape != (scheme.size + 2, scheme.size):
+        raise BundleError(f"{folder}: transitions.npy is {rows.shape}, expected {(scheme.size + 2, scheme.size)}")
+    units = UnitMaker(config.text)
+    if units.segmenter.fingerprint != fingerprint:
+        raise BundleError(
+            f"{folder}: its words were made by {manifest['segmenter']['name']} with another dictionary than the "
+            f"{units.segmenter.engine} installed here; install the versions in its manifest.json"
+        )
+    return Bundle(folder, config, scheme, Transitions(rows[:-2], rows[-2], rows[-1]), units, lookup, manifest)
+
+
+def to_toml(config: Config) -> str:
+    """Return the settings as a TOML file."""
+    import tomli_w
+
+    return tomli_w.dumps(config.to_dict())
+
+
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of a file, in hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in _LIBRARIES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+

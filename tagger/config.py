@@ -1,0 +1,292 @@
+"""Settings: one frozen dataclass per section of the TOML file.
+
+Defaults < preset or file < `--set section.key=value`. An unknown key is an error that names the nearest one.
+"""
+
+import dataclasses
+import difflib
+import tomllib
+import types
+import typing
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from tagger.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class TextConfig:
+    """Source text -> units."""
+
+    # What gets a tag: a character, or a jieba word (the 2016 method).
+    unit: Literal["char", "word"] = "char"
+    # Replace every character outside Han, 0-9, a-z, A-Z, 《》 () （） “” · . by a space before segmentation,
+    # and keep Latin runs and the inside of 《…》 and short “…” whole.
+    clean: bool = False
+    # Longest window the network sees, in units; longer texts are cut into windows and joined again.
+    maxlen: int = 256
+    # Units that neighbouring windows share at prediction, as context.
+    overlap: int = 64
+    # Words added to the segmenter's dictionary; `--words FILE` fills this.
+    words: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class VectorsConfig:
+    """word2vec tables, learnt from labelled and unlabelled text together."""
+
+    dimensions: int = 128
+    window: int = 8
+    negative: int = 8
+    min_count: int = 1
+    epochs: int = 20
+    # Worker threads of word2vec; only 1 makes a run repeatable.
+    workers: int = 1
+    # Scale every vector to length one.
+    unit_length: bool = True
+    # How tables are stored in the bundle, and so what the network sees.
+    storage: Literal["float32", "int8"] = "int8"
+    # Word vectors of one's own (word2vec text or binary format, .gz too) instead of training.
+    pretrained: str = ""
+    # Most frequent words kept in each table; 0 for all.
+    limit: int = 0
+
+
+@dataclass(frozen=True)
+class BatchesConfig:
+    """How training texts are grouped."""
+
+    # Units in a batch, padding included; 0 groups by `texts` alone.
+    units: int = 1200
+    # Texts in a batch at most.
+    texts: int = 1024
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The BiLSTM."""
+
+    # Units of each layer, per direction.
+    layers: tuple[int, ...] = (128, 64)
+    # How the two directions are joined.
+    merge: Literal["concat", "sum"] = "concat"
+    # Score whole tag paths (CRF) instead of each unit alone (softmax).
+    crf: bool = True
+    # Dimensions of a small trainable vector per character; 0 for none.
+    trainable: int = 48
+    # Dimensions of the trainable vector of a character's place in its word (character units).
+    place: int = 8
+    # Share of the input and of each layer's output set to zero in training.
+    dropout: float = 0.5
+    # L1 penalty on the class probabilities, as in 2016. They sum to one, so it only shifts the loss shown.
+    activity_l1: float = 0.0
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """How the network is fitted, and on which device."""
+
+    epochs: int = 16
+    learning_rate: float = 0.002
+    # How the rate goes on: constant, or up over the first twentieth of the steps and down along a cosine.
+    schedule: Literal["constant", "cosine"] = "cosine"
+    # Gradients are scaled down to this norm; 0 for never.
+    clip: float = 5.0
+    # Momentum of the moving average of the weights that is evaluated and kept; 0 for none.
+    average: float = 0.998
+    # Epochs without a better entity F1 on dev before training stops; 0 never stops early.
+    patience: int = 0
+    seed: int = 1
+    # Which graphics card to use: its index; -1 for none. Ignored where there is none.
+    gpu: int = 0
+    # Let device memory grow with need instead of taking all of it.
+    gpu_memory_growth: bool = True
+    # Hard cap on device memory in MiB; 0 for none. A cap replaces growth.
+    gpu_memory_mib: int = 0
+    # Directory for TensorBoard logs; empty for none.
+    tensorboard: str = ""
+
+
+@dataclass(frozen=True)
+class DecodeConfig:
+    """Scores -> entities."""
+
+    # Where the scores of tag following tag come from: the model (its CRF; without one, what is legal and no
+    # more), or the hand-set table of 2016.
+    transitions: Literal["model", "contest"] = "model"
+    # An entity's score: the probability of its whole span, or the mean log-probability of its tags, as in 2016.
+    score: Literal["marginal", "mean"] = "marginal"
+
+
+@dataclass(frozen=True)
+class Config:
+    """All settings."""
+
+    text: TextConfig = field(default_factory=TextConfig)
+    vectors: VectorsConfig = field(default_factory=VectorsConfig)
+    batches: BatchesConfig = field(default_factory=BatchesConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    decode: DecodeConfig = field(default_factory=DecodeConfig)
+
+    def to_dict(self) -> dict[str, dict[str, Any]]:
+        """Return plain nested dictionaries, as TOML holds them."""
+        sections = dataclasses.asdict(self)
+        return {
+            name: {key: list(v) if isinstance(v, tuple) else v for key, v in section.items()}
+            for name, section in sections.items()
+        }
+
+
+PRESETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
+    "default": {},
+    # The 2016 entry (design facts in README, "How it works"), its faults mended.
+    "contest": {
+        "text": {"unit": "word", "clean": True, "maxlen": 80, "overlap": 20},
+        "vectors": {
+            "dimensions": 128, "window": 8, "negative": 8, "min_count": 1, "epochs": 20,
+            "unit_length": True, "storage": "float32",
+        },
+        "batches": {"units": 0, "texts": 1024},
+        "model": {
+            "layers": [64, 32], "merge": "sum", "crf": False, "trainable": 0, "dropout": 0.0,
+            "activity_l1": 0.01,
+        },
+        "training": {
+            "epochs": 200, "learning_rate": 0.001, "schedule": "constant", "clip": 0.0, "average": 0.0, "patience": 0,
+        },
+        "decode": {"transitions": "contest", "score": "mean"},
+    },
+}  # fmt: skip
+
+
+def load(source: str | Path = "default", overrides: Iterable[str] = ()) -> Config:
+    """Return the settings of a preset or TOML file, with overrides on top.
+
+    Args:
+        source: Name of a preset, or path of a TOML file. A file may start from a preset with a top-level
+            `preset = "contest"`.
+        overrides: `section.key=value` each; the value is TOML, a bare word is taken as a string.
+
+    Raises:
+        ConfigError: If the file cannot be read or a setting does not exist or cannot take its value.
+    """
+    config = Config()
+    if str(source) in PRESETS:
+        config = merge(config, PRESETS[str(source)], f"preset {source}")
+    else:
+        data = _read_toml(Path(source))
+        preset = data.pop("preset", "default")
+        if preset not in PRESETS:
+            raise ConfigError(f"{source}: preset = {preset!r} does not exist{_nearest(preset, PRESETS)}")
+        config = merge(config, PRESETS[preset], f"preset {preset}")
+        config = merge(config, data, str(source))
+    for override in overrides:
+        config = merge(config, _parse_override(override), f"--set {override}")
+    return check(config)
+
+
+def merge(config: Config, data: Mapping[str, Mapping[str, Any]], place: str) -> Config:
+    """Return `config` with the settings in `data` replaced; `place` names the source in errors."""
+    changed = {}
+    for name, values in data.items():
+        section = _section(config, name, place)
+        if not isinstance(values, Mapping):
+            raise ConfigError(f"{place}: [{name}] is a section, received {values!r}")
+        hints = typing.get_type_hints(type(section))
+        new = {}
+        for key, value in values.items():
+            if key not in hints:
+                raise ConfigError(f"{place}: {name}.{key} does not exist{_nearest(key, hints)}")
+            new[key] = _coerce(value, hints[key], f"{place}: {name}.{key}")
+        changed[name] = dataclasses.replace(section, **new)
+    return dataclasses.replace(config, **changed)
+
+
+def check(config: Config) -> Config:
+    """Return `config` if its settings fit together.
+
+    Raises:
+        ConfigError: If a number is out of range, or two settings contradict each other.
+    """
+    rules = [
+        (config.text.maxlen >= 2, "text.maxlen must be at least 2"),
+        (0 <= config.text.overlap <= config.text.maxlen // 4, "text.overlap must be 0 to a quarter of text.maxlen"),
+        (config.vectors.dimensions >= 1, "vectors.dimensions must be at least 1"),
+        (config.vectors.epochs >= 1, "vectors.epochs must be at least 1"),
+        (config.vectors.workers >= 1, "vectors.workers must be at least 1"),
+        (config.batches.units >= 0, "batches.units must not be negative"),
+        (config.batches.texts >= 1, "batches.texts must be at least 1"),
+        (len(config.model.layers) >= 1, "model.layers needs at least one layer, such as [128, 64]"),
+        (all(size >= 1 for size in config.model.layers), "model.layers must be positive"),
+        (0 <= config.model.dropout < 1, "model.dropout must be in 0 .. 1, 1 excluded"),
+        (0 <= config.training.average < 1, "training.average must be in 0 .. 1, 1 excluded"),
+        (config.training.epochs >= 1, "training.epochs must be at least 1"),
+        (config.training.learning_rate > 0, "training.learning_rate must be positive"),
+        (
+            not (config.model.crf and config.decode.transitions == "contest"),
+            "decode.transitions = contest needs model.crf = false: a CRF brings its own transitions",
+        ),
+    ]
+    for holds, message in rules:
+        if not holds:
+            raise ConfigError(message)
+    return config
+
+
+def _section(config: Config, name: str, place: str) -> Any:
+    names = [f.name for f in dataclasses.fields(config)]
+    if name not in names:
+        raise ConfigError(f"{place}: section [{name}] does not exist{_nearest(name, names)}")
+    return getattr(config, name)
+
+
+def _nearest(name: str, names: Iterable[str]) -> str:
+    names = list(names)
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    return f"; did you mean {close[0]!r}?" if close else f"; there are: {', '.join(names)}"
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        known = ", ".join(PRESETS)
+        raise ConfigError(f"{path}: neither a file nor a preset{_nearest(str(path), PRESETS)} (presets: {known})") from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"{path}: not a readable TOML file: {error}") from error
+
+
+def _parse_override(override: str) -> dict[str, dict[str, Any]]:
+    name, equals, value = override.partition("=")
+    section, dot, key = name.strip().partition(".")
+    if not (equals and dot):
+        raise ConfigError(f"--set {override}: expected section.key=value, such as training.epochs=60")
+    try:
+        parsed = tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        parsed = value.strip()
+    return {section: {key: parsed}}
+
+
+def _coerce(value: Any, hint: Any, place: str) -> Any:
+    """Return `value` as the annotated type `hint`, or raise `ConfigError`."""
+    origin = typing.get_origin(hint)
+    if origin is Literal:
+        choices = typing.get_args(hint)
+        if value in choices:
+            return value
+        raise ConfigError(f"{place} must be one of {', '.join(map(str, choices))}; received {value!r}")
+    if origin is tuple:
+        item = typing.get_args(hint)[0]
+        if isinstance(value, list | tuple):
+            return tuple(_coerce(v, item, place) for v in value)
+        raise ConfigError(f"{place} must be a list, received {value!r}")
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if isinstance(hint, type) and isinstance(value, hint) and (hint is bool or not isinstance(value, bool)):
+        return value
+    kind = hint.__name__ if isinstance(hint, type | types.GenericAlias) else str(hint)
+    raise ConfigError(f"{place} must be {kind}, received {value!r}")

@@ -1,0 +1,67 @@
+"""What can go wrong, as one tree.
+
+    TaggerError            everything below; its message is one line for a person
+    ├── ConfigError        a setting that does not exist or cannot be (exit code 2)
+    ├── CorpusError        a corpus that cannot be read: place, expected, received, remedy
+    ├── VectorsError       vectors that cannot be read or do not fit
+    ├── BundleError        a bundle that is missing, damaged, or of another kind
+    ├── TrainingError      a training that cannot start or go on
+    └── MissingExtraError  a package that belongs to an extra is not installed
+"""
+
+import importlib
+from types import ModuleType
+
+
+class TaggerError(Exception):
+    """Root of all errors raised on purpose; `str(error)` is one line saying what to do."""
+
+
+class ConfigError(TaggerError):
+    """A setting that does not exist, or a value it cannot take."""
+
+
+class CorpusError(TaggerError):
+    """A corpus that cannot be read.
+
+    Args:
+        place: File and line, `train.jsonl:812`.
+        expected: What should stand there.
+        received: What stands there; shortened to 80 characters.
+        remedy: What the user can do.
+    """
+
+    def __init__(self, place: str, expected: str, received: str, remedy: str) -> None:
+        shown = received if len(received) <= 80 else received[:77] + "..."
+        super().__init__(f"{place}: expected {expected}, received {shown}; {remedy}")
+
+
+class VectorsError(TaggerError):
+    """Vectors that cannot be read or do not fit."""
+
+
+class BundleError(TaggerError):
+    """A model directory that is missing, damaged, or made by another version."""
+
+
+class TrainingError(TaggerError):
+    """A training that cannot start or go on."""
+
+
+class MissingExtraError(TaggerError):
+    """A package that only an extra installs is missing."""
+
+
+def require(module: str, extra: str) -> ModuleType:
+    """Import and return `module`, or say which extra installs it.
+
+    Raises:
+        MissingExtraError: If the module is not installed.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise MissingExtraError(
+            f"{module} is needed for this and not installed ({error}); "
+            f"install it with: pip install 'tagger[{extra}]'"
+        ) from error

@@ -1,0 +1,159 @@
+"""The trained network in other forms: Keras weights, safetensors, SavedModel, ONNX."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tagger.bundle import ONNX, WEIGHTS, Bundle, atomic_folder
+from tagger.errors import BundleError, require
+from tagger.vectors import Lookup
+
+
+def build(bundle: Bundle) -> Any:
+    """Return the bundle's Keras model, its weights loaded."""
+    model = fresh_model(bundle.config, bundle.scheme, bundle.lookup)
+    try:
+        model.load_weights(bundle.folder / WEIGHTS)
+    except (OSError, ValueError, KeyError) as error:
+        raise BundleError(f"{bundle.folder}: {WEIGHTS} does not fit the bundle's settings: {error}") from error
+    return model
+
+
+def fresh_model(config: Any, scheme: Any, lookup: Lookup) -> Any:
+    """Return an untrained Keras model that fits these settings, tags and tables."""
+    require("tensorflow", "train")
+    from tagger.model import TaggerModel
+
+    model = TaggerModel(config.model, scheme, lookup.dimensions, lookup.embeddings(config.model))
+    model.build()
+    return model
+
+
+def to_weights(bundle: Bundle, out: Path) -> None:
+    """Write the network's weights alone: `.safetensors` by its suffix, else Keras `.weights.h5`."""
+    model = build(bundle)
+    if out.suffix == ".safetensors":
+        save_file = require("safetensors.numpy", "train").save_file
+        save_file({weight.path: np.ascontiguousarray(weight) for weight in model.weights}, out)
+    elif out.name.endswith(".weights.h5"):
+        model.save_weights(out, overwrite=True)
+    else:
+        raise BundleError(f"{out}: the name of a weights file ends in .weights.h5 or .safetensors")
+
+
+def load_safetensors(model: Any, path: Path) -> None:
+    """Load the weights that `to_weights` wrote as `.safetensors` into a freshly built model."""
+    arrays = require("safetensors.numpy", "train").load_file(path)
+    for weight in model.weights:
+        weight.assign(arrays[weight.path])
+
+
+def to_saved_model(bundle: Bundle, out: Path, replace: bool = False) -> None:
+    """Write a model that `tf.saved_model.load` serves without this package.
+
+    Its default signature takes `ids` (B, T, F) int32 and `lengths` (B,) int32 and returns `scores` (B, T, K); the
+    tables of vectors are inside.
+    """
+    import tensorflow as tf
+
+    model = build(bundle)
+    tables = [tf.constant(table.rows(np.arange(len(table.vocabulary)))) for table in bundle.lookup.tables]
+
+    class Served(tf.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = model
+
+        @tf.function(
+            input_signature=[
+                tf.TensorSpec((None, None, bundle.lookup.columns), tf.int32, "ids"),
+                tf.TensorSpec((None,), tf.int32, "lengths"),
+            ]
+        )
+        def __call__(self, ids: tf.Tensor, lengths: tf.Tensor) -> dict[str, tf.Tensor]:
+            vectors = tf.concat([tf.gather(table, ids[:, :, c]) for c, table in enumerate(tables)], axis=-1)
+            return {"scores": self.model({"ids": ids, "vectors": vectors, "lengths": lengths}, training=False)}
+
+    served = Served()
+    with atomic_folder(out, replace) as folder:
+        tf.saved_model.save(served, str(folder), signatures={"serving_default": served.__call__})
+
+
+def write_onnx(model: Any, columns: int, path: Path) -> None:
+    """Write a `TaggerModel` as an ONNX graph: ids, vectors, lengths -> scores.
+
+    Keras' own exporter cannot do bidirectional LSTM; the graph is built with ONNX's LSTM operator, whose
+    `sequence_lens` gives each text its own end.
+
+    Args:
+        model: A `TaggerModel`.
+        columns: Number F of id columns.
+        path: The file to write.
+    """
+    onnx = require("onnx", "train")
+    node, helper = onnx.helper.make_node, onnx.helper
+    constants: list[Any] = []
+    nodes: list[Any] = []
+
+    def constant(name: str, value: Any) -> str:
+        constants.append(onnx.numpy_helper.from_array(np.asarray(value), name))
+        return name
+
+    parts = ["vectors"]
+    for table, column in zip(model.embeddings, model.columns, strict=True):
+        index = constant(f"column_{column}", np.array(column, np.int64))
+        weights = constant(f"embedding_{column}", table.embeddings.numpy())
+        nodes.append(node("Gather", ["ids", index], [f"ids_{column}"], axis=2))  # (B, T)
+        nodes.append(node("Gather", [weights, f"ids_{column}"], [f"vectors_{column}"]))
+        parts.append(f"vectors_{column}")
+    nodes.append(node("Concat", parts, ["inputs"], axis=2))
+    nodes.append(node("Transpose", ["inputs"], ["hidden"], perm=[1, 0, 2]))  # (T, B, D)
+    hidden = "hidden"
+    for number, layer in enumerate(model.layers_):
+        name = f"lstm_{number}"
+        weights = [_lstm_weights(side) for side in (layer.forward, layer.backward)]
+        w, r, b = (constant(f"{name}_{k}", np.stack(v)) for k, v in zip("wrb", zip(*weights, strict=True), strict=True))
+        nodes.append(
+            node("LSTM", [hidden, w, r, b, "lengths"], [name], hidden_size=layer.units, direction="bidirectional")
+        )  # (T, 2, B, H)
+        hidden = f"{name}_out"
+        if layer.merge == "sum":
+            axis = constant(f"{name}_axis", np.array([1], np.int64))
+            nodes.append(node("ReduceSum", [name, axis], [hidden], keepdims=0))
+        else:
+            shape = constant(f"{name}_shape", np.array([0, 0, -1], np.int64))
+            nodes.append(node("Transpose", [name], [f"{name}_t"], perm=[0, 2, 1, 3]))  # (T, B, 2, H)
+            nodes.append(node("Reshape", [f"{name}_t", shape], [hidden]))
+    kernel, bias = (constant(n, w.numpy()) for n, w in zip(("kernel", "bias"), model.output_.weights, strict=True))
+    nodes.append(node("MatMul", [hidden, kernel], ["product"]))
+    nodes.append(node("Add", ["product", bias], ["by_time"]))
+    nodes.append(node("Transpose", ["by_time"], ["scores"], perm=[1, 0, 2]))
+    kind = onnx.TensorProto
+    inputs = [
+        helper.make_tensor_value_info("ids", kind.INT32, ["B", "T", columns]),
+        helper.make_tensor_value_info("vectors", kind.FLOAT, ["B", "T", model.dimensions]),
+        helper.make_tensor_value_info("lengths", kind.INT32, ["B"]),
+    ]
+    outputs = [helper.make_tensor_value_info("scores", kind.FLOAT, ["B", "T", model.scheme.size])]
+    graph = helper.make_graph(nodes, "tagger", inputs if model.embeddings else inputs[1:], outputs, constants)
+    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    onnx.checker.check_model(proto)
+    path.write_bytes(proto.SerializeToString())
+
+
+def _lstm_weights(layer: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return W (4H, D), R (4H, H), B (8H,) in ONNX's gate order i o f c from Keras' i f c o."""
+
+    def reorder(weights: np.ndarray) -> np.ndarray:
+        i, f, c, o = np.split(weights, 4, axis=-1)
+        return np.concatenate([i, o, f, c], axis=-1).T
+
+    kernel, recurrent, bias = (np.asarray(weight) for weight in layer.cell.weights[:3])
+    bias = reorder(bias)
+    return reorder(kernel), reorder(recurrent), np.concatenate([bias, np.zeros_like(bias)])
+
+
+FORMS = {"weights": to_weights, "saved_model": to_saved_model}
+
+__all__ = ["FORMS", "ONNX", "build", "fresh_model", "load_safetensors", "to_saved_model", "to_weights", "write_onnx"]

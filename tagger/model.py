@@ -1,0 +1,159 @@
+"""The BiLSTM: vectors in, one score per tag out; and its loss."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tagger.config import ModelConfig
+from tagger.tags import TagScheme
+
+
+@keras.saving.register_keras_serializable("tagger")
+class BiLSTM(keras.layers.Layer):
+    """A forward and a backward LSTM (Hochreiter and Schmidhuber, 1997; Graves and Schmidhuber, 2005).
+
+    Texts are padded on the right. The backward one reads each text reversed by its own length, so padding is never
+    read before a unit and the result is that of a masked layer, at the speed of one without a mask.
+
+    Args:
+        units: Size H of each direction.
+        merge: "concat" or "sum" of the two directions.
+    """
+
+    def __init__(self, units: int, merge: str, **keras_options: Any) -> None:
+        super().__init__(**keras_options)
+        self.units, self.merge = units, merge
+        self.forward = keras.layers.LSTM(units, return_sequences=True, name="forward")
+        self.backward = keras.layers.LSTM(units, return_sequences=True, name="backward")
+
+    def build(self, shape: Any) -> None:
+        self.forward.build(shape)
+        self.backward.build(shape)
+        self.built = True
+
+    def call(self, inputs: tf.Tensor, lengths: tf.Tensor) -> tf.Tensor:
+        """Return (B, T, D) -> (B, T, 2H) or, summed, (B, T, H)."""
+        ahead = self.forward(inputs)  # (B, T, H)
+        behind = self.backward(tf.reverse_sequence(inputs, lengths, seq_axis=1))
+        behind = tf.reverse_sequence(behind, lengths, seq_axis=1)
+        return ahead + behind if self.merge == "sum" else tf.concat([ahead, behind], axis=-1)
+
+
+def crf_log_partition(scores: tf.Tensor, lengths: tf.Tensor, step: tf.Tensor, scheme: TagScheme) -> tf.Tensor:
+    """Return the log of the summed weight of all legal tag paths (Lafferty et al., 2001), (B,) float32.
+
+    The forward recursion runs over weights scaled to sum to one at each unit, so that a step is one matrix product.
+
+    Args:
+        scores: (B, T, K).
+        lengths: (B,) int32, at least 1.
+        step: Weight of tag j after tag i, (K, K), 0 where forbidden.
+        scheme: Says which tags may start and end a text.
+    """
+    tiny = 1e-30
+    top = tf.stop_gradient(tf.reduce_max(scores, axis=2, keepdims=True))
+    weights = tf.transpose(tf.exp(scores - top), (1, 0, 2))  # (T, B, K)
+    each = tf.TensorArray(tf.float32, tf.shape(weights)[0], element_shape=[None, scheme.size]).unstack(weights)
+
+    def scaled(now: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        total = tf.reduce_sum(now, axis=1, keepdims=True) + tiny
+        return now / total, tf.math.log(total)[:, 0]
+
+    def body(t: tf.Tensor, now: tf.Tensor, log: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        after, gained = scaled(tf.matmul(now, step) * each.read(t))
+        inside = t < lengths
+        return t + 1, tf.where(inside[:, None], after, now), log + tf.where(inside, gained, 0.0)
+
+    first, log = scaled(each.read(0) * scheme.starts.astype(np.float32))
+    _, last, log = tf.while_loop(
+        lambda t, *_: t < tf.shape(weights)[0],
+        body,
+        (tf.constant(1), first, log),
+        shape_invariants=(tf.TensorShape([]), tf.TensorShape([None, scheme.size]), tf.TensorShape([None])),
+    )
+    log += tf.math.log(tf.reduce_sum(last * scheme.ends.astype(np.float32), axis=1) + tiny)
+    inside = tf.sequence_mask(lengths, tf.shape(scores)[1], tf.float32)
+    return log + tf.reduce_sum(top[:, :, 0] * inside, axis=1)
+
+
+@keras.saving.register_keras_serializable("tagger")
+class TaggerModel(keras.Model):
+    """Dropout, BiLSTM layers, and a linear layer to tag scores.
+
+    Args:
+        config: The `[model]` section.
+        scheme: The tags, K of them.
+        dimensions: Length D of the frozen vectors.
+        embeddings: (id column, number of ids, dimensions) of each small table of trainable vectors.
+    """
+
+    def __init__(
+        self, config: ModelConfig, scheme: TagScheme, dimensions: int, embeddings: Sequence[tuple[int, int, int]]
+    ) -> None:
+        super().__init__(name="tagger")
+        self.config, self.scheme, self.dimensions = config, scheme, dimensions
+        self.columns = [column for column, _, _ in embeddings]
+        self.embeddings = [
+            keras.layers.Embedding(count, size, name=f"embedding_{column}") for column, count, size in embeddings
+        ]
+        self.dropout = keras.layers.Dropout(config.dropout)
+        self.layers_ = [
+            BiLSTM(size, config.merge, name=f"bilstm_{number}") for number, size in enumerate(config.layers)
+        ]
+        self.output_ = keras.layers.Dense(scheme.size, name="scores")
+        if config.crf:
+            self.transitions = self.add_weight(
+                name="transitions", shape=(scheme.size, scheme.size), initializer="zeros"
+            )
+
+    def build(self, shape: Any = None) -> None:
+        for layer in self.embeddings:
+            layer.build()
+        size = self.dimensions + sum(layer.output_dim for layer in self.embeddings)
+        for layer in self.layers_:
+            layer.build((None, None, size))
+            size = layer.units * (1 if self.config.merge == "sum" else 2)
+        self.output_.build((None, None, size))
+        self.built = True
+
+    def call(self, inputs: dict[str, tf.Tensor], training: bool = False) -> tf.Tensor:
+        """Return the score of each tag at each unit, (B, T, K) float32."""
+        parts = [inputs["vectors"]]  # (B, T, D)
+        parts += [table(inputs["ids"][:, :, column]) for table, column in zip(self.embeddings, self.columns, strict=True)]
+        hidden = self.dropout(tf.concat(parts, axis=-1), training=training)
+        for layer in self.layers_:
+            hidden = self.dropout(layer(hidden, inputs["lengths"]), training=training)
+        return self.output_(hidden)
+
+    def compute_loss(
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
+    ) -> tf.Tensor:
+        """Return the loss per unit: negative log-likelihood of the tag path (CRF) or of each tag (softmax)."""
+        count = tf.reduce_sum(sample_weight)
+        if self.config.crf:
+            step = tf.exp(self.transitions)
+            allowed = self.scheme.allowed.astype(np.float32)
+            total = crf_log_partition(y_pred, x["lengths"], step * allowed, self.scheme)
+            gold = tf.reduce_sum(y_pred * y)
+            gold += tf.reduce_sum(tf.einsum("bti,btj->ij", y[:, :-1], y[:, 1:]) * self.transitions)
+            return (tf.reduce_sum(total) - gold) / count
+        each = tf.nn.softmax_cross_entropy_with_logits(y, y_pred) * sample_weight
+        loss = tf.reduce_sum(each) / count
+        if self.config.activity_l1:
+            share = tf.reduce_sum(tf.abs(tf.nn.softmax(y_pred)) * sample_weight[:, :, None]) / count
+            loss += self.config.activity_l1 * share
+        return loss
+
+
+def seed_everything(seed: int) -> None:
+    """Seed the framework, so that weights and dropout repeat on the same machine."""
+    keras.utils.set_random_seed(seed)
+    tf.config.experimental.enable_op_determinism()

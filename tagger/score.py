@@ -1,0 +1,104 @@
+"""Entity precision, recall and F1, the contest's score, top-1; results are data, printing stands apart."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from tagger.corpus import Document, Entity, squeeze
+
+
+@dataclass
+class Counts:
+    """Entities found, expected, and both, under strict matching: start, end and label."""
+
+    right: int = 0
+    found: int = 0
+    gold: int = 0
+
+    @property
+    def precision(self) -> float:
+        """Share of the found entities that are right; 0 when none was found."""
+        return self.right / self.found if self.found else 0.0
+
+    @property
+    def recall(self) -> float:
+        """Share of the gold entities that were found; 0 when there is none."""
+        return self.right / self.gold if self.gold else 0.0
+
+    @property
+    def f1(self) -> float:
+        """Harmonic mean of precision and recall; 0 when nothing is right."""
+        return 2 * self.right / (self.found + self.gold) if self.right else 0.0
+
+
+@dataclass
+class Scores:
+    """Scores that grow document by document.
+
+    `top1` counts texts whose most probable entity is an answer, `contest` sums the contest's score, both over the
+    `answered` texts that have an answer.
+    """
+
+    overall: Counts = field(default_factory=Counts)
+    labels: dict[str, Counts] = field(default_factory=dict)
+    texts: int = 0
+    answered: int = 0
+    top1: int = 0
+    contest: float = 0.0
+
+    def add(self, document: Document, entities: Iterable[Entity], best: Entity | None = None) -> None:
+        """Count the entities found in a document, and whether `best` is one of its answers."""
+        entities = list(entities)
+        gold, found = Counter(document.entities), Counter((e.start, e.end, e.label) for e in entities)
+        self.texts += 1
+        for span, number in (gold & found).items():
+            self._count(span[2], right=number)
+        for span, number in found.items():
+            self._count(span[2], found=number)
+        for span, number in gold.items():
+            self._count(span[2], gold=number)
+        if document.answers:
+            self.answered += 1
+            self.top1 += best is not None and squeeze(best.text) in document.answers
+            self.contest += contest_score({squeeze(e.text) for e in entities}, document.answers)
+
+    def _count(self, label: str, right: int = 0, found: int = 0, gold: int = 0) -> None:
+        for counts in (self.overall, self.labels.setdefault(label, Counts())):
+            counts.right += right
+            counts.found += found
+            counts.gold += gold
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the scores as plain numbers."""
+
+        def numbers(counts: Counts) -> dict[str, float]:
+            return {
+                "precision": counts.precision, "recall": counts.recall, "f1": counts.f1,
+                "gold": counts.gold, "found": counts.found, "right": counts.right,
+            }  # fmt: skip
+
+        result: dict[str, Any] = {"texts": self.texts, **numbers(self.overall)}
+        if self.answered:
+            result["top1"] = self.top1 / self.answered
+            result["contest"] = self.contest / self.answered
+        result["labels"] = {label: numbers(counts) for label, counts in sorted(self.labels.items())}
+        return result
+
+
+def contest_score(found: Iterable[str], answers: Iterable[str]) -> float:
+    """Return the contest's score of one text: first right 1, each further +0.5, each wrong -0.5, never below 0."""
+    found, answers = set(found), set(answers)
+    right = len(found & answers)
+    return max(0.0, (0.5 + 0.5 * right if right else 0.0) - 0.5 * len(found - answers))
+
+
+def rows(result: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """Return a table of `Scores.to_dict`: label, precision, recall, F1, gold, found."""
+
+    def row(name: str, numbers: Mapping[str, Any]) -> tuple[str, ...]:
+        shares = (f"{100 * numbers[key]:.2f}" for key in ("precision", "recall", "f1"))
+        return (name, *shares, f"{numbers['gold']:,}", f"{numbers['found']:,}")
+
+    labels = [row(label, numbers) for label, numbers in result["labels"].items()]
+    return [*labels, row("all", result)]

@@ -1,0 +1,351 @@
+"""word2vec training, loading, and the tables that ids are looked up in.
+
+A unit is a row of ids, one per column; each column has a vocabulary and a table of frozen vectors. Id 0 is
+padding (a zero vector), id 1 is unknown (the mean of the rarest words' vectors).
+"""
+
+import contextlib
+import tempfile
+import zlib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from tagger.config import ModelConfig, VectorsConfig
+from tagger.errors import VectorsError, require
+from tagger.text import UnitMaker, Units, normal
+
+PADDING, UNKNOWN = 0, 1
+RESERVED = 2  # ids of words start here
+
+_SPACE = "\u2581"  # stands for a space inside a word in the spooled lines that word2vec reads
+_LONGEST = 10_000  # gensim drops what a sentence has beyond this
+
+
+class Vocabulary:
+    """Words and their ids; ids 0 and 1 are padding and unknown.
+
+    Args:
+        words: Words in the order of their ids, from 2 on.
+    """
+
+    def __init__(self, words: Sequence[str]) -> None:
+        self.words = list(words)
+        self._ids = {word: number for number, word in enumerate(self.words, RESERVED)}
+
+    def __len__(self) -> int:
+        return len(self.words) + RESERVED
+
+    def __contains__(self, word: str) -> bool:
+        return word in self._ids
+
+    def id(self, word: str) -> int:
+        """Return the id of `word`, of its longest known ending, or of its longest known beginning.
+
+        The ending says most about a Chinese word: 纪念馆 stands in for an unknown 遵义会议纪念馆.
+        """
+        ids = self._ids
+        found = ids.get(word)
+        if found is not None:
+            return found
+        for start in range(1, len(word)):
+            if (found := ids.get(word[start:])) is not None:
+                return found
+        for stop in range(len(word) - 1, 0, -1):
+            if (found := ids.get(word[:stop])) is not None:
+                return found
+        return UNKNOWN
+
+    def ids(self, words: Sequence[str]) -> np.ndarray:
+        """Return the id of each word, (len(words),) int32."""
+        get = self._ids.get
+        found = np.fromiter((get(word, -1) for word in words), np.int32, len(words))
+        for position in np.flatnonzero(found < 0):
+            found[position] = self.id(words[position])
+        return found
+
+
+@dataclass(frozen=True)
+class Table:
+    """The vocabulary and the frozen vectors of one id column.
+
+    Args:
+        name: What the column holds: "word", "char", "bigram".
+        vocabulary: Its words.
+        vectors: One row per id, (V, D) float32, or int8 to be multiplied by `scales`.
+        scales: Factor of each row, (V, 1) float32, or None for float32 vectors.
+    """
+
+    name: str
+    vocabulary: Vocabulary
+    vectors: np.ndarray
+    scales: np.ndarray | None = None
+
+    @property
+    def dimensions(self) -> int:
+        """Length D of a vector."""
+        return int(self.vectors.shape[1])
+
+    def rows(self, ids: np.ndarray) -> np.ndarray:
+        """Return the vectors of `ids`, (..., D) float32."""
+        found = self.vectors[ids]
+        return found if self.scales is None else found * self.scales[ids]
+
+    def save(self, folder: Path) -> None:
+        """Write `NAME.txt` and `NAME.npy` (and `NAME.scales.npy`) into `folder`."""
+        (folder / f"{self.name}.txt").write_text("".join(f"{w}\n" for w in self.vocabulary.words), "utf-8")
+        np.save(folder / f"{self.name}.npy", self.vectors, allow_pickle=False)
+        if self.scales is not None:
+            np.save(folder / f"{self.name}.scales.npy", self.scales, allow_pickle=False)
+
+    @staticmethod
+    def load(folder: Path, name: str) -> "Table":
+        """Return a saved table; its vectors stay on disk and are mapped.
+
+        Raises:
+            VectorsError: If a file is missing or the files do not fit together.
+        """
+        try:
+            words = (folder / f"{name}.txt").read_text("utf-8").split("\n")[:-1]
+            vectors = np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
+            scaled = folder / f"{name}.scales.npy"
+            scales = np.load(scaled, allow_pickle=False) if scaled.exists() else None
+        except (OSError, ValueError) as error:
+            raise VectorsError(f"{folder}: table {name!r} cannot be read: {error}") from error
+        if len(vectors) != len(words) + RESERVED:
+            raise VectorsError(f"{folder}: {name}.npy has {len(vectors)} rows for {len(words)} words in {name}.txt")
+        return Table(name, Vocabulary(words), vectors, scales)
+
+
+def make_table(name: str, words: Sequence[str], vectors: np.ndarray, config: VectorsConfig) -> Table:
+    """Return a table of `vectors`, scaled and stored as `config` says.
+
+    Args:
+        name: The column's name.
+        words: Words, most frequent first.
+        vectors: Their vectors, (len(words), D) float32. Not modified.
+        config: The `[vectors]` section.
+    """
+    vectors = np.asarray(vectors, np.float32)
+    if config.unit_length:
+        vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
+    rarest = vectors[-max(1, len(vectors) // 10) :]
+    unknown = rarest.mean(axis=0, keepdims=True) if len(vectors) else np.zeros((1, vectors.shape[1]))
+    rows = np.concatenate([np.zeros_like(unknown), unknown, vectors]).astype(np.float32)
+    if config.storage == "float32":
+        return Table(name, Vocabulary(words), rows)
+    scales = np.maximum(np.abs(rows).max(axis=1, keepdims=True), 1e-9) / 127
+    return Table(name, Vocabulary(words), np.rint(rows / scales).astype(np.int8), scales.astype(np.float32))
+
+
+
+# What each table's vectors are learnt from: the items of a segmented text, in order.
+def _words(words: Sequence[str]) -> Sequence[str]:
+    return words
+
+
+def _characters(words: Sequence[str]) -> Sequence[str]:
+    return "".join(words)
+
+
+def _bigrams(words: Sequence[str]) -> Sequence[str]:
+    """Each character with the one after it, a space after the last."""
+    text = "".join(words)
+    return list(map("".join, zip(text, text[1:] + " ", strict=True)))
+
+
+ITEMS: dict[str, Callable[[Sequence[str]], Sequence[str]]] = {
+    "word": _words,
+    "char": _characters,
+    "bigram": _bigrams,
+}
+
+# The tables each kind of unit uses.
+TABLES = {"word": ("word",), "char": ("char", "bigram", "word")}
+
+
+# ---- training -------------------------------------------------------------------------------------------------
+
+
+def learn(
+    texts: Iterable[str],
+    units: UnitMaker,
+    config: VectorsConfig,
+    seed: int,
+    folder: Path,
+    names: Sequence[str] = (),
+) -> list[Table]:
+    """Return the tables that word2vec learns from `texts`, one for each kind of item.
+
+    The texts are segmented once and spooled to `folder`; memory does not depend on how many there are.
+
+    Args:
+        texts: Labelled and unlabelled texts together; read once.
+        units: Cuts them into units.
+        config: The `[vectors]` section: skip-gram with negative sampling (Mikolov et al., 2013).
+        seed: Same seed and texts, same vectors, while `config.workers` is 1.
+        folder: For temporary files, about three times the size of the texts.
+        names: Which tables; all that this kind of unit uses, when empty.
+
+    Raises:
+        VectorsError: If there is no text.
+    """
+    names = names or TABLES[units.config.unit]
+    with tempfile.TemporaryDirectory(dir=folder) as spool:
+        paths = [Path(spool) / name for name in names]
+        count = _spool(texts, units, names, paths)
+        if not count:
+            raise VectorsError("no text to learn vectors from; check the training and unlabelled files")
+        return [_word2vec(name, path, config, seed) for name, path in zip(names, paths, strict=True)]
+
+
+def _spool(texts: Iterable[str], units: UnitMaker, names: Sequence[str], paths: Sequence[Path]) -> int:
+    """Write one line of items per text for each table, and return the number of items."""
+    count = 0
+    with contextlib.ExitStack() as stack:
+        files = [stack.enter_context(path.open("w", encoding="utf-8", newline="\n")) for path in paths]
+        for text in texts:
+            words = units.words(text)
+            for name, file in zip(names, files, strict=True):
+                items = ITEMS[name](words)
+                count += len(items)
+                for start in range(0, len(items), _LONGEST):
+                    part = (item.replace(" ", _SPACE) for item in items[start : start + _LONGEST])
+                    file.write(" ".join(part) + "\n")
+    return count
+
+
+def _word2vec(name: str, corpus: Path, config: VectorsConfig, seed: int) -> Table:
+    require("gensim", "train")
+    from gensim.models import Word2Vec
+    from gensim.models.callbacks import CallbackAny2Vec
+
+    with tqdm(total=config.epochs, desc=f"{name} vectors", unit="epoch") as bar:
+
+        class Progress(CallbackAny2Vec):  # type: ignore[misc]
+            def on_epoch_end(self, model: Any) -> None:
+                bar.update()
+
+        model = Word2Vec(
+            corpus_file=str(corpus),
+            vector_size=config.dimensions,
+            sg=1,
+            window=config.window,
+            negative=config.negative,
+            min_count=config.min_count,
+            epochs=config.epochs,
+            workers=config.workers,
+            seed=seed,
+            callbacks=[Progress()],
+        )
+    words = [word.replace(_SPACE, " ") for word in model.wv.index_to_key]
+    kept = len(words) if not config.limit else min(config.limit, len(words))
+    return make_table(name, words[:kept], model.wv.vectors[:kept], config)
+
+
+# ---- ready-made vectors ---------------------------------------------------------------------------------------
+
+
+def load_word2vec(path: Path, config: VectorsConfig) -> Table:
+    """Return the word table of a file in word2vec's text or binary format, `.gz` or not.
+
+    Raises:
+        VectorsError: If the file is missing or in neither format.
+    """
+    require("gensim", "train")
+    from gensim.models import KeyedVectors
+
+    binary = path.name.removesuffix(".gz").endswith(".bin")
+    try:
+        keyed = KeyedVectors.load_word2vec_format(str(path), binary=binary, unicode_errors="replace")
+    except (OSError, ValueError, EOFError, IndexError, zlib.error) as error:
+        form = "binary (.bin)" if binary else "text"
+        raise VectorsError(f"{path}: not vectors in word2vec's {form} format: {error}") from error
+    words = [normal(word) for word in keyed.index_to_key]
+    firsts = list({word: row for row, word in reversed(list(enumerate(words)))}.values())[::-1]
+    return make_table("word", [words[row] for row in firsts], keyed.vectors[firsts], config)
+
+
+def save_tables(tables: Sequence[Table], folder: Path) -> None:
+    """Write `tables` into a new or existing `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for table in tables:
+        table.save(folder)
+
+
+def load_tables(folder: Path, unit: str) -> list[Table]:
+    """Return the tables that this kind of unit uses, from where `save_tables` put them.
+
+    Raises:
+        VectorsError: If one is missing or damaged.
+    """
+    return [Table.load(folder, name) for name in TABLES[unit]]
+
+
+# ---- id columns -----------------------------------------------------------------------------------------------
+
+PLACES = 5  # padding; alone, first, middle, last character of its word
+
+
+class Lookup:
+    """Units -> rows of ids; ids -> vectors.
+
+    Word units have one column, the word. Character units have four: the character, it and the next one, the
+    word around it, and its place in that word.
+
+    Args:
+        tables: The tables of this kind of unit, in the order of `TABLES`.
+    """
+
+    def __init__(self, tables: Sequence[Table]) -> None:
+        self.tables = list(tables)
+        self._of_characters = len(tables) > 1
+
+    @property
+    def columns(self) -> int:
+        """Number F of id columns."""
+        return 4 if self._of_characters else 1
+
+    @property
+    def dimensions(self) -> int:
+        """Length D of a unit's frozen vector."""
+        return sum(table.dimensions for table in self.tables)
+
+    def embeddings(self, config: ModelConfig) -> list[tuple[int, int, int]]:
+        """Return (id column, number of ids, dimensions) of each small table that is trained with the network."""
+        if not self._of_characters:
+            return []
+        characters = [(0, len(self.tables[0].vocabulary), config.trainable)] if config.trainable else []
+        return [*characters, (3, PLACES, config.place)]
+
+    def ids(self, units: Units) -> np.ndarray:
+        """Return the ids of the units of a text, (T, F) int32."""
+        vocabularies = [table.vocabulary for table in self.tables]
+        if not self._of_characters:
+            return vocabularies[0].ids(units.words)[:, None]
+        ids = np.empty((len(units), 4), np.int32)
+        ids[:, 0] = vocabularies[0].ids(_characters(units.words))
+        ids[:, 1] = vocabularies[1].ids(_bigrams(units.words))
+        lengths = np.fromiter(map(len, units.words), np.int32, len(units.words))
+        ids[:, 2] = np.repeat(vocabularies[2].ids(units.words), lengths)
+        ids[:, 3] = places(lengths)
+        return ids
+
+    def vectors(self, ids: np.ndarray) -> np.ndarray:
+        """Return the frozen vectors of rows of ids: (..., F) int32 -> (..., D) float32."""
+        rows = [table.rows(ids[..., column]) for column, table in enumerate(self.tables)]
+        return rows[0] if len(rows) == 1 else np.concatenate(rows, axis=-1)
+
+
+def places(lengths: np.ndarray) -> np.ndarray:
+    """Return each character's place in its word, 1 to 4, for words of these lengths: (sum(lengths),) int32."""
+    found = np.full(int(lengths.sum()), 3, np.int32)
+    ends = np.cumsum(lengths)
+    found[ends - lengths] = 2
+    found[ends - 1] = 4
+    found[(ends - 1)[lengths == 1]] = 1
+    return found
