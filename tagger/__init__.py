@@ -4,12 +4,24 @@
     tagger = Tagger.load("bundle")
     tagger("遵义会议旧址，主要指召开遵义会议的那座小楼。")
 
-Importing this imports neither TensorFlow nor gensim.
+Importing this imports nothing else: a name is loaded when it is first used.
 """
 
-from tagger.corpus import Document, Entity, Span
-from tagger.errors import TaggerError
-from tagger.pipeline import Tagger
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tagger.corpus import Document, Entity, Span
+    from tagger.errors import TaggerError
+    from tagger.pipeline import Tagger
 
 __version__ = "0.1.0"
-__all__ = ["Document", "Entity", "Span", "Tagger", "TaggerError", "__version__"]
+__all__ = ["Document", "Entity", "Span", "Tagger", "TaggerError"]
+
+_HOMES = {"Document": "corpus", "Entity": "corpus", "Span": "corpus", "TaggerError": "errors", "Tagger": "pipeline"}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(importlib.import_module(f"tagger.{_HOMES[name]}"), name)
+    raise AttributeError(f"module 'tagger' has no attribute {name!r}")

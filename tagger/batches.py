@@ -4,6 +4,7 @@ What waits on disk is ids and tags; vectors and one-hot labels are made last, on
 depends on the batch and not on the corpus.
 """
 
+import itertools
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -134,37 +135,40 @@ def pad(rows: Sequence[np.ndarray], length: int = 0) -> tuple[np.ndarray, np.nda
     return padded, lengths
 
 
-def group(lengths: np.ndarray, config: BatchesConfig, rng: np.random.Generator | None = None) -> list[np.ndarray]:
-    """Group texts of like length into batches.
+def group(lengths: np.ndarray, config: BatchesConfig) -> list[np.ndarray]:
+    """Group texts of like length into batches, shortest first.
 
     Args:
         lengths: Units of each text, (N,) int.
         config: The `[batches]` section: at most so many texts, and so many units with padding, in a batch; a text
             longer than the budget is a batch of its own.
-        rng: Shuffles which texts of like length meet, and the order of the batches; without it, shortest first.
 
     Returns:
         Text numbers of each batch; each text is in exactly one, and no batch is empty.
     """
-    if not len(lengths):
-        return []
-    keys = lengths if rng is None else lengths * (1 + 0.1 * rng.random(len(lengths))) + 2 * rng.random(len(lengths))
-    order = np.argsort(keys, kind="stable")
-    groups, start, longest = [], 0, 0
-    for position, number in enumerate(order):
-        longest = max(longest, int(lengths[number]))
+    order = np.argsort(lengths, kind="stable")
+    cuts, start = [], 0
+    for position, length in enumerate(lengths[order].tolist()):
         count = position - start + 1
-        if count > 1 and (count > config.texts or (config.units and longest * count > config.units)):
-            groups.append(order[start:position])
-            start, longest = position, int(lengths[number])
-    groups.append(order[start:])
-    if rng is not None:
-        groups = [groups[place] for place in rng.permutation(len(groups))]
-    return groups
+        if count > 1 and (count > config.texts or (config.units and length * count > config.units)):
+            cuts.append(position)
+            start = position
+    return np.split(order, cuts) if len(order) else []
+
+
+def shuffled(groups: list[np.ndarray], lengths: np.ndarray, rng: np.random.Generator) -> list[np.ndarray]:
+    """Return as many groups of the same sizes, other texts of like length in each, in random order.
+
+    Lengths within a group differ by about a tenth, so a group may exceed the budget of units by as much.
+    """
+    noise = lengths * (1 + 0.1 * rng.random(len(lengths))) + 2 * rng.random(len(lengths))
+    sizes = np.fromiter(map(len, groups), np.int64, len(groups))
+    mixed = np.split(np.argsort(noise, kind="stable"), np.cumsum(sizes)[:-1])
+    return [mixed[place] for place in rng.permutation(len(mixed))]
 
 
 class Batches:
-    """All batches of an epoch, reshuffled every epoch: a sequence, as `keras.utils.PyDataset` wants it.
+    """Batches without end, each text exactly once an epoch, in a new order every epoch.
 
     The order depends on the seed and the epoch's number alone, so that a resumed training goes on as it would have.
 
@@ -172,50 +176,48 @@ class Batches:
         make: Makes a batch.
         config: The `[batches]` section.
         seed: Of the order.
-        epoch: Number of the first epoch.
     """
 
-    def __init__(self, make: BatchMaker, config: BatchesConfig, seed: int, epoch: int = 0) -> None:
-        self._make, self._config, self._seed = make, config, seed
+    def __init__(self, make: BatchMaker, config: BatchesConfig, seed: int) -> None:
+        self.make, self.seed = make, seed
         self._lengths = make.store.lengths
-        self.start(epoch)
+        self._groups = group(self._lengths, config)
+
+    def __len__(self) -> int:
+        """Batches in an epoch."""
+        return len(self._groups)
 
     @property
     def units(self) -> int:
         """Units of an epoch, padding not counted."""
         return int(self._lengths.sum())
 
-    def start(self, epoch: int) -> None:
-        """Shuffle for this epoch."""
-        self.epoch = epoch
-        self._groups = group(self._lengths, self._config, np.random.default_rng((self._seed, epoch)))
+    def epoch(self, number: int) -> Iterator[Batch]:
+        """Yield the batches of an epoch, the first of which has number 0."""
+        rng = np.random.default_rng((self.seed, number))
+        return map(self.make, shuffled(self._groups, self._lengths, rng))
 
-    def __len__(self) -> int:
-        return len(self._groups)
+    def as_dataset(self, first_epoch: int = 0) -> Any:
+        """Return a `tf.data.Dataset` without end, the next two batches made while one is trained on.
 
-    def __getitem__(self, number: int) -> Batch:
-        return self._make(self._groups[number])
+        One dataset for all epochs, because `fit` makes a new iterator of a `keras.utils.PyDataset` every epoch.
+        """
+        import tensorflow as tf
 
-    def on_epoch_end(self) -> None:
-        """Shuffle for the next epoch."""
-        self.start(self.epoch + 1)
+        lookup = self.make.lookup
+        inputs = {
+            "ids": tf.TensorSpec((None, None, lookup.columns), tf.int32),
+            "vectors": tf.TensorSpec((None, None, lookup.dimensions), tf.float32),
+            "lengths": tf.TensorSpec((None,), tf.int32),
+        }
+        targets = tf.TensorSpec((None, None, self.make.tags), tf.float32)
 
+        def batches() -> Iterator[tuple[Any, ...]]:
+            for number in itertools.count(first_epoch):
+                yield from map(tuple, self.epoch(number))
 
-def as_dataset(batches: Batches) -> Any:
-    """Return `batches` as a `keras.utils.PyDataset`."""
-    import keras
-
-    class Dataset(keras.utils.PyDataset):  # type: ignore[misc]
-        def __len__(self) -> int:
-            return len(batches)
-
-        def __getitem__(self, number: int) -> Batch:
-            return tuple(batches[number])  # type: ignore[return-value]
-
-        def on_epoch_end(self) -> None:
-            batches.on_epoch_end()
-
-    return Dataset()
+        signature = (inputs, targets, tf.TensorSpec((None, None), tf.float32))
+        return tf.data.Dataset.from_generator(batches, output_signature=signature).prefetch(2)
 
 
 # ---- the generators of the sources ------------------------------------------------------------------------------

@@ -1,14 +1,14 @@
 """The model directory: save, load, check. Nothing in it is ever executed; there is no pickle.
 
-    config.toml        all settings, resolved
-    labels.txt         label names, one a line, in the order of their tags
-    transitions.npy    (K + 2, K) float32: tag after tag, then starts, then ends
-    NAME.txt, NAME.npy a table's vocabulary and vectors, mapped from disk (int8 with NAME.scales.npy)
-    model.weights.h5   the Keras weights
-    model.onnx         the same network for ONNX Runtime
-    history.json       each epoch's figures
-    metrics.json       scores on the dev corpus
-    manifest.json      format version, libraries, segmenter, SHA-256 of every other file
+config.toml        all settings, resolved
+labels.txt         label names, one a line, in the order of their tags
+transitions.npy    (K + 2, K) float32: tag after tag, then starts, then ends
+NAME.txt, NAME.npy a table's vocabulary and vectors, mapped from disk (int8 with NAME.scales.npy)
+model.weights.h5   the Keras weights
+model.onnx         the same network for ONNX Runtime
+history.json       each epoch's figures
+metrics.json       scores on the dev corpus
+manifest.json      format version, libraries, segmenter, SHA-256 of every other file
 """
 
 import hashlib
@@ -203,5 +203,3 @@ def _versions() -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             continue
     return found
-
-

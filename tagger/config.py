@@ -25,6 +25,8 @@ class TextConfig:
     # Replace every character outside Han, 0-9, a-z, A-Z, 《》 () （） “” · . by a space before segmentation,
     # and keep Latin runs and the inside of 《…》 and short “…” whole.
     clean: bool = False
+    # Look everything up in lower case, and every digit as 0.
+    fold: bool = True
     # Longest window the network sees, in units; longer texts are cut into windows and joined again.
     maxlen: int = 256
     # Units that neighbouring windows share at prediction, as context.
@@ -37,21 +39,27 @@ class TextConfig:
 class VectorsConfig:
     """word2vec tables, learnt from labelled and unlabelled text together."""
 
-    dimensions: int = 128
-    window: int = 8
-    negative: int = 8
-    min_count: int = 1
-    epochs: int = 20
+    # Length of a word's, a character's and a character pair's vector.
+    dimensions: int = 64
+    char_dimensions: int = 64
+    bigram_dimensions: int = 48
+    window: int = 5
+    negative: int = 5
+    min_count: int = 2
+    # Frequent items are passed over at random above this share of the text; 0 for never.
+    sample: float = 1e-4
+    # Passes over the text; 0 for as many as make about fifty million words, 5 to 30.
+    epochs: int = 0
     # Worker threads of word2vec; only 1 makes a run repeatable.
     workers: int = 1
-    # Scale every vector to length one.
-    unit_length: bool = True
+    # Length that every vector is scaled to; 0 for half the square root of its dimensions.
+    norm: float = 0.0
     # How tables are stored in the bundle, and so what the network sees.
     storage: Literal["float32", "int8"] = "int8"
     # Word vectors of one's own (word2vec text or binary format, .gz too) instead of training.
     pretrained: str = ""
-    # Most frequent words kept in each table; 0 for all.
-    limit: int = 0
+    # Most frequent items kept in each table; 0 for all.
+    limit: int = 50_000
 
 
 @dataclass(frozen=True)
@@ -78,8 +86,10 @@ class ModelConfig:
     trainable: int = 48
     # Dimensions of the trainable vector of a character's place in its word (character units).
     place: int = 8
-    # Share of the input and of each layer's output set to zero in training.
+    # Share of the input, of what passes between layers, and of the last layer's output set to zero in training;
+    # the same numbers at each unit of a text (Gal and Ghahramani, 2016).
     dropout: float = 0.5
+    output_dropout: float = 0.3
     # L1 penalty on the class probabilities, as in 2016. They sum to one, so it only shifts the loss shown.
     activity_l1: float = 0.0
 
@@ -88,14 +98,14 @@ class ModelConfig:
 class TrainingConfig:
     """How the network is fitted, and on which device."""
 
-    epochs: int = 16
+    epochs: int = 10
     learning_rate: float = 0.002
     # How the rate goes on: constant, or up over the first twentieth of the steps and down along a cosine.
     schedule: Literal["constant", "cosine"] = "cosine"
-    # Gradients are scaled down to this norm; 0 for never.
-    clip: float = 5.0
+    # Gradients of the loss per unit are scaled down to this norm; 0 for never.
+    clip: float = 0.5
     # Momentum of the moving average of the weights that is evaluated and kept; 0 for none.
-    average: float = 0.998
+    average: float = 0.997
     # Epochs without a better entity F1 on dev before training stops; 0 never stops early.
     patience: int = 0
     seed: int = 1
@@ -144,14 +154,15 @@ PRESETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "default": {},
     # The 2016 entry (design facts in README, "How it works"), its faults mended.
     "contest": {
-        "text": {"unit": "word", "clean": True, "maxlen": 80, "overlap": 20},
+        "text": {"unit": "word", "clean": True, "fold": False, "maxlen": 80, "overlap": 20},
         "vectors": {
-            "dimensions": 128, "window": 8, "negative": 8, "min_count": 1, "epochs": 20,
-            "unit_length": True, "storage": "float32",
+            "dimensions": 128, "window": 8, "negative": 8, "min_count": 1, "sample": 1e-3, "epochs": 20, "norm": 1.0,
+            "limit": 0, "storage": "float32",
         },
         "batches": {"units": 0, "texts": 1024},
         "model": {
             "layers": [64, 32], "merge": "sum", "crf": False, "trainable": 0, "dropout": 0.0,
+            "output_dropout": 0.0,
             "activity_l1": 0.01,
         },
         "training": {
@@ -215,13 +226,14 @@ def check(config: Config) -> Config:
         (config.text.maxlen >= 2, "text.maxlen must be at least 2"),
         (0 <= config.text.overlap <= config.text.maxlen // 4, "text.overlap must be 0 to a quarter of text.maxlen"),
         (config.vectors.dimensions >= 1, "vectors.dimensions must be at least 1"),
-        (config.vectors.epochs >= 1, "vectors.epochs must be at least 1"),
+        (config.vectors.epochs >= 0, "vectors.epochs must not be negative"),
         (config.vectors.workers >= 1, "vectors.workers must be at least 1"),
         (config.batches.units >= 0, "batches.units must not be negative"),
         (config.batches.texts >= 1, "batches.texts must be at least 1"),
         (len(config.model.layers) >= 1, "model.layers needs at least one layer, such as [128, 64]"),
         (all(size >= 1 for size in config.model.layers), "model.layers must be positive"),
         (0 <= config.model.dropout < 1, "model.dropout must be in 0 .. 1, 1 excluded"),
+        (0 <= config.model.output_dropout < 1, "model.output_dropout must be in 0 .. 1, 1 excluded"),
         (0 <= config.training.average < 1, "training.average must be in 0 .. 1, 1 excluded"),
         (config.training.epochs >= 1, "training.epochs must be at least 1"),
         (config.training.learning_rate > 0, "training.learning_rate must be positive"),
@@ -254,7 +266,9 @@ def _read_toml(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         known = ", ".join(PRESETS)
-        raise ConfigError(f"{path}: neither a file nor a preset{_nearest(str(path), PRESETS)} (presets: {known})") from None
+        raise ConfigError(
+            f"{path}: neither a file nor a preset{_nearest(str(path), PRESETS)} (presets: {known})"
+        ) from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigError(f"{path}: not a readable TOML file: {error}") from error
 

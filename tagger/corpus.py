@@ -7,6 +7,7 @@ Anything else is plain text, one document a line, without labels. `.gz` is read 
 
 import gzip
 import io
+import itertools
 import json
 import re
 import sys
@@ -173,7 +174,7 @@ def _native(line: str, place: str) -> Document:
     if not isinstance(entities, list):
         raise CorpusError(place, '"entities" with a list', repr(entities), _FORM)
     spans = sorted(_span(entity, text, place) for entity in entities)
-    for before, after in zip(spans, spans[1:], strict=False):
+    for before, after in itertools.pairwise(spans):
         if after.start < before.end:
             shown = f"{before.label} {text[before.start : before.end]!r} at {before.start} and "
             shown += f"{after.label} {text[after.start : after.end]!r} at {after.start}"

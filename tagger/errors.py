@@ -1,12 +1,12 @@
 """What can go wrong, as one tree.
 
-    TaggerError            everything below; its message is one line for a person
-    ├── ConfigError        a setting that does not exist or cannot be (exit code 2)
-    ├── CorpusError        a corpus that cannot be read: place, expected, received, remedy
-    ├── VectorsError       vectors that cannot be read or do not fit
-    ├── BundleError        a bundle that is missing, damaged, or of another kind
-    ├── TrainingError      a training that cannot start or go on
-    └── MissingExtraError  a package that belongs to an extra is not installed
+TaggerError            everything below; its message is one line for a person
+├── ConfigError        a setting that does not exist or cannot be (exit code 2)
+├── CorpusError        a corpus that cannot be read: place, expected, received, remedy
+├── VectorsError       vectors that cannot be read or do not fit
+├── BundleError        a bundle that is missing, damaged, or of another kind
+├── TrainingError      a training that cannot start or go on
+└── MissingExtraError  a package that belongs to an extra is not installed
 """
 
 import importlib
@@ -62,6 +62,5 @@ def require(module: str, extra: str) -> ModuleType:
         return importlib.import_module(module)
     except ImportError as error:
         raise MissingExtraError(
-            f"{module} is needed for this and not installed ({error}); "
-            f"install it with: pip install 'tagger[{extra}]'"
+            f"{module} is needed for this and not installed ({error}); install it with: pip install 'tagger[{extra}]'"
         ) from error

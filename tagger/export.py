@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from tagger.bundle import ONNX, WEIGHTS, Bundle, atomic_folder
+from tagger.bundle import ONNX, WEIGHTS, Bundle, atomic_folder, refuse_existing
 from tagger.errors import BundleError, require
 from tagger.vectors import Lookup
 
@@ -30,8 +30,9 @@ def fresh_model(config: Any, scheme: Any, lookup: Lookup) -> Any:
     return model
 
 
-def to_weights(bundle: Bundle, out: Path) -> None:
+def to_weights(bundle: Bundle, out: Path, replace: bool = False) -> None:
     """Write the network's weights alone: `.safetensors` by its suffix, else Keras `.weights.h5`."""
+    refuse_existing(out, replace)
     model = build(bundle)
     if out.suffix == ".safetensors":
         save_file = require("safetensors.numpy", "train").save_file
@@ -58,7 +59,10 @@ def to_saved_model(bundle: Bundle, out: Path, replace: bool = False) -> None:
     import tensorflow as tf
 
     model = build(bundle)
-    tables = [tf.constant(table.rows(np.arange(len(table.vocabulary)))) for table in bundle.lookup.tables]
+    constants = {
+        table.name: tf.constant(table.rows(np.arange(len(table.vocabulary)))) for table in bundle.lookup.tables
+    }
+    tables = [constants[table.name] for table in bundle.lookup.looked_up]
 
     class Served(tf.Module):
         def __init__(self) -> None:
@@ -112,8 +116,8 @@ def write_onnx(model: Any, columns: int, path: Path) -> None:
     hidden = "hidden"
     for number, layer in enumerate(model.layers_):
         name = f"lstm_{number}"
-        weights = [_lstm_weights(side) for side in (layer.forward, layer.backward)]
-        w, r, b = (constant(f"{name}_{k}", np.stack(v)) for k, v in zip("wrb", zip(*weights, strict=True), strict=True))
+        sides = [_lstm_weights(side) for side in (layer.forward, layer.backward)]
+        w, r, b = (constant(f"{name}_{k}", np.stack(v)) for k, v in zip("wrb", zip(*sides, strict=True), strict=True))
         nodes.append(
             node("LSTM", [hidden, w, r, b, "lengths"], [name], hidden_size=layer.units, direction="bidirectional")
         )  # (T, 2, B, H)

@@ -30,6 +30,7 @@ class BiLSTM(keras.layers.Layer):
         self.backward = keras.layers.LSTM(units, return_sequences=True, name="backward")
 
     def build(self, shape: Any) -> None:
+        """Make the weights for inputs (B, T, D)."""
         self.forward.build(shape)
         self.backward.build(shape)
         self.built = True
@@ -99,7 +100,8 @@ class TaggerModel(keras.Model):
         self.embeddings = [
             keras.layers.Embedding(count, size, name=f"embedding_{column}") for column, count, size in embeddings
         ]
-        self.dropout = keras.layers.Dropout(config.dropout)
+        self.dropout = keras.layers.SpatialDropout1D(config.dropout)  # the same numbers at each unit
+        self.output_dropout = keras.layers.SpatialDropout1D(config.output_dropout)
         self.layers_ = [
             BiLSTM(size, config.merge, name=f"bilstm_{number}") for number, size in enumerate(config.layers)
         ]
@@ -110,6 +112,7 @@ class TaggerModel(keras.Model):
             )
 
     def build(self, shape: Any = None) -> None:
+        """Make the weights; the sizes are known from the start."""
         for layer in self.embeddings:
             layer.build()
         size = self.dimensions + sum(layer.output_dim for layer in self.embeddings)
@@ -122,11 +125,13 @@ class TaggerModel(keras.Model):
     def call(self, inputs: dict[str, tf.Tensor], training: bool = False) -> tf.Tensor:
         """Return the score of each tag at each unit, (B, T, K) float32."""
         parts = [inputs["vectors"]]  # (B, T, D)
-        parts += [table(inputs["ids"][:, :, column]) for table, column in zip(self.embeddings, self.columns, strict=True)]
-        hidden = self.dropout(tf.concat(parts, axis=-1), training=training)
+        parts += [
+            table(inputs["ids"][:, :, column]) for table, column in zip(self.embeddings, self.columns, strict=True)
+        ]
+        hidden = tf.concat(parts, axis=-1)
         for layer in self.layers_:
-            hidden = self.dropout(layer(hidden, inputs["lengths"]), training=training)
-        return self.output_(hidden)
+            hidden = layer(self.dropout(hidden, training=training), inputs["lengths"])
+        return self.output_(self.output_dropout(hidden, training=training))
 
     def compute_loss(
         self,

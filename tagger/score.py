@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tagger.corpus import Document, Entity, squeeze
+from tagger.corpus import Document, Entity, Span, squeeze
 
 
 @dataclass
@@ -50,14 +50,14 @@ class Scores:
     def add(self, document: Document, entities: Iterable[Entity], best: Entity | None = None) -> None:
         """Count the entities found in a document, and whether `best` is one of its answers."""
         entities = list(entities)
-        gold, found = Counter(document.entities), Counter((e.start, e.end, e.label) for e in entities)
+        gold, found = Counter(document.entities), Counter(Span(e.start, e.end, e.label) for e in entities)
         self.texts += 1
         for span, number in (gold & found).items():
-            self._count(span[2], right=number)
+            self._count(span.label, right=number)
         for span, number in found.items():
-            self._count(span[2], found=number)
+            self._count(span.label, found=number)
         for span, number in gold.items():
-            self._count(span[2], gold=number)
+            self._count(span.label, gold=number)
         if document.answers:
             self.answered += 1
             self.top1 += best is not None and squeeze(best.text) in document.answers

@@ -90,23 +90,18 @@ class TagScheme:
         """
         tags = np.asarray(tags)
         spans = []
-        start, label = -1, -1
-        for position in np.flatnonzero(tags):
+        start, label, before = -1, -1, -1  # of the entity that is open, and the unit it has come to
+        for position in np.flatnonzero(tags).tolist():
             tag_label, part = divmod(int(tags[position]) - 1, 4)
             part += 1
+            goes_on = start >= 0 and tag_label == label and position == before + 1
             if part == SINGLE:
-                spans.append(UnitSpan(int(position), int(position) + 1, tag_label))
+                spans.append(UnitSpan(position, position + 1, tag_label))
+            elif part == LAST and goes_on:
+                spans.append(UnitSpan(start, position + 1, tag_label))
+            if part == FIRST:
+                start, label = position, tag_label
+            elif not (part == MIDDLE and goes_on):
                 start = -1
-            elif part == FIRST:
-                start, label = int(position), tag_label
-            elif start >= 0 and label == tag_label and self._unbroken(tags, start, position):
-                if part == LAST:
-                    spans.append(UnitSpan(start, int(position) + 1, tag_label))
-                    start = -1
-            else:
-                start = -1
+            before = position
         return spans
-
-    @staticmethod
-    def _unbroken(tags: np.ndarray, start: int, stop: int) -> bool:
-        return bool((tags[start:stop] != OUTSIDE).all())

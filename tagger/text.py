@@ -29,8 +29,8 @@ _SENTENCE_END = frozenset("。！？!?；;…\n")
 
 def _one_for_one() -> dict[int, int]:
     """Map full-width letters and digits to ASCII, white space and controls to a space, surrogates to U+FFFD."""
-    table = {code: 0x20 for code in itertools.chain(range(0x20), range(0x7F, 0xA1), range(0x2000, 0x2010))}
-    table |= {code: 0x20 for code in (0x1680, 0x2028, 0x2029, 0x202F, 0x205F, 0x3000, 0xFEFF)}
+    table = dict.fromkeys(itertools.chain(range(32), range(127, 161), range(8192, 8208)), 32)
+    table |= dict.fromkeys((5760, 8232, 8233, 8239, 8287, 12288, 65279), 32)
     for first, last in ((0xFF10, 0xFF19), (0xFF21, 0xFF3A), (0xFF41, 0xFF5A)):
         table |= {code: code - 0xFEE0 for code in range(first, last + 1)}
     table |= dict.fromkeys(range(0xD800, 0xE000), 0xFFFD)
@@ -38,11 +38,19 @@ def _one_for_one() -> dict[int, int]:
 
 
 _NORMAL = _one_for_one()
+_FOLDED = _NORMAL | {code: 0x30 for first in (0x30, 0xFF10) for code in range(first, first + 10)}
+_FOLDED |= {code: 0x61 + number for first in (0x41, 0xFF21) for number, code in enumerate(range(first, first + 26))}
+_FOLDED |= {code: 0x61 + number for number, code in enumerate(range(0xFF41, 0xFF5B))}
 
 
-def normal(text: str) -> str:
-    """Return `text` in the form that vocabularies know, one character for one character."""
-    return text.translate(_NORMAL)
+def normal(text: str, fold: bool = False) -> str:
+    """Return `text` in the form that vocabularies know, one character for one character.
+
+    Args:
+        text: Any string.
+        fold: Also make Latin letters small and every digit 0.
+    """
+    return text.translate(_FOLDED if fold else _NORMAL)
 
 
 def clean(text: str) -> str:
@@ -152,7 +160,7 @@ class UnitMaker:
 
     def __init__(self, config: TextConfig) -> None:
         self.config = config
-        self.segmenter = Segmenter(config.words)
+        self.segmenter = Segmenter([normal(word, config.fold) for word in config.words])
 
     def __call__(self, text: str) -> Units:
         """Return the units of `text`; none when it is empty."""
@@ -164,7 +172,7 @@ class UnitMaker:
 
     def words(self, text: str) -> list[str]:
         """Return the words of the normal (and, if configured, cleaned) form of `text`."""
-        text = normal(text)
+        text = normal(text, self.config.fold)
         if not self.config.clean:
             return self.segmenter.cut(text)
         text = clean(text)
@@ -255,6 +263,6 @@ def read_words(lines: Iterable[str], place: str) -> Iterator[str]:
         word = line.strip().split(" ")[0].split("\t")[0]
         if not word:
             continue
-        if normal(word) != word:
-            raise ConfigError(f"{place}:{number}: expected one word a line in half-width form, received {line.strip()!r}")
+        if not word.isprintable():
+            raise ConfigError(f"{place}:{number}: expected one word a line, received {line.strip()!r}")
         yield word

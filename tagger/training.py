@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from tagger import bundle as bundles
 from tagger import corpus
-from tagger.batches import Batches, BatchMaker, Store, StoreWriter, as_dataset
+from tagger.batches import Batches, BatchMaker, Store, StoreWriter
 from tagger.config import Config, TrainingConfig
 from tagger.corpus import Alignment, Document
 from tagger.decode import Transitions
@@ -84,7 +84,9 @@ def train(config: Config, sources: Sources, out: Path, resume: bool = False, rep
     metrics = {**fitted.best_scores, "epoch": fitted.best_epoch, "seed": config.training.seed}
 
     def write_network(folder: Path) -> None:
-        fitted.model.save_weights(folder / bundles.WEIGHTS)
+        bare = fresh_model(config, scheme, lookup)  # without the optimizer's state, twice the weights
+        bare.set_weights(fitted.model.get_weights())
+        bare.save_weights(folder / bundles.WEIGHTS)
         write_onnx(fitted.model, lookup.columns, folder / bundles.ONNX)
         draw_curves(fitted.history, folder / "curves.png")
 
@@ -268,9 +270,8 @@ def fit(
     seed_everything(settings.seed)
     model = fresh_model(config, scheme, lookup)
     batches = Batches(BatchMaker(store, lookup, scheme.size), config.batches, settings.seed)
-    optimizer = keras.optimizers.Adam(
-        learning_rate(settings, len(batches)), global_clipnorm=settings.clip or None
-    )
+    rate = learning_rate(settings, len(batches))
+    optimizer = keras.optimizers.Adam(rate, global_clipnorm=settings.clip or None)
     optimizer.build(model.trainable_variables)
     model.compile(optimizer=optimizer)
     transitions = Transitions.contest(scheme) if config.decode.transitions == "contest" else Transitions.legal(scheme)
@@ -280,13 +281,14 @@ def fit(
     callbacks = [state.callback(), keeper]
     if settings.tensorboard:
         callbacks.append(keras.callbacks.TensorBoard(settings.tensorboard))
-    if batches.epoch < settings.epochs and not keeper.finished:
+    done = len(keeper.history)
+    if done < settings.epochs and not keeper.finished:
         model.fit(
-            as_dataset(batches),
-            initial_epoch=batches.epoch,
+            batches.as_dataset(done),
+            steps_per_epoch=len(batches),
+            initial_epoch=done,
             epochs=settings.epochs,
             verbose=0,
-            shuffle=False,
             callbacks=callbacks,
         )
     state.use(keeper.best_weights)
@@ -341,7 +343,7 @@ class State:
 
         state = self
 
-        class Averaging(keras.callbacks.Callback):  # type: ignore[misc]
+        class Averaging(keras.callbacks.Callback):
             def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
                 if state.averages:
                     state.update()
@@ -376,7 +378,7 @@ def epoch_keeper(config: Config, tagger: Tagger, state: State, batches: Batches,
 
     settings = config.training
 
-    class EpochKeeper(keras.callbacks.Callback):  # type: ignore[misc]
+    class EpochKeeper(keras.callbacks.Callback):
         history: list[dict[str, Any]]
 
         def __init__(self) -> None:
@@ -389,7 +391,6 @@ def epoch_keeper(config: Config, tagger: Tagger, state: State, batches: Batches,
                 told = json.loads(str(kept["told"]))
                 self.history, self.best_epoch, self.best_scores = told["history"], told["epoch"], told["scores"]
                 self.best_weights = [kept[f"best_{n}"] for n in range(len(self.best_weights))]
-                batches.start(len(self.history))
                 say(f"resuming after epoch {len(self.history)}")
 
         @property
@@ -416,8 +417,8 @@ def epoch_keeper(config: Config, tagger: Tagger, state: State, batches: Batches,
             row = {
                 "epoch": epoch + 1, "loss": float((logs or {}).get("loss", float("nan"))), "seconds": seconds,
                 "units_per_second": batches.units / seconds,
-                **{key: scores[key] for key in ("precision", "recall", "f1", "top1", "contest") if key in scores},
             }  # fmt: skip
+            row |= {key: scores[key] for key in ("precision", "recall", "f1", "top1", "contest") if key in scores}
             self.history.append(row)
             if scores["f1"] > self.best_scores["f1"]:
                 self.best_epoch, self.best_scores, self.best_weights = epoch + 1, scores, kept
@@ -493,5 +494,3 @@ def draw_curves(history: Sequence[dict[str, Any]], path: Path) -> None:
     figure.legend(loc="outside upper center", ncols=3)
     figure.savefig(path, dpi=120)
     pyplot.close(figure)
-
-

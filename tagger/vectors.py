@@ -65,7 +65,7 @@ class Vocabulary:
         get = self._ids.get
         found = np.fromiter((get(word, -1) for word in words), np.int32, len(words))
         for position in np.flatnonzero(found < 0):
-            found[position] = self.id(words[position])
+            found[position] = self.id(words[int(position)])
         return found
 
 
@@ -92,7 +92,7 @@ class Table:
 
     def rows(self, ids: np.ndarray) -> np.ndarray:
         """Return the vectors of `ids`, (..., D) float32."""
-        found = self.vectors[ids]
+        found: np.ndarray = self.vectors[ids]
         return found if self.scales is None else found * self.scales[ids]
 
     def save(self, folder: Path) -> None:
@@ -131,8 +131,8 @@ def make_table(name: str, words: Sequence[str], vectors: np.ndarray, config: Vec
         config: The `[vectors]` section.
     """
     vectors = np.asarray(vectors, np.float32)
-    if config.unit_length:
-        vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
+    norm = config.norm or 0.5 * vectors.shape[1] ** 0.5
+    vectors = vectors * (norm / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9))
     rarest = vectors[-max(1, len(vectors) // 10) :]
     unknown = rarest.mean(axis=0, keepdims=True) if len(vectors) else np.zeros((1, vectors.shape[1]))
     rows = np.concatenate([np.zeros_like(unknown), unknown, vectors]).astype(np.float32)
@@ -140,7 +140,6 @@ def make_table(name: str, words: Sequence[str], vectors: np.ndarray, config: Vec
         return Table(name, Vocabulary(words), rows)
     scales = np.maximum(np.abs(rows).max(axis=1, keepdims=True), 1e-9) / 127
     return Table(name, Vocabulary(words), np.rint(rows / scales).astype(np.int8), scales.astype(np.float32))
-
 
 
 # What each table's vectors are learnt from: the items of a segmented text, in order.
@@ -153,9 +152,9 @@ def _characters(words: Sequence[str]) -> Sequence[str]:
 
 
 def _bigrams(words: Sequence[str]) -> Sequence[str]:
-    """Each character with the one after it, a space after the last."""
+    """Each character with the one after it; a space stands before the first and after the last."""
     text = "".join(words)
-    return list(map("".join, zip(text, text[1:] + " ", strict=True)))
+    return list(map("".join, zip(" " + text, text + " ", strict=True)))
 
 
 ITEMS: dict[str, Callable[[Sequence[str]], Sequence[str]]] = {
@@ -197,47 +196,51 @@ def learn(
     names = names or TABLES[units.config.unit]
     with tempfile.TemporaryDirectory(dir=folder) as spool:
         paths = [Path(spool) / name for name in names]
-        count = _spool(texts, units, names, paths)
-        if not count:
+        counts = _spool(texts, units, names, paths)
+        if not all(counts):
             raise VectorsError("no text to learn vectors from; check the training and unlabelled files")
-        return [_word2vec(name, path, config, seed) for name, path in zip(names, paths, strict=True)]
+        every = zip(names, paths, counts, strict=True)
+        return [_word2vec(name, path, count, config, seed) for name, path, count in every]
 
 
-def _spool(texts: Iterable[str], units: UnitMaker, names: Sequence[str], paths: Sequence[Path]) -> int:
-    """Write one line of items per text for each table, and return the number of items."""
-    count = 0
+def _spool(texts: Iterable[str], units: UnitMaker, names: Sequence[str], paths: Sequence[Path]) -> list[int]:
+    """Write one line of items per text for each table, and return the number of items of each."""
+    counts = [0] * len(names)
     with contextlib.ExitStack() as stack:
         files = [stack.enter_context(path.open("w", encoding="utf-8", newline="\n")) for path in paths]
         for text in texts:
             words = units.words(text)
-            for name, file in zip(names, files, strict=True):
+            for place, (name, file) in enumerate(zip(names, files, strict=True)):
                 items = ITEMS[name](words)
-                count += len(items)
+                counts[place] += len(items)
                 for start in range(0, len(items), _LONGEST):
                     part = (item.replace(" ", _SPACE) for item in items[start : start + _LONGEST])
                     file.write(" ".join(part) + "\n")
-    return count
+    return counts
 
 
-def _word2vec(name: str, corpus: Path, config: VectorsConfig, seed: int) -> Table:
+def _word2vec(name: str, corpus: Path, count: int, config: VectorsConfig, seed: int) -> Table:
     require("gensim", "train")
     from gensim.models import Word2Vec
     from gensim.models.callbacks import CallbackAny2Vec
 
-    with tqdm(total=config.epochs, desc=f"{name} vectors", unit="epoch") as bar:
+    epochs = config.epochs or int(np.clip(50_000_000 // max(count, 1), 5, 30))
+    size = {"word": config.dimensions, "char": config.char_dimensions, "bigram": config.bigram_dimensions}[name]
+    with tqdm(total=epochs, desc=f"{name} vectors", unit="epoch") as bar:
 
-        class Progress(CallbackAny2Vec):  # type: ignore[misc]
+        class Progress(CallbackAny2Vec):
             def on_epoch_end(self, model: Any) -> None:
                 bar.update()
 
         model = Word2Vec(
             corpus_file=str(corpus),
-            vector_size=config.dimensions,
+            vector_size=size,
             sg=1,
             window=config.window,
             negative=config.negative,
             min_count=config.min_count,
-            epochs=config.epochs,
+            sample=config.sample,
+            epochs=epochs,
             workers=config.workers,
             seed=seed,
             callbacks=[Progress()],
@@ -288,14 +291,15 @@ def load_tables(folder: Path, unit: str) -> list[Table]:
 
 # ---- id columns -----------------------------------------------------------------------------------------------
 
-PLACES = 5  # padding; alone, first, middle, last character of its word
+# Padding; alone; first and last of two; first, middle and last of three, and of four or more.
+PLACES = 10
 
 
 class Lookup:
     """Units -> rows of ids; ids -> vectors.
 
-    Word units have one column, the word. Character units have four: the character, it and the next one, the
-    word around it, and its place in that word.
+    Word units have one column, the word. Character units have five: the character, it and the next one, it and the
+    one before, the word around it, and its place in that word.
 
     Args:
         tables: The tables of this kind of unit, in the order of `TABLES`.
@@ -304,48 +308,51 @@ class Lookup:
     def __init__(self, tables: Sequence[Table]) -> None:
         self.tables = list(tables)
         self._of_characters = len(tables) > 1
+        places = (0, 1, 1, 2) if self._of_characters else (0,)
+        self.looked_up = [self.tables[place] for place in places]
 
     @property
     def columns(self) -> int:
         """Number F of id columns."""
-        return 4 if self._of_characters else 1
+        return len(self.looked_up) + self._of_characters
 
     @property
     def dimensions(self) -> int:
         """Length D of a unit's frozen vector."""
-        return sum(table.dimensions for table in self.tables)
+        return sum(table.dimensions for table in self.looked_up)
 
     def embeddings(self, config: ModelConfig) -> list[tuple[int, int, int]]:
         """Return (id column, number of ids, dimensions) of each small table that is trained with the network."""
         if not self._of_characters:
             return []
         characters = [(0, len(self.tables[0].vocabulary), config.trainable)] if config.trainable else []
-        return [*characters, (3, PLACES, config.place)]
+        return [*characters, (4, PLACES, config.place)]
 
     def ids(self, units: Units) -> np.ndarray:
         """Return the ids of the units of a text, (T, F) int32."""
         vocabularies = [table.vocabulary for table in self.tables]
         if not self._of_characters:
             return vocabularies[0].ids(units.words)[:, None]
-        ids = np.empty((len(units), 4), np.int32)
+        ids = np.empty((len(units), 5), np.int32)
         ids[:, 0] = vocabularies[0].ids(_characters(units.words))
-        ids[:, 1] = vocabularies[1].ids(_bigrams(units.words))
+        pairs = vocabularies[1].ids(_bigrams(units.words))
+        ids[:, 1], ids[:, 2] = pairs[1:], pairs[:-1]
         lengths = np.fromiter(map(len, units.words), np.int32, len(units.words))
-        ids[:, 2] = np.repeat(vocabularies[2].ids(units.words), lengths)
-        ids[:, 3] = places(lengths)
+        ids[:, 3] = np.repeat(vocabularies[2].ids(units.words), lengths)
+        ids[:, 4] = places(lengths)
         return ids
 
     def vectors(self, ids: np.ndarray) -> np.ndarray:
         """Return the frozen vectors of rows of ids: (..., F) int32 -> (..., D) float32."""
-        rows = [table.rows(ids[..., column]) for column, table in enumerate(self.tables)]
+        rows = [table.rows(ids[..., column]) for column, table in enumerate(self.looked_up)]
         return rows[0] if len(rows) == 1 else np.concatenate(rows, axis=-1)
 
 
 def places(lengths: np.ndarray) -> np.ndarray:
-    """Return each character's place in its word, 1 to 4, for words of these lengths: (sum(lengths),) int32."""
-    found = np.full(int(lengths.sum()), 3, np.int32)
+    """Return each character's place in its word, 1 to 9, for words of these lengths: (sum(lengths),) int32."""
+    first = np.choose(np.minimum(lengths, 4) - 1, [1, 2, 4, 7]).astype(np.int32)  # of each word
+    found = np.repeat(first + 1, lengths)
     ends = np.cumsum(lengths)
-    found[ends - lengths] = 2
-    found[ends - 1] = 4
-    found[(ends - 1)[lengths == 1]] = 1
+    found[ends - lengths] = first
+    found[ends - 1] = first + np.minimum(lengths - 1, 2)
     return found

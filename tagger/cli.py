@@ -1,0 +1,378 @@
+"""The `tagger` command: parses and prints, nothing else. Heavy imports wait until a command needs them."""
+
+import argparse
+import contextlib
+import json
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from tagger import __version__
+from tagger.errors import ConfigError, TaggerError
+
+_EXAMPLES = {
+    "": """examples:
+  tagger train --train train.jsonl --dev dev.jsonl --out bundle
+  tagger predict bundle --text "遵义会议旧址，主要指召开遵义会议的那座小楼。"
+  tagger evaluate bundle test.jsonl
+""",
+    "train": """examples:
+  tagger train --train train.jsonl --dev dev.jsonl --out bundle
+  tagger train --train train.jsonl --dev dev.jsonl --unlabelled more.txt.gz --out bundle --set training.epochs=60
+  tagger train --train train.jsonl --dev dev.jsonl --out bundle --config contest
+  tagger train --train train.jsonl --dev dev.jsonl --out bundle --resume
+""",
+    "evaluate": """examples:
+  tagger evaluate bundle test.jsonl
+  tagger evaluate bundle test.jsonl --json
+""",
+    "predict": """examples:
+  tagger predict bundle --text "遵义会议旧址，主要指召开遵义会议的那座小楼。"
+  tagger predict bundle texts.txt.gz --out entities.jsonl
+  tagger predict bundle texts.txt --format html --out page.html
+  cat texts.txt | tagger predict bundle - --format table
+""",
+    "export": """examples:
+  tagger export bundle weights.safetensors --to weights
+  tagger export bundle model.weights.h5 --to weights
+  tagger export bundle served --to saved_model
+""",
+    "vectors": """examples:
+  tagger vectors news.txt.gz train.jsonl --out vectors
+  tagger train --train train.jsonl --dev dev.jsonl --out bundle --set vectors.pretrained=vectors
+""",
+    "inspect": """examples:
+  tagger inspect train.jsonl
+  tagger inspect train.jsonl --config contest
+  tagger inspect bundle --json
+""",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command line and return its exit code: 0 done, 1 data or model at fault, 2 wrong usage."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if not hasattr(options, "run"):
+        parser.print_help()
+        return 2
+    try:
+        options.run(options)
+        sys.stdout.flush()
+        return 0
+    except ConfigError as error:
+        return _fail(error, options.debug, 2)
+    except TaggerError as error:
+        return _fail(error, options.debug, 1)
+    except BrokenPipeError:  # the reader of our output has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        return _fail(TaggerError(f"{place}{error.strerror or error}"), options.debug, 1)
+    except KeyboardInterrupt:
+        print("tagger: interrupted", file=sys.stderr)
+        return 130
+
+
+def _fail(error: Exception, debug: bool, code: int) -> int:
+    if debug:
+        raise error
+    print(f"tagger: {error}", file=sys.stderr)
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        "tagger",
+        description="Train your own Chinese entity tagger, and tag text with it. 训练自己的中文实体识别模型。",
+        epilog=_EXAMPLES[""],
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"tagger {__version__}")
+    parser.set_defaults(debug=False)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+
+    def command(name: str, run: Callable[[argparse.Namespace], None], about: str) -> argparse.ArgumentParser:
+        made = commands.add_parser(
+            name,
+            help=about,
+            description=about[0].upper() + about[1:] + ".",
+            epilog=_EXAMPLES[name],
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        made.add_argument("--debug", action="store_true", help="show a traceback where something fails")
+        made.set_defaults(run=run)
+        return made
+
+    one = command("train", _train, "train a tagger on a labelled corpus")
+    one.add_argument("--train", required=True, metavar="F", type=Path, help="labelled corpus to learn from")
+    one.add_argument("--dev", required=True, metavar="F", type=Path, help="labelled corpus that picks the best epoch")
+    one.add_argument("--unlabelled", nargs="+", default=[], metavar="F", type=Path, help="more text for the vectors")
+    one.add_argument("--out", required=True, metavar="BUNDLE", type=Path, help="folder to write the tagger to")
+    one.add_argument("--words", metavar="F", type=Path, help="words to add to the segmenter, one a line")
+    one.add_argument("--seed", type=int, metavar="N", help="same as --set training.seed=N")
+    one.add_argument("--resume", action="store_true", help="go on with an interrupted training")
+    one.add_argument("--force", action="store_true", help="replace an existing bundle")
+    _add_config(one)
+
+    one = command("evaluate", _evaluate, "score a tagger on a labelled corpus")
+    one.add_argument("bundle", metavar="BUNDLE", help="folder of a trained tagger")
+    one.add_argument("corpus", metavar="F", type=Path, help="labelled corpus")
+    one.add_argument("--json", action="store_true", help="print the scores as JSON")
+    _add_runtime(one)
+
+    one = command("predict", _predict, "find the entities in text")
+    one.add_argument("bundle", metavar="BUNDLE", help="folder of a trained tagger")
+    one.add_argument("files", nargs="*", metavar="F", help="text or .jsonl files, .gz too; - is standard input")
+    one.add_argument("--text", action="append", default=[], help="a text given right here; may be repeated")
+    one.add_argument("--out", metavar="F", type=Path, help="file to write to, instead of standard output")
+    formats = ("jsonl", "table", "html", "conll", "contest")
+    one.add_argument("--format", choices=formats, default="jsonl", help="form of the output (default: jsonl)")
+    _add_runtime(one)
+
+    one = command("export", _export, "write the trained network in another form")
+    one.add_argument("bundle", metavar="BUNDLE", help="folder of a trained tagger")
+    one.add_argument("out", metavar="OUT", type=Path, help="file or folder to write")
+    one.add_argument("--to", choices=("weights", "saved_model"), required=True, help="the form")
+    one.add_argument("--force", action="store_true", help="replace what exists")
+
+    one = command("vectors", _vectors, "learn word2vec tables from any amount of text")
+    one.add_argument("files", nargs="+", metavar="F", type=Path, help="text or labelled files, .gz too")
+    one.add_argument("--out", required=True, metavar="DIR", type=Path, help="folder to write the tables to")
+    one.add_argument("--words", metavar="F", type=Path, help="words to add to the segmenter, one a line")
+    one.add_argument("--force", action="store_true", help="replace an existing folder")
+    _add_config(one)
+
+    one = command("inspect", _inspect, "look at a corpus before training, or into a bundle")
+    one.add_argument("what", metavar="CORPUS|BUNDLE", type=Path, help="labelled file, or folder of a tagger")
+    one.add_argument("--json", action="store_true", help="print JSON")
+    _add_config(one)
+    return parser
+
+
+def _add_config(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--config", default="default", metavar="PRESET|F.toml", help="preset (default, contest) or a TOML file"
+    )
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="section.key=value", help="change a setting; may be repeated"
+    )
+
+
+def _add_runtime(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--runtime", choices=("onnx", "keras"), default="onnx", help="engine (default: onnx)")
+
+
+def _load_config(options: argparse.Namespace) -> Any:
+    from tagger import config, corpus, text
+
+    overrides = list(options.set)
+    if getattr(options, "seed", None) is not None:
+        overrides.append(f"training.seed={options.seed}")
+    loaded = config.load(options.config, overrides)
+    if getattr(options, "words", None):
+        with corpus.open_text(options.words) as lines:
+            words = list(text.read_words((line for _, line in lines), str(options.words)))
+        loaded = config.merge(loaded, {"text": {"words": [*loaded.text.words, *words]}}, str(options.words))
+    return loaded
+
+
+def _train(options: argparse.Namespace) -> None:
+    config = _load_config(options)
+    _import_tensorflow()
+    from tagger.score import rows
+    from tagger.training import Sources, train
+
+    sources = Sources(options.train, options.dev, tuple(options.unlabelled))
+    try:
+        metrics = train(config, sources, options.out, options.resume, options.force)
+    except KeyboardInterrupt:
+        print(f"tagger: interrupted; what is done is kept in {options.out}.training: add --resume to go on",
+              file=sys.stderr)  # fmt: skip
+        raise SystemExit(130) from None
+    print(f"\n{options.out}: epoch {metrics['epoch']}, scores on {options.dev}", file=sys.stderr)
+    _print_scores(metrics, rows(metrics), file=sys.stderr)
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    from tagger import corpus
+    from tagger.pipeline import Tagger, evaluate
+    from tagger.score import rows
+
+    if options.runtime == "keras":
+        _import_tensorflow()
+    tagger = Tagger.load(options.bundle, options.runtime)
+    scores = evaluate(tagger, _progress(corpus.read(options.corpus), lambda document: document.text)).to_dict()
+    if options.json:
+        print(json.dumps(scores, ensure_ascii=False))
+    else:
+        _print_scores(scores, rows(scores))
+
+
+def _print_scores(scores: dict[str, Any], rows: list[tuple[str, ...]], file: Any = None) -> None:
+    _print_table(["label", "precision", "recall", "F1", "gold", "found"], rows, file)
+    if "top1" in scores:
+        line = f"top-1 accuracy {100 * scores['top1']:.2f}   contest score {scores['contest']:.4f}"
+        print(line, file=file or sys.stdout)
+
+
+def _print_table(heading: list[str], rows: Iterable[Sequence[str]], file: Any = None) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(*heading)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for row in rows:
+        table.add_row(*row)
+    console = Console(file=file, width=None if (file or sys.stdout).isatty() else 100)
+    console.print(table)
+
+
+def _predict(options: argparse.Namespace) -> None:
+    if not options.files and not options.text:
+        raise ConfigError("nothing to tag: give files, - for standard input, or --text")
+    if options.runtime == "keras":
+        _import_tensorflow()
+    from tagger.output import WRITERS
+    from tagger.pipeline import Tagger
+
+    tagger = Tagger.load(options.bundle, options.runtime)
+    texts: Iterable[str] = _texts(options.text, options.files)
+    if options.files:
+        texts = _progress(texts, lambda text: text, shown=bool(options.out) or not sys.stdout.isatty())
+    results = tagger.results(texts, answers=options.format == "contest")
+    with _output(options.out) as write:
+        for line in WRITERS[options.format](results, tagger.labels):
+            write(line)
+
+
+def _texts(given: list[str], files: list[str]) -> Iterator[str]:
+    from tagger import corpus
+
+    yield from given
+    for file in files:
+        yield from corpus.texts(file)
+
+
+@contextlib.contextmanager
+def _output(path: Path | None) -> Iterator[Callable[[str], object]]:
+    """Yield a function that writes; a file appears under its name only when it is whole."""
+    if path is None:
+        stdout = sys.stdout.buffer
+        yield lambda line: stdout.write(line.encode("utf-8", "replace"))
+        stdout.flush()
+        return
+    part = path.with_name(path.name + ".part")
+    try:
+        with part.open("w", encoding="utf-8", errors="replace", newline="\n") as file:
+            yield file.write
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _progress(items: Iterable[Any], text: Callable[[Any], str], shown: bool = True) -> Iterator[Any]:
+    """Yield `items`, showing characters per second on standard error."""
+    from tqdm import tqdm
+
+    with tqdm(unit=" characters", unit_scale=True, disable=not shown, mininterval=0.5) as bar:
+        for item in items:
+            yield item
+            bar.update(len(text(item)))
+
+
+def _export(options: argparse.Namespace) -> None:
+    _import_tensorflow()
+    from tagger import bundle
+    from tagger.export import FORMS
+
+    found = bundle.load(options.bundle)
+    FORMS[options.to](found, options.out, options.force)
+    print(f"{options.out}: written", file=sys.stderr)
+
+
+def _vectors(options: argparse.Namespace) -> None:
+    import tempfile
+
+    from tagger import bundle, corpus
+    from tagger.text import UnitMaker
+    from tagger.vectors import learn, save_tables
+
+    config = _load_config(options)
+    texts = (document.text for file in options.files for document in corpus.read(file))
+    with bundle.atomic_folder(options.out, options.force) as folder, tempfile.TemporaryDirectory() as spool:
+        counted = _progress(texts, lambda text: text)
+        tables = learn(counted, UnitMaker(config.text), config.vectors, config.training.seed, Path(spool))
+        save_tables(tables, folder)
+    for table in tables:
+        print(f"{options.out}: {table.name} {len(table.vocabulary):,} x {table.dimensions}", file=sys.stderr)
+
+
+def _inspect(options: argparse.Namespace) -> None:
+    if options.what.is_dir():
+        _inspect_bundle(options)
+        return
+    from tagger import corpus
+    from tagger.tags import TagScheme
+    from tagger.text import UnitMaker
+
+    config = _load_config(options)
+    scheme = TagScheme(corpus.labels(corpus.read(options.what)))
+    units, report = UnitMaker(config.text), corpus.Alignment()
+    for document in _progress(corpus.read(options.what), lambda document: document.text):
+        corpus.align(document, units, scheme, report)
+    if options.json:
+        print(json.dumps([[what, count, examples] for what, count, examples in report.rows()], ensure_ascii=False))
+        return
+    _print_table(["what", "count"], [(what, count) for what, count, _ in report.rows()])
+    for what, _, examples in report.rows():
+        for example in examples:
+            print(f"{what}: {example}")
+
+
+def _inspect_bundle(options: argparse.Namespace) -> None:
+    from tagger import bundle
+
+    found = bundle.load(options.what)
+    metrics, history = found.json("metrics.json"), found.json("history.json")
+    sizes = {file.name: file.stat().st_size for file in sorted(found.folder.iterdir())}
+    if options.json:
+        content = {
+            "config": found.config.to_dict(), "labels": found.scheme.labels, "metrics": metrics, "history": history,
+            "files": sizes, "manifest": found.manifest,
+        }  # fmt: skip
+        print(json.dumps(content, ensure_ascii=False))
+        return
+    _print_table(["file", "bytes"], [(name, f"{size:,}") for name, size in sizes.items()])
+    tables = [(t.name, f"{len(t.vocabulary):,} x {t.dimensions}") for t in found.lookup.tables]
+    _print_table(["vectors", "size"], tables)
+    epochs = [(str(h["epoch"]), f"{h['loss']:.4f}", f"{100 * h['f1']:.2f}", f"{h['seconds']:.1f}") for h in history]
+    _print_table(["epoch", "loss", "dev F1", "seconds"], epochs)
+    from tagger.score import rows
+
+    _print_scores(metrics, rows(metrics))
+
+
+def _import_tensorflow() -> None:
+    """Import TensorFlow without what its native code prints while it loads; its warnings stay off."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    sys.stderr.flush()
+    kept = os.dup(2)
+    try:
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        with contextlib.suppress(ImportError):  # who needs it says what to install
+            import tensorflow
+
+            tensorflow.config.list_physical_devices()
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
