@@ -161,6 +161,8 @@ def shuffled(groups: list[np.ndarray], lengths: np.ndarray, rng: np.random.Gener
 
     Lengths within a group differ by about a tenth, so a group may exceed the budget of units by as much.
     """
+    if not groups:
+        return []
     noise = lengths * (1 + 0.1 * rng.random(len(lengths))) + 2 * rng.random(len(lengths))
     sizes = np.fromiter(map(len, groups), np.int64, len(groups))
     mixed = np.split(np.argsort(noise, kind="stable"), np.cumsum(sizes)[:-1])

@@ -190,8 +190,8 @@ def load(source: str | Path = "default", overrides: Iterable[str] = ()) -> Confi
     else:
         data = _read_toml(Path(source))
         preset = data.pop("preset", "default")
-        if preset not in PRESETS:
-            raise ConfigError(f"{source}: preset = {preset!r} does not exist{_nearest(preset, PRESETS)}")
+        if not isinstance(preset, str) or preset not in PRESETS:
+            raise ConfigError(f"{source}: preset = {preset!r} does not exist{_nearest(str(preset), PRESETS)}")
         config = merge(config, PRESETS[preset], f"preset {preset}")
         config = merge(config, data, str(source))
     for override in overrides:

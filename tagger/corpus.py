@@ -112,7 +112,7 @@ def read(path: str | Path) -> Iterator[Document]:
             if parse is None:
                 if not line.strip():
                     continue
-                parse = _form(path, line)
+                parse = _form(path, line, f"{path}:{number}")
             if parse is not _plain and not line.strip():
                 continue
             yield parse(line, f"{path}:{number}")
@@ -131,12 +131,12 @@ def is_jsonl(path: str | Path) -> bool:
     return str(path).removesuffix(".gz").endswith((".jsonl", ".json"))
 
 
-def _form(path: str | Path, line: str) -> Callable[[str, str], Document]:
+def _form(path: str | Path, line: str, place: str) -> Callable[[str, str], Document]:
     if not line.lstrip().startswith("{"):
         if is_jsonl(path):
             return _native
         return _plain
-    return _contest if isinstance(_object(line, f"{path}:1").get("content"), str) else _native
+    return _contest if isinstance(_object(line, place).get("content"), str) else _native
 
 
 def _plain(line: str, place: str) -> Document:
@@ -182,7 +182,7 @@ def _native(line: str, place: str) -> Document:
     given = value.get("core_entity")
     answers = [a for a in given if isinstance(a, str)] if isinstance(given, list) else []
     answers += [text[span.start : span.end] for span in spans]
-    return Document(text, tuple(spans), tuple(dict.fromkeys(map(squeeze, answers))))
+    return Document(text, tuple(spans), _answers(answers))
 
 
 def _span(entity: Any, text: str, place: str) -> Span:
@@ -203,7 +203,11 @@ def _contest(line: str, place: str) -> Document:
         answers = [answers]
     if not (isinstance(answers, list) and all(isinstance(answer, str) for answer in answers)):
         raise CorpusError(place, '"core_entity" with a list of strings', repr(answers), _FORM)
-    return Document(text, mark(text, answers), tuple(dict.fromkeys(map(squeeze, answers))))
+    return Document(text, mark(text, answers), _answers(answers))
+
+
+def _answers(given: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(filter(None, map(squeeze, given))))
 
 
 def squeeze(text: str) -> str:
@@ -217,11 +221,14 @@ def mark(text: str, answers: Iterable[str]) -> tuple[Span, ...]:
     Where two occurrences overlap, the longer answer is marked.
     """
     taken: list[Span] = []
-    for answer in sorted(filter(None, map(squeeze, set(answers))), key=lambda a: (-len(a), a)):
-        for match in re.finditer(r"\s*".join(map(re.escape, answer)), text):
+    for answer in sorted(_answers(answers), key=lambda a: (-len(a), a)):
+        pattern, at = re.compile(r"\s*".join(map(re.escape, answer))), 0
+        while match := pattern.search(text, at):
             span = Span(match.start(), match.end(), CONTEST_LABEL)
-            if all(span.end <= other.start or other.end <= span.start for other in taken):
+            free = all(span.end <= other.start or other.end <= span.start for other in taken)
+            if free:
                 taken.append(span)
+            at = match.end() if free else match.start() + 1
     return tuple(sorted(taken))
 
 

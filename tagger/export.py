@@ -36,7 +36,7 @@ def to_weights(bundle: Bundle, out: Path, replace: bool = False) -> None:
     model = build(bundle)
     if out.suffix == ".safetensors":
         save_file = require("safetensors.numpy", "train").save_file
-        save_file({weight.path: np.ascontiguousarray(weight) for weight in model.weights}, out)
+        save_file({weight.path: np.ascontiguousarray(weight.numpy()) for weight in model.weights}, out)
     elif out.name.endswith(".weights.h5"):
         model.save_weights(out, overwrite=True)
     else:
@@ -153,7 +153,7 @@ def _lstm_weights(layer: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         i, f, c, o = np.split(weights, 4, axis=-1)
         return np.concatenate([i, o, f, c], axis=-1).T
 
-    kernel, recurrent, bias = (np.asarray(weight) for weight in layer.cell.weights[:3])
+    kernel, recurrent, bias = (weight.numpy() for weight in layer.cell.weights[:3])
     bias = reorder(bias)
     return reorder(kernel), reorder(recurrent), np.concatenate([bias, np.zeros_like(bias)])
 

@@ -114,7 +114,9 @@ def _engine(words: Sequence[str], engine: str) -> tuple[str, Callable[[str], lis
 
     jieba.setLogLevel(logging.WARNING)
     tokenizer = jieba.Tokenizer() if words else jieba.dt
+    tokenizer.initialize()
     for word in words:
+        tokenizer.total -= tokenizer.FREQ.get(word, 0)  # add_word counts a known word's frequency twice
         tokenizer.add_word(word)
     return "jieba", lambda text: tokenizer.lcut(text, HMM=False)
 

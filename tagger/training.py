@@ -289,6 +289,7 @@ def fit(
             initial_epoch=done,
             epochs=settings.epochs,
             verbose=0,
+            shuffle=False,
             callbacks=callbacks,
         )
     state.use(keeper.best_weights)
@@ -352,11 +353,11 @@ class State:
 
     def evaluated(self) -> list[np.ndarray]:
         """Return the weights that are evaluated and kept: the averages, or the weights themselves."""
-        return [np.array(v) for v in (self.averages or self.weights)]
+        return [v.numpy().copy() for v in (self.averages or self.weights)]
 
     def use(self, weights: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Put `weights` into the model, and return those it had."""
-        before = [np.array(w) for w in self.weights]
+        before = [w.numpy().copy() for w in self.weights]
         for variable, value in zip(self.weights, weights, strict=True):
             variable.assign(value)
         return before
@@ -364,7 +365,7 @@ class State:
     def arrays(self) -> dict[str, np.ndarray]:
         """Return everything by name, for a checkpoint."""
         every = [*self.variables, *self.averages, self.step]
-        return {f"state_{number}": np.array(variable) for number, variable in enumerate(every)}
+        return {f"state_{number}": variable.numpy() for number, variable in enumerate(every)}
 
     def restore(self, arrays: dict[str, np.ndarray]) -> None:
         """Take everything from a checkpoint."""
@@ -436,7 +437,7 @@ def epoch_keeper(config: Config, tagger: Tagger, state: State, batches: Batches,
 
         def refresh_transitions(self) -> None:
             if config.model.crf:
-                tagger.transitions = Transitions.legal(tagger.scheme, np.array(state.model.transitions))
+                tagger.transitions = Transitions.legal(tagger.scheme, state.model.transitions.numpy())
 
     return EpochKeeper()
 

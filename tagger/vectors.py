@@ -114,10 +114,12 @@ class Table:
             vectors = np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
             scaled = folder / f"{name}.scales.npy"
             scales = np.load(scaled, allow_pickle=False) if scaled.exists() else None
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, EOFError) as error:
             raise VectorsError(f"{folder}: table {name!r} cannot be read: {error}") from error
-        if len(vectors) != len(words) + RESERVED:
-            raise VectorsError(f"{folder}: {name}.npy has {len(vectors)} rows for {len(words)} words in {name}.txt")
+        if vectors.ndim != 2 or len(vectors) != len(words) + RESERVED:
+            raise VectorsError(f"{folder}: {name}.npy is {vectors.shape} for {len(words)} words in {name}.txt")
+        if (vectors.dtype == np.int8) != (scales is not None and scales.shape == (len(vectors), 1)):
+            raise VectorsError(f"{folder}: {name}.npy and {name}.scales.npy do not fit together")
         return Table(name, Vocabulary(words), vectors, scales)
 
 
@@ -232,19 +234,23 @@ def _word2vec(name: str, corpus: Path, count: int, config: VectorsConfig, seed: 
             def on_epoch_end(self, model: Any) -> None:
                 bar.update()
 
-        model = Word2Vec(
-            corpus_file=str(corpus),
-            vector_size=size,
-            sg=1,
-            window=config.window,
-            negative=config.negative,
-            min_count=config.min_count,
-            sample=config.sample,
-            epochs=epochs,
-            workers=config.workers,
-            seed=seed,
-            callbacks=[Progress()],
-        )
+        try:
+            model = Word2Vec(
+                corpus_file=str(corpus),
+                vector_size=size,
+                sg=1,
+                window=config.window,
+                negative=config.negative,
+                min_count=config.min_count,
+                sample=config.sample,
+                epochs=epochs,
+                workers=config.workers,
+                seed=seed,
+                callbacks=[Progress()],
+            )
+        except RuntimeError as error:
+            least = f"occurs vectors.min_count = {config.min_count} times"
+            raise VectorsError(f"too little text to learn {name} vectors from: no {name} {least}") from error
     words = [word.replace(_SPACE, " ") for word in model.wv.index_to_key]
     kept = len(words) if not config.limit else min(config.limit, len(words))
     return make_table(name, words[:kept], model.wv.vectors[:kept], config)

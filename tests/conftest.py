@@ -1,0 +1,67 @@
+"""What several test files share: the embedded sample, the development corpora, and one small trained bundle."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+SAMPLE = ROOT / "data"
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+# Settings that train in seconds.
+SMALL = (
+    "vectors.dimensions=16",
+    "vectors.char_dimensions=16",
+    "vectors.bigram_dimensions=16",
+    "vectors.epochs=2",
+    "model.layers=[16, 16]",
+    "model.trainable=8",
+    "model.dropout=0.1",
+    "training.epochs=8",
+    "training.learning_rate=0.02",
+    "training.average=0.9",
+)
+
+
+def corpora() -> Path:
+    """Return the folder of the development corpora, or skip."""
+    folder = Path(os.environ.get("TAGGER_DATA", ROOT.parent / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"development corpora not found at {folder}; set TAGGER_DATA")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def small_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a cut of the sample: train.jsonl (240), dev.jsonl (60), more.txt."""
+    folder = tmp_path_factory.mktemp("corpus")
+    for name, count in (("train.jsonl", 240), ("dev.jsonl", 60)):
+        lines = (SAMPLE / name).read_text("utf-8").splitlines(keepends=True)
+        (folder / name).write_text("".join(lines[:count]), "utf-8")
+    lines = (SAMPLE / "unlabelled.txt").read_text("utf-8").splitlines(keepends=True)
+    (folder / "more.txt").write_text("".join(lines[:200]), "utf-8")
+    return folder
+
+
+def _trained(corpus: Path, out: Path, preset: str) -> Path:
+    from tagger import config
+    from tagger.training import Sources, train
+
+    small = [setting for setting in SMALL if not (preset == "contest" and "average" in setting)]
+    settings = config.load(preset, [*small, "batches.texts=16", "batches.units=400"])
+    train(settings, Sources(corpus / "train.jsonl", corpus / "dev.jsonl", (corpus / "more.txt",)), out)
+    return out
+
+
+@pytest.fixture(scope="session")
+def bundle(small_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small bundle of character units with a CRF, trained in seconds."""
+    return _trained(small_corpus, tmp_path_factory.mktemp("default") / "bundle", "default")
+
+
+@pytest.fixture(scope="session")
+def contest_bundle(small_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small bundle of the 2016 method's word units."""
+    return _trained(small_corpus, tmp_path_factory.mktemp("contest") / "bundle", "contest")

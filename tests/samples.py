@@ -1,0 +1,52 @@
+"""Strategies, the embedded sample as objects, and small tables, for the tests that train nothing."""
+
+import json
+from itertools import accumulate
+
+import numpy as np
+from hypothesis import settings
+from hypothesis import strategies as st
+
+from tagger.tags import UnitSpan
+from tagger.vectors import RESERVED, Lookup, Table, Vocabulary
+from tests.conftest import SAMPLE
+
+# Laws are checked on few cases, the same ones in every run.
+few = settings(max_examples=60, deadline=None, derandomize=True, database=None)
+
+# Any string, rich in what the segmenter and the cleaner treat in their own way; lone surrogates too.
+anything = st.text(
+    st.sampled_from("《》“”。！…?;aZ.9１Ａ中国北京大学的 \n\r\t\u3000\u2028\x00\ufeff\ud800\udfff😀") | st.characters(),
+    max_size=40,
+)
+
+
+def _lay_out(pieces):
+    ends = accumulate(length for length, _ in pieces)
+    spans = [UnitSpan(end - length, end, label) for (length, label), end in zip(pieces, ends, strict=True)]
+    return sum(length for length, _ in pieces), [span for span in spans if span.label is not None]
+
+
+# (number of units, spans of three labels in them); entities often stand side by side.
+laid_out = st.lists(st.tuples(st.integers(1, 4), st.sampled_from([None, 0, 1, 2])), max_size=8).map(_lay_out)
+
+
+def rows(split):
+    """Return the JSON objects of a split of the embedded sample."""
+    return [json.loads(line) for line in (SAMPLE / f"{split}.jsonl").read_text("utf-8").splitlines()]
+
+
+def table(name, words, dimensions=4):
+    """Return a table of random float32 vectors."""
+    vectors = np.random.default_rng(len(words)).normal(size=(len(words) + RESERVED, dimensions)).astype(np.float32)
+    vectors[0] = 0
+    return Table(name, Vocabulary(words), vectors)
+
+
+def word_lookup():
+    return Lookup([table("word", ["北京", "大学", "的", "生"])])
+
+
+def char_lookup():
+    bigrams = [" 北", "北京", "京大", "大学", "学生", "生 "]
+    return Lookup([table("char", [*"北京大学生"], 3), table("bigram", bigrams, 2), table("word", ["北京", "大学生"])])

@@ -1,0 +1,158 @@
+import gzip
+import json
+import re
+import subprocess
+import sys
+import time
+import tracemalloc
+
+import pytest
+
+from tagger.cli import main
+from tests.conftest import ROOT, SAMPLE
+
+TEXT = "遵义会议旧址，主要指召开遵义会议的那座小楼。"
+
+
+def run(capsysbinary, *arguments):
+    try:
+        code = main([str(argument) for argument in arguments])
+    except SystemExit as exit:
+        code = exit.code
+    out, err = capsysbinary.readouterr()
+    return code, out.decode("utf-8"), err.decode("utf-8")
+
+
+# Arguments, exit code, and what standard output and standard error must show; {b} is a bundle, {c} a corpus.
+ROWS = [
+    ("", 2, "examples:", ""),
+    ("--help", 0, "训练自己的中文实体识别模型", ""),
+    ("--version", 0, r"tagger \d", ""),
+    ("nonsense", 2, "", "invalid choice"),
+    ("predict {b}", 2, "", "nothing to tag"),
+    ("predict nowhere --text x", 1, "", "nowhere: not a bundle"),
+    ("predict {b} nothing.txt", 1, "", r"nothing\.txt: expected a readable file"),
+    ("predict {b} --text 好 --format jsonl", 0, r'^\{"text": "好", "entities": \[', ""),
+    ("predict {b} --text 好 --format conll", 0, r"^好\t[OSBME]", ""),
+    ("predict {b} --text 好 --format contest", 0, r'^\{"content": "好", "core_entity": \["好"\]\}\n$', ""),
+    ("predict {b} --text 好 --format table", 0, r"^text\tstart\tend\tlabel\tscore\tentity\n", ""),
+    ("predict {b} --text <b> --format html", 0, r"(?s)^<!doctype html>.*&lt;b&gt;", ""),
+    ("evaluate {b} {c}/dev.jsonl --json", 0, r'^\{"texts": 60, "precision"', ""),
+    ("evaluate {b} {c}/dev.jsonl", 0, r"(?s)CORE.*all.*top-1 accuracy.*contest score", ""),
+    ("evaluate {b} {c}/none.jsonl", 1, "", "expected a readable file"),
+    ("inspect {c}/train.jsonl", 0, r"(?s)texts.*240.*entities CORE.*entities that units cut.*0 \(0\.0 %\)", ""),
+    ("inspect {c}/train.jsonl --config contest --json", 0, '"entities that units cut"', ""),
+    ("inspect {b}", 0, r"(?s)model\.onnx.*char.*epoch.*CORE", ""),
+    ("inspect {b} --json", 0, r'^\{"config": ', ""),
+    ("inspect {c}/train.jsonl --config nothing", 2, "", "neither a file nor a preset"),
+    ("inspect {c}/train.jsonl --set text.unti=word", 2, "", "did you mean 'unit'"),
+    ("inspect {c}/train.jsonl --set texts.unit=word", 2, "", "did you mean 'text'"),
+    ("inspect {c}/train.jsonl --set text.maxlen=0", 2, "", "text.maxlen must be at least 2"),
+    ("train --train {c}/none.jsonl --dev {c}/dev.jsonl --out {t}/o", 1, "", r"none\.jsonl: no such file"),
+    ("train --train {c}/train.jsonl --dev {c}/dev.jsonl --out {b}", 1, "", "exists already"),
+    ("export {b} {t}/weights.txt --to weights", 1, "", r"ends in \.weights\.h5 or \.safetensors"),
+    ("export {b} {t}/w.safetensors --to weights", 0, "^$", "written"),
+]
+
+
+@pytest.mark.train
+@pytest.mark.parametrize(("arguments", "code", "out", "err"), ROWS, ids=[row[0] for row in ROWS])
+def test_rows(bundle, small_corpus, tmp_path, capsysbinary, arguments, code, out, err):
+    filled = arguments.format(b=bundle, c=small_corpus, t=tmp_path).split()
+    found = run(capsysbinary, *filled)
+    assert found[0] == code, found
+    assert re.search(out, found[1]), found[1]
+    assert re.search(err, found[2]), found[2]
+    if code:
+        assert "Traceback" not in found[2]
+
+
+@pytest.mark.train
+def test_prediction_reads_files_gz_and_standard_input_alike(bundle, tmp_path, capsysbinary):
+    lines = [TEXT, "", "  ", "好\u2028好", TEXT * 3]
+    data = ("\ufeff" + "\r\n".join(lines) + "\r\n").encode("utf-8")
+    (tmp_path / "a.txt").write_bytes(data)
+    (tmp_path / "a.txt.gz").write_bytes(gzip.compress(data))
+    native = "".join(json.dumps({"text": line}, ensure_ascii=False) + "\n" for line in lines)
+    (tmp_path / "a.jsonl").write_text(native, "utf-8")
+    outputs = [run(capsysbinary, "predict", bundle, tmp_path / name)[1] for name in ("a.txt", "a.txt.gz", "a.jsonl")]
+    piped = subprocess.run(
+        [sys.executable, "-m", "tagger.cli", "predict", str(bundle), "-"], input=data, capture_output=True, cwd=ROOT
+    )
+    assert outputs == [piped.stdout.decode("utf-8")] * 3
+    assert [json.loads(line)["text"] for line in outputs[0].splitlines()] == lines
+
+
+@pytest.mark.train
+def test_output_is_whole_or_not_there(bundle, tmp_path, capsysbinary):
+    (tmp_path / "bad.jsonl").write_text('{"text": "好"}\n{"text": \n', "utf-8")
+    code, _, err = run(capsysbinary, "predict", bundle, tmp_path / "bad.jsonl", "--out", tmp_path / "out.jsonl")
+    assert code == 1
+    assert "bad.jsonl:2: expected a JSON object" in err
+    assert [file.name for file in tmp_path.iterdir()] == ["bad.jsonl"]
+
+
+@pytest.mark.train
+def test_prediction_is_a_stream(bundle):
+    """Memory while predicting does not grow with the number of texts."""
+    from tagger import Tagger
+
+    tagger = Tagger.load(bundle)
+    peaks = []
+    for count in (2_000, 6_000):
+        tracemalloc.start()
+        for _ in tagger.results(TEXT for _ in range(count)):
+            pass
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 1.2 * peaks[0]
+
+
+@pytest.mark.train
+def test_vectors_are_learnt_once_and_reused(small_corpus, bundle, tmp_path, capsysbinary):
+    settings = ("--set", "vectors.epochs=1", "--set", "vectors.dimensions=8")
+    code, _, err = run(capsysbinary, "vectors", small_corpus / "more.txt", "--out", tmp_path / "v", *settings)
+    assert code == 0
+    assert "word" in err
+    options = ("--set", f"vectors.pretrained={tmp_path / 'v'}", "--set", "training.epochs=1")
+    files = ("--train", small_corpus / "train.jsonl", "--dev", small_corpus / "dev.jsonl")
+    code, _, err = run(capsysbinary, "train", *files, "--out", tmp_path / "b", *options)
+    assert code == 0, err
+    assert (tmp_path / "b" / "word.npy").read_bytes() == (tmp_path / "v" / "word.npy").read_bytes()
+
+
+@pytest.mark.train
+def test_user_words_go_into_the_segmenter_and_the_bundle(small_corpus, tmp_path, capsysbinary):
+    words = tmp_path / "words.txt"
+    words.write_text("召开遵义会议\n\n小楼房子 3 n\n", "utf-8")
+    files = ("--train", small_corpus / "train.jsonl", "--dev", small_corpus / "dev.jsonl", "--words", words)
+    options = ("--set", "training.epochs=1", "--set", "vectors.epochs=1", "--set", "vectors.dimensions=8")
+    assert run(capsysbinary, "train", *files, "--out", tmp_path / "b", *options)[0] == 0
+    from tagger import Tagger
+
+    assert "召开遵义会议" in Tagger.load(tmp_path / "b").units.words(TEXT)
+
+
+def test_help_is_quick_and_needs_no_heavy_library():
+    code = "import sys, tagger.cli; tagger.cli._parser(); print([m for m in sys.modules if m in %r])"
+    heavy = ("tensorflow", "keras", "gensim", "numpy", "onnxruntime", "jieba", "rjieba")
+    found = subprocess.run(
+        [sys.executable, "-c", code % (heavy,)], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert found.stdout.strip() == "[]"
+
+
+def test_the_console_script_shows_help():
+    start = time.monotonic()
+    found = subprocess.run([sys.executable, "-m", "tagger.cli", "--help"], cwd=ROOT, capture_output=True, text=True)
+    assert found.returncode == 0
+    assert "tagger train" in found.stdout
+    print(f"tagger --help: {time.monotonic() - start:.2f} s")
+
+
+def test_the_sample_is_inspected():
+    found = subprocess.run(
+        [sys.executable, "-m", "tagger.cli", "inspect", str(SAMPLE / "train.jsonl"), "--json"],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert json.loads(found.stdout)[0] == ["texts", "1,105", []]

@@ -1,0 +1,106 @@
+import itertools
+
+import keras
+import numpy as np
+import pytest
+
+from tagger.config import load
+from tagger.model import BiLSTM, TaggerModel, crf_log_partition
+from tagger.tags import TagScheme
+
+
+def inputs(rng, lengths, longest, dimensions):
+    return {
+        "ids": rng.integers(0, 9, (len(lengths), longest, 1)).astype(np.int32),
+        "vectors": rng.normal(size=(len(lengths), longest, dimensions)).astype(np.float32),
+        "lengths": np.array(lengths, np.int32),
+    }
+
+
+@pytest.mark.parametrize("merge", ["concat", "sum"])
+def test_reversal_by_length_is_masking(merge):
+    """The old script masked zero vectors, so a word without a vector punched a hole in its text."""
+    rng = np.random.default_rng(1)
+    lengths = np.array([5, 1, 7], np.int32)
+    x = rng.normal(size=(3, 7, 4)).astype(np.float32)
+    ours = BiLSTM(6, merge)
+    ours.build((None, None, 4))
+    masked = keras.layers.Bidirectional(keras.layers.LSTM(6, return_sequences=True), merge_mode=merge)
+    masked.build((None, None, 4))
+    masked.set_weights(ours.get_weights())
+    mask = np.arange(7) < lengths[:, None]
+    expected = masked(x, mask=mask).numpy()
+    np.testing.assert_allclose(ours(x, lengths).numpy()[mask], expected[mask], atol=1e-6)
+
+
+def test_padding_changes_no_score():
+    rng = np.random.default_rng(2)
+    model = TaggerModel(load("default").model, TagScheme(("A", "B")), 6, [(0, 9, 4)])
+    model.build()
+    x = inputs(rng, [5, 3], 5, 6)
+    wider = {
+        "ids": np.pad(x["ids"], ((0, 0), (0, 4), (0, 0)), constant_values=7),
+        "vectors": np.pad(x["vectors"], ((0, 0), (0, 4), (0, 0)), constant_values=3.0),
+        "lengths": x["lengths"],
+    }
+    ours, theirs = model(x).numpy(), model(wider).numpy()
+    for row, length in enumerate(x["lengths"]):
+        np.testing.assert_allclose(ours[row, :length], theirs[row, :length], atol=1e-6)
+
+
+def brute_log_partition(scores, length, transitions, scheme):
+    total = []
+    for path in itertools.product(range(scheme.size), repeat=length):
+        legal = scheme.starts[path[0]] and scheme.ends[path[-1]]
+        legal = legal and all(scheme.allowed[pair] for pair in itertools.pairwise(path))
+        if legal:
+            step = sum(transitions[pair] for pair in itertools.pairwise(path))
+            total.append(sum(scores[t, tag] for t, tag in enumerate(path)) + step)
+    return np.logaddexp.reduce(total)
+
+
+def test_the_crf_sums_over_all_legal_paths():
+    rng = np.random.default_rng(3)
+    scheme = TagScheme(("A",))
+    lengths = np.array([4, 1, 3], np.int32)
+    scores = rng.normal(size=(3, 4, 5)).astype(np.float32) * 2
+    transitions = rng.normal(size=(5, 5)).astype(np.float32)
+    ours = crf_log_partition(scores, lengths, np.exp(transitions) * scheme.allowed, scheme).numpy()
+    for row, length in enumerate(lengths):
+        assert ours[row] == pytest.approx(brute_log_partition(scores[row], length, transitions, scheme), abs=1e-4)
+
+
+def test_the_crf_loss_is_the_negative_log_likelihood():
+    rng = np.random.default_rng(4)
+    scheme = TagScheme(("A",))
+    model = TaggerModel(load("default").model, scheme, 6, [(0, 9, 4)])
+    model.build()
+    transitions = rng.normal(size=(5, 5)).astype(np.float32)
+    model.transitions.assign(transitions)
+    tags = [[0, 2, 4, 1], [1, 0]]
+    lengths = np.array([4, 2], np.int32)
+    scores = rng.normal(size=(2, 4, 5)).astype(np.float32)
+    targets, weights = np.zeros((2, 4, 5), np.float32), np.zeros((2, 4), np.float32)
+    expected = 0.0
+    for row, path in enumerate(tags):
+        targets[row, range(len(path)), path] = 1
+        weights[row, : len(path)] = 1
+        gold = sum(scores[row, t, tag] for t, tag in enumerate(path))
+        gold += sum(transitions[pair] for pair in itertools.pairwise(path))
+        expected += brute_log_partition(scores[row], len(path), transitions, scheme) - gold
+    loss = model.compute_loss({"lengths": lengths}, targets, scores, weights)
+    assert float(loss) == pytest.approx(expected / 6, abs=1e-4)
+
+
+def test_softmax_loss_leaves_padding_out_and_l1_of_probabilities_is_a_constant():
+    rng = np.random.default_rng(5)
+    scheme = TagScheme(("A",))
+    model = TaggerModel(load("contest").model, scheme, 6, [])
+    model.build()
+    scores = rng.normal(size=(1, 3, 5)).astype(np.float32)
+    targets = np.zeros((1, 3, 5), np.float32)
+    targets[0, range(2), [0, 1]] = 1
+    loss = model.compute_loss({}, targets, scores, np.array([[1, 1, 0]], np.float32))
+    shares = np.exp(scores) / np.exp(scores).sum(-1, keepdims=True)
+    expected = -(np.log(shares[0, 0, 0]) + np.log(shares[0, 1, 1])) / 2 + 0.01
+    assert float(loss) == pytest.approx(expected, abs=1e-5)

@@ -1,0 +1,149 @@
+import itertools
+import threading
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tagger import Tagger, corpus
+from tagger.config import VectorsConfig, load
+from tagger.decode import Transitions
+from tagger.pipeline import evaluate
+from tagger.tags import TagScheme
+from tagger.text import UnitMaker, pieces
+from tagger.vectors import Lookup, make_table
+from tests.conftest import SAMPLE
+
+pytestmark = pytest.mark.train
+
+
+@pytest.fixture(scope="module", params=["bundle", "contest_bundle"])
+def tagger(request):
+    return Tagger.load(request.getfixturevalue(request.param))
+
+
+def sample_texts(count):
+    return [document.text for document in corpus.read(SAMPLE / "train.jsonl")][:count]
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    text=st.text(st.characters(exclude_categories=[]), max_size=60)
+    | st.text("北京大学《》“”a1 。\n\ud800", max_size=200)
+)
+def test_offsets_are_sacred(tagger, text):
+    entities = tagger(text)
+    for entity in entities:
+        assert text[entity.start : entity.end] == entity.text
+        assert entity.text
+        assert 0 <= entity.score <= 1
+    assert all(a.end <= b.start for a, b in itertools.pairwise(entities))
+
+
+@pytest.mark.parametrize("text", ["", " ", "\n", "。", "\ud800", "𠀀𠀁", "a" * 3000, "，" * 500])
+def test_odd_texts(tagger, text):
+    assert all(text[e.start : e.end] == e.text for e in tagger(text))
+
+
+def test_one_document_in_one_result_out_in_order(tagger):
+    texts = ["", *sample_texts(40), "", " ", "\n", sample_texts(1)[0] * 30, ""]
+    results = list(tagger.results(iter(texts)))
+    assert [result.text for result in results] == texts
+
+
+def test_the_same_text_gets_the_same_entities_whatever_its_company(tagger):
+    texts = sample_texts(60)
+    together = list(tagger.stream(texts))
+    assert together == [tagger(text) for text in texts]
+    assert together == list(tagger.stream(reversed(texts)))[::-1]
+
+
+def test_runtimes_find_the_same_entities(tagger, request):
+    name = "bundle" if tagger.config.text.unit == "char" else "contest_bundle"
+    keras = Tagger.load(request.getfixturevalue(name), "keras")
+    for ours, theirs in zip(tagger.stream(sample_texts(100)), keras.stream(sample_texts(100)), strict=True):
+        assert [e[:4] for e in ours] == [e[:4] for e in theirs]
+        np.testing.assert_allclose([e.score for e in ours], [e.score for e in theirs], atol=2e-4)
+
+
+class Planted:
+    """A runtime that knows one thing: this id is a single-unit entity."""
+
+    def __init__(self, wanted, columns):
+        self.wanted = wanted
+
+    def scores(self, ids, lengths):
+        scores = np.zeros((*ids.shape[:2], 5), np.float32)
+        scores[:, :, 0] = 5
+        scores[:, :, 1] = np.where(ids[:, :, 0] == self.wanted, 10, -10)
+        return scores
+
+
+def planted(unit):
+    """A tagger that finds 龘, and nothing else."""
+    names = ("char", "bigram", "word") if unit == "char" else ("word",)
+    lookup = Lookup([make_table(name, ["龘"], np.ones((1, 4)), VectorsConfig()) for name in names])
+    preset = load("default" if unit == "char" else "contest", ["decode.transitions=model"])
+    scheme = TagScheme(("CORE",))
+    runtime = Planted(lookup.tables[0].vocabulary.id("龘"), lookup.columns)
+    return Tagger(preset, scheme, Transitions.legal(scheme), UnitMaker(preset.text), lookup, runtime)
+
+
+@pytest.mark.parametrize("unit", ["char", "word"])
+@pytest.mark.parametrize("end", ["。", "了"])
+def test_nothing_after_the_window_is_lost(unit, end):
+    """The old script cut every text at 80 words, and what came later was lost without a word."""
+    text = ""
+    for number in range(400):
+        text += "龘" if number % 37 == 0 else "我们又去了北京大学" + end
+    assert [e.start for e in planted(unit)(text)] == [place for place, c in enumerate(text) if c == "龘"]
+
+
+@pytest.mark.parametrize("unit", ["char", "word"])
+def test_the_entity_text_comes_from_the_source(unit):
+    """The old script gave the cleaned string's text."""
+    text = "，。！\u3000龘\t①"
+    assert [(e.start, e.end, e.text) for e in planted(unit)(text)] == [(4, 5, "龘")]
+
+
+def test_entities_side_by_side_are_two():
+    assert [(e.start, e.end) for e in planted("char")("龘龘我")] == [(0, 1), (1, 2)]
+
+
+@pytest.mark.parametrize("filler", ["好。", "好"])
+def test_a_huge_text_is_tagged_piece_by_piece(filler):
+    text = ("龘" + filler * 700) * (50 if len(filler) == 2 else 80)
+    assert len(pieces(text)) > 2
+    assert [e.start for e in planted("char")(text)] == [place for place, c in enumerate(text) if c == "龘"]
+
+
+def test_every_text_that_is_not_blank_has_an_answer(tagger):
+    for result in tagger.results(sample_texts(50)):
+        assert result.answer is not None
+        assert result.text[result.answer.start : result.answer.end] == result.answer.text
+        if result.entities:
+            assert result.answer == max(result.entities, key=lambda e: e.score)
+    assert next(tagger.results([" "])).answer is None
+
+
+def test_evaluation_reads_a_stream(tagger):
+    scores = evaluate(tagger, corpus.read(SAMPLE / "dev.jsonl"))
+    assert scores.texts == 215
+    assert scores.answered == 215
+
+
+def test_threads_share_a_tagger(tagger):
+    texts = sample_texts(30)
+    expected = list(tagger.stream(texts))
+    found = [None] * 4
+
+    def work(place):
+        found[place] = list(tagger.stream(texts))
+
+    threads = [threading.Thread(target=work, args=(place,)) for place in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [expected] * 4

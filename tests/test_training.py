@@ -1,0 +1,171 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from tagger import bundle as bundles
+from tagger import config, corpus
+from tagger.errors import TrainingError
+from tests.conftest import ROOT, SMALL
+
+pytestmark = pytest.mark.train
+
+SETTINGS = [*SMALL, "batches.texts=16", "training.epochs=4"]
+
+
+def command(small_corpus, out, *more):
+    options = [option for setting in SETTINGS for option in ("--set", setting)]
+    files = ["--train", small_corpus / "train.jsonl", "--dev", small_corpus / "dev.jsonl", "--out", out]
+    return [sys.executable, "-m", "tagger.cli", "train", *map(str, files), *options, *more]
+
+
+def weights(folder):
+    from tagger.export import build
+
+    return [weight.numpy() for weight in build(bundles.load(folder)).weights]
+
+
+def test_the_sample_is_learnt(bundle):
+    history = bundles.load(bundle).json("history.json")
+    assert history[-1]["loss"] < 0.7 * history[0]["loss"]
+    assert max(row["f1"] for row in history) > 0.1
+
+
+def test_a_killed_training_goes_on_to_the_weights_it_would_have_had(small_corpus, tmp_path):
+    subprocess.run(command(small_corpus, tmp_path / "whole"), cwd=ROOT, check=True, capture_output=True)
+    killed = subprocess.Popen(command(small_corpus, tmp_path / "killed"), cwd=ROOT, stderr=subprocess.DEVNULL)
+    checkpoint = tmp_path / "killed.training" / "checkpoint.npz"
+    while not checkpoint.exists() and killed.poll() is None:
+        time.sleep(0.02)
+    os.kill(killed.pid, signal.SIGKILL)
+    killed.wait()
+    assert not (tmp_path / "killed").exists()
+    again = subprocess.run(command(small_corpus, tmp_path / "killed"), cwd=ROOT, capture_output=True, text=True)
+    assert again.returncode == 1
+    assert "--resume" in again.stderr
+    resumed = subprocess.run(
+        command(small_corpus, tmp_path / "killed", "--resume"), cwd=ROOT, capture_output=True, text=True
+    )
+    assert resumed.returncode == 0, resumed.stderr
+    assert "resuming after epoch" in resumed.stderr
+    for ours, theirs in zip(weights(tmp_path / "whole"), weights(tmp_path / "killed"), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    assert not (tmp_path / "killed.training").exists()
+
+
+def test_resume_refuses_other_settings(small_corpus, tmp_path):
+    from tagger.training import Sources, Workplace
+
+    sources = Sources(small_corpus / "train.jsonl", small_corpus / "dev.jsonl")
+    Workplace(tmp_path / "out.training", config.load("default"), sources, resume=False)
+    with pytest.raises(TrainingError, match="other settings"):
+        Workplace(tmp_path / "out.training", config.load("contest"), sources, resume=True)
+    with pytest.raises(TrainingError, match="--resume"):
+        Workplace(tmp_path / "out.training", config.load("default"), sources, resume=False)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "no entity"),
+        ('{"text": "没有实体", "entities": []}\n', "no entity"),
+        ('{"text": "坏", "entities": [{"start": 0, "end": 9, "label": "A"}]}\n', r"train\.jsonl:1: expected"),
+    ],
+)
+def test_a_corpus_at_fault_is_one_line(small_corpus, tmp_path, content, message):
+    from tagger.errors import TaggerError
+    from tagger.training import Sources, train
+
+    path = tmp_path / "train.jsonl"
+    path.write_text(content, "utf-8")
+    with pytest.raises(TaggerError, match=message):
+        train(config.load("default"), Sources(path, small_corpus / "dev.jsonl"), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_early_stopping_keeps_the_best_epoch(small_corpus, tmp_path):
+    from tagger.training import Sources, train
+
+    settings = config.load("default", [*SETTINGS, "training.epochs=30", "training.patience=2"])
+    metrics = train(settings, Sources(small_corpus / "train.jsonl", small_corpus / "dev.jsonl"), tmp_path / "out")
+    history = json.loads((tmp_path / "out" / "history.json").read_text("utf-8"))
+    assert metrics["epoch"] == 1 + max(range(len(history)), key=lambda n: (history[n]["f1"], -n))
+    assert len(history) == min(30, metrics["epoch"] + 2)
+
+
+def test_the_kept_weights_are_those_that_were_scored(bundle, small_corpus):
+    from tagger import Tagger
+    from tagger.pipeline import evaluate
+
+    scores = evaluate(Tagger.load(bundle), corpus.read(small_corpus / "dev.jsonl"))
+    assert scores.overall.f1 == pytest.approx(bundles.load(bundle).json("metrics.json")["f1"], abs=1e-9)
+
+
+class FakeDevices:
+    """Stands in for `tf.config` on a machine with two cards."""
+
+    def __init__(self):
+        self.calls = []
+        self.experimental = self
+
+    def list_physical_devices(self, kind):
+        return ["card 0", "card 1"]
+
+    def LogicalDeviceConfiguration(self, memory_limit):  # noqa: N802
+        return memory_limit
+
+    def __getattr__(self, name):
+        return lambda *given: self.calls.append((name, *given))
+
+
+@pytest.mark.parametrize(
+    ("settings", "calls"),
+    [
+        ([], [("set_visible_devices", ["card 0"], "GPU"), ("set_memory_growth", "card 0", True)]),
+        (["training.gpu=-1"], [("set_visible_devices", [], "GPU")]),
+        (
+            ["training.gpu=1", "training.gpu_memory_mib=512"],
+            [("set_visible_devices", ["card 1"], "GPU"), ("set_logical_device_configuration", "card 1", [512])],
+        ),
+    ],
+)
+def test_the_card_and_its_memory_are_chosen_by_configuration(monkeypatch, settings, calls):
+    import tensorflow as tf
+
+    from tagger.training import use_device
+
+    fake = FakeDevices()
+    monkeypatch.setattr(tf, "config", fake)
+    use_device(config.load("default", settings).training)
+    assert fake.calls == calls
+    with pytest.raises(TrainingError, match=r"training\.gpu = 7"):
+        use_device(config.load("default", ["training.gpu=7"]).training)
+
+
+def test_a_model_trains_on_each_of_several_logical_devices():
+    """As far as a CPU can: two logical devices, and a batch on each gives the same loss."""
+    code = """if True:
+        import numpy as np, tensorflow as tf
+        cpu = tf.config.list_physical_devices("CPU")[0]
+        tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+        from tagger.config import load
+        from tagger.model import TaggerModel
+        from tagger.tags import TagScheme
+        model = TaggerModel(load("default").model, TagScheme(("A",)), 6, [(0, 9, 4)])
+        model.build()
+        ids = np.ones((2, 5, 1), np.int32)
+        x = {"ids": ids, "vectors": np.ones((2, 5, 6), np.float32), "lengths": np.array([5, 3], np.int32)}
+        y, w = np.zeros((2, 5, 5), np.float32), np.ones((2, 5), np.float32)
+        y[:, :, 0] = 1
+        losses = []
+        for device in ("CPU:0", "CPU:1"):
+            with tf.device(device):
+                losses.append(float(model.compute_loss(x, y, model(x), w)))
+        assert losses[0] == losses[1] > 0
+    """
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True)
