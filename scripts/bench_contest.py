@@ -1,9 +1,10 @@
 """Compare the `contest` preset with the plain script of 2016, faults and all, in one run.
 
 Each of the two is a process of its own, so that peak memory and total time are those of the whole job: reading,
-segmenting, word2vec, training, scoring. The port is scored once, after its last epoch. The preset is scored after
-every epoch (which counts in its total, not in its seconds per epoch) and keeps the one with the best entity F1 on
-dev; to compare like with like, the last epoch has rows of its own. Both contest scores count every decoded span.
+segmenting, word2vec (the preset on one thread, to be repeatable; the port on gensim's three), training, scoring. The
+port is scored once, after its last epoch; the preset after every epoch, which counts in its total but not in its
+seconds per epoch, and it keeps the epoch with the best entity F1 on dev. The last epoch's rows compare like with like.
+The preset names its most probable span where nothing was decoded, the port nothing. Contest scores count all spans.
 """
 
 import argparse
@@ -19,6 +20,12 @@ import tempfile
 import time
 from importlib import metadata
 from pathlib import Path
+
+import jieba
+import numpy as np
+
+from tagger.corpus import read, squeeze
+from tagger.score import contest_score
 
 PROJECT = Path(__file__).resolve().parents[1]
 
@@ -45,7 +52,8 @@ def main():
         say(f"== {who}: seed {seed}, {options.epochs} epochs")
         measure = measure_port if who == "port" else measure_ours
         with tempfile.TemporaryDirectory(prefix="bench_contest_") as folder:
-            runs[who].append({"seed": seed, **measure(options.data, options.epochs, seed, Path(folder))})
+            figures = measure(options.data, options.epochs, seed, Path(folder))
+        runs[who].append({"seed": seed, "epoch_seconds": statistics.median(figures["seconds"]), **figures})
         write_figures(options, runs)  # after each run, so that a bench that is stopped leaves what it has
     print_table(runs)
     say(f"figures: {options.out}")
@@ -88,9 +96,9 @@ def say(line):
 
 def measure_port(data, epochs, seed, folder):
     figures = folder / "figures.json"
-    this = [sys.executable, __file__, "--data", data.resolve(), "--port-into", figures]
+    this = [sys.executable, "-W", "ignore", __file__, "--data", data.resolve(), "--port-into", figures]
     cost = run_measured([*this, "--epochs", epochs, "--seeds", seed])
-    return summary(json.loads(figures.read_text("utf-8")), cost)
+    return {**json.loads(figures.read_text("utf-8")), **cost}
 
 
 def measure_ours(data, epochs, seed, folder):
@@ -102,11 +110,11 @@ def measure_ours(data, epochs, seed, folder):
     kept = json.loads((out / "metrics.json").read_text("utf-8"))
     figures = {"top1": history[-1]["top1"], "contest": history[-1]["contest"]}
     figures |= {"kept_top1": kept["top1"], "kept_contest": kept["contest"], "kept_epoch": kept["epoch"]}
-    return summary({**figures, "seconds": [row["seconds"] for row in history]}, cost)
+    return {**figures, "seconds": [row["seconds"] for row in history], **cost}
 
 
 def run_measured(command):
-    """Run a command; return its seconds and the peak memory of it and of the processes it waited for."""
+    """Run a command; return its seconds and the peak memory of it or of a process it waited for."""
     begun = time.monotonic()
     process = subprocess.Popen([str(part) for part in command], cwd=PROJECT)
     _, status, usage = os.wait4(process.pid, 0)  # of this child alone: RUSAGE_CHILDREN is the largest of all so far
@@ -115,10 +123,6 @@ def run_measured(command):
         sys.exit(f"bench_contest: exit code {process.returncode} from: {' '.join(map(str, command))}")
     unit = 1 if sys.platform == "darwin" else 1024
     return {"total_seconds": time.monotonic() - begun, "peak_mb": usage.ru_maxrss * unit / 1e6}
-
-
-def summary(figures, cost):
-    return {**figures, "epoch_seconds": statistics.median(figures["seconds"]), **cost}
 
 
 def write_figures(options, runs):
@@ -136,11 +140,8 @@ def values(runs, who, key):
 def ratios(runs):
     """Return ours / port, of the means over the seeds, for each figure that both have."""
     both = {key: (values(runs, "ours", key), values(runs, "port", key)) for key, _, _ in ROWS}
-    return {
-        key: statistics.mean(ours) / mean
-        for key, (ours, port) in both.items()
-        if ours and port and (mean := statistics.mean(port))
-    }
+    mean = statistics.mean
+    return {key: mean(ours) / mean(port) for key, (ours, port) in both.items() if ours and any(port)}
 
 
 def print_table(runs):
@@ -150,15 +151,13 @@ def print_table(runs):
         return f"{statistics.mean(found):{form}}{spread}" if found else "-"
 
     found = ratios(runs)
-    print(f"{'':28}{'port':>20}{'ours':>20}{'ours / port':>14}")
+    print(f"{'':28}{'port':>18}{'ours':>18}{'ours / port':>14}")
     for key, heading, form in ROWS:
         ratio = f"{found[key]:.3f}" if key in found else "-"
-        print(f"{heading:28}{cell('port', key, form):>20}{cell('ours', key, form):>20}{ratio:>14}")
+        print(f"{heading:28}{cell('port', key, form):>18}{cell('ours', key, form):>18}{ratio:>14}")
 
 
-# ---- the plain script of 2016 -----------------------------------------------------------------------------------
-# Its faults are meant, and marked; see "Where it comes from" in the README. Libraries are imported late, because
-# this process's own memory would count in a child's peak.
+# ---- the plain script of 2016: its faults are meant, and marked -------------------------------------------------
 
 MAXLEN, DIMENSIONS, BATCH, TAGS = 80, 128, 1024, 5
 OUTSIDE, SINGLE, FIRST, MIDDLE, LAST = range(TAGS)
@@ -176,11 +175,9 @@ def run_port(data, epochs, seed):
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     import keras
 
-    from tagger.corpus import read
-
     keras.utils.set_random_seed(seed)
     train, dev = (list(read(corpus_file(data, name))) for name in ("train", "dev"))
-    say(f"port: segmenting {len(train) + len(dev)} texts")
+    say(f"port: segmenting {len(train) + len(dev):,} texts")
     train_words, dev_words = ([segment(document.text) for document in some] for some in (train, dev))
     say("port: word2vec")
     keyed = word_vectors(train_words + dev_words, seed)
@@ -195,8 +192,6 @@ def run_port(data, epochs, seed):
 
 def segment(text):
     """Return the words of the cleaned text; what stands in brackets or quotes, and Latin runs, are not cut."""
-    import jieba
-
     cleaned = UNCLEAN.sub(" ", text)
     words, done = [], 0
     for whole in WHOLE.finditer(cleaned):
@@ -208,29 +203,25 @@ def segment(text):
 def word_vectors(texts, seed):
     from gensim.models import Word2Vec
 
-    keyed = Word2Vec(
-        texts, vector_size=DIMENSIONS, sg=1, window=8, negative=8, min_count=1, epochs=20, seed=seed
-    ).wv  # fmt: skip
+    settings = {"vector_size": DIMENSIONS, "sg": 1, "window": 8, "negative": 8, "min_count": 1, "epochs": 20}
+    keyed = Word2Vec(texts, seed=seed, **settings).wv
     keyed.unit_normalize_all()
     return keyed
 
 
 def padded_vectors(texts, keyed):
     """Return the vectors of all texts' words, (N, MAXLEN, DIMENSIONS) float32. Fault: all of them in memory."""
-    import numpy as np
 
-    def one(words):
+    def padded(words):
         rows = np.zeros((MAXLEN, DIMENSIONS), np.float32)
         rows[: len(words)] = keyed[words]
         return rows
 
-    return np.array([one(words[:MAXLEN]) for words in texts])
+    return np.array([padded(words[:MAXLEN]) for words in texts])
 
 
 def padded_targets(texts, answers):
-    """Return the one-hot tags of all texts' words, (N, MAXLEN, TAGS) float32. Fault: cut without a word."""
-    import numpy as np
-
+    """Return the one-hot tags of all texts' words, (N, MAXLEN, TAGS) float32. Fault: what is past MAXLEN is lost."""
     tags = np.zeros((len(texts), MAXLEN), int)
     for row, words, wanted in zip(tags, texts, answers, strict=True):
         found = label(words, wanted)[:MAXLEN]
@@ -256,22 +247,15 @@ def make_model():
     def both_ways(size):
         return layers.Bidirectional(layers.LSTM(size, return_sequences=True), merge_mode="sum")
 
-    penalty = regularizers.L1(0.01)
-    model = Sequential([
-        layers.Input((MAXLEN, DIMENSIONS)),
-        layers.Masking(),  # fault: takes a word with a zero vector for padding
-        both_ways(64),
-        both_ways(32),
-        layers.Dense(TAGS, activation="softmax", activity_regularizer=penalty),
-    ])  # fmt: skip
+    output = layers.Dense(TAGS, activation="softmax", activity_regularizer=regularizers.L1(0.01))
+    masking = layers.Masking()  # fault: takes a word with a zero vector for padding
+    model = Sequential([layers.Input((MAXLEN, DIMENSIONS)), masking, both_ways(64), both_ways(32), output])
     model.compile(optimizer="adam", loss="categorical_crossentropy")
     return model
 
 
 def batches(vectors, targets, seed):
     """Yield batches without end. Faults: shuffled once; the last is empty where BATCH divides the count."""
-    import numpy as np
-
     order = np.random.default_rng(seed).permutation(len(vectors))
     while True:
         for start in range(0, len(order) + 1, BATCH):
@@ -293,16 +277,13 @@ def fit(model, vectors, targets, epochs, seed):
             seconds.append(time.monotonic() - self.begun)
             say(f"port: epoch {epoch + 1:3d}/{epochs}  loss {logs['loss']:.4f}  {seconds[-1]:.1f} s")
 
-    steps = len(vectors) // BATCH + 1
-    feed = batches(vectors, targets, seed)
+    feed, steps = batches(vectors, targets, seed), len(vectors) // BATCH + 1
     model.fit(feed, steps_per_epoch=steps, epochs=epochs, verbose=0, callbacks=[Clock()])
     return seconds
 
 
 def viterbi(scores):
     """Return the best tags under STEPS, (T, TAGS) -> T ints. Faults: any tag may start or end; T = 0 crashes."""
-    import numpy as np
-
     steps = np.full((TAGS, TAGS), -np.inf)
     for (before, after), weight in STEPS.items():
         steps[before, after] = np.log(weight)
@@ -319,8 +300,6 @@ def viterbi(scores):
 
 def decode(words, probabilities):
     """Return (mean log-probability, text) of each run of tags inside. Fault: the text is the cleaned one."""
-    import numpy as np
-
     scores = np.log(np.maximum(probabilities[: len(words)], 1e-30))  # (T, TAGS)
     tags, found, start = viterbi(scores), [], 0
     for inside, run in itertools.groupby(tag != OUTSIDE for tag in tags):
@@ -334,9 +313,6 @@ def decode(words, probabilities):
 
 def score(documents, texts, probabilities):
     """Return the share of texts whose answer, the span with the highest mean, is right; and the contest score."""
-    from tagger.corpus import squeeze
-    from tagger.score import contest_score
-
     right = total = 0.0
     for document, words, rows in zip(documents, texts, probabilities, strict=True):
         found = [(mean, squeeze(text)) for mean, text in decode(words, rows)]

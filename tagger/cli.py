@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tagger import __version__
-from tagger.errors import ConfigError, TaggerError
+from tagger.errors import ConfigError, TaggerError, require
 
 _EXAMPLES = {
     "": """examples:
@@ -184,7 +184,8 @@ def _train(options: argparse.Namespace) -> None:
     config = _load_config(options)
     _import_tensorflow()
     from tagger.score import rows
-    from tagger.training import Sources, train
+    from tagger.training import train
+    from tagger.workplace import Sources
 
     sources = Sources(options.train, options.dev, tuple(options.unlabelled))
     try:
@@ -365,10 +366,7 @@ def _import_tensorflow() -> None:
     try:
         with open(os.devnull, "wb") as nowhere:
             os.dup2(nowhere.fileno(), 2)
-        with contextlib.suppress(ImportError):  # who needs it says what to install
-            import tensorflow
-
-            tensorflow.config.list_physical_devices()
+            require("tensorflow", "train").config.list_physical_devices()
     finally:
         os.dup2(kept, 2)
         os.close(kept)

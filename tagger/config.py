@@ -43,12 +43,14 @@ class VectorsConfig:
     dimensions: int = 64
     char_dimensions: int = 64
     bigram_dimensions: int = 48
+    # Items to each side that are predicted, and random ones they are told apart from (skip-gram).
     window: int = 5
     negative: int = 5
+    # Rarer items get no vector.
     min_count: int = 2
     # Frequent items are passed over at random above this share of the text; 0 for never.
     sample: float = 1e-4
-    # Passes over the text; 0 for as many as make about fifty million words, 5 to 30.
+    # Passes over the text; 0 for as many as make about fifty million items, 3 to 30.
     epochs: int = 0
     # Worker threads of word2vec; only 1 makes a run repeatable.
     workers: int = 1
@@ -58,7 +60,7 @@ class VectorsConfig:
     storage: Literal["float32", "int8"] = "int8"
     # Word vectors of one's own (word2vec text or binary format, .gz too) instead of training.
     pretrained: str = ""
-    # Most frequent items kept in each table; 0 for all.
+    # Most frequent items kept in each table, give or take those as rare as the last; 0 for all.
     limit: int = 50_000
 
 
@@ -70,6 +72,8 @@ class BatchesConfig:
     units: int = 1200
     # Texts in a batch at most.
     texts: int = 1024
+    # Batches whose gradients are added up before the weights change: large steps in little memory.
+    accumulate: int = 1
 
 
 @dataclass(frozen=True)
@@ -98,7 +102,9 @@ class ModelConfig:
 class TrainingConfig:
     """How the network is fitted, and on which device."""
 
+    # Passes over the training texts.
     epochs: int = 10
+    # Of Adam, at its highest.
     learning_rate: float = 0.002
     # How the rate goes on: constant, or up over the first twentieth of the steps and down along a cosine.
     schedule: Literal["constant", "cosine"] = "cosine"
@@ -108,6 +114,7 @@ class TrainingConfig:
     average: float = 0.997
     # Epochs without a better entity F1 on dev before training stops; 0 never stops early.
     patience: int = 0
+    # Of weights, dropout, batches and vectors.
     seed: int = 1
     # Which graphics card to use: its index; -1 for none. Ignored where there is none.
     gpu: int = 0
@@ -159,7 +166,7 @@ PRESETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
             "dimensions": 128, "window": 8, "negative": 8, "min_count": 1, "sample": 1e-3, "epochs": 20, "norm": 1.0,
             "limit": 0, "storage": "float32",
         },
-        "batches": {"units": 0, "texts": 1024},
+        "batches": {"units": 0, "texts": 128, "accumulate": 8},  # steps of 1,024 texts
         "model": {
             "layers": [64, 32], "merge": "sum", "crf": False, "trainable": 0, "dropout": 0.0,
             "output_dropout": 0.0,
@@ -230,6 +237,7 @@ def check(config: Config) -> Config:
         (config.vectors.workers >= 1, "vectors.workers must be at least 1"),
         (config.batches.units >= 0, "batches.units must not be negative"),
         (config.batches.texts >= 1, "batches.texts must be at least 1"),
+        (config.batches.accumulate >= 1, "batches.accumulate must be at least 1"),
         (len(config.model.layers) >= 1, "model.layers needs at least one layer, such as [128, 64]"),
         (all(size >= 1 for size in config.model.layers), "model.layers must be positive"),
         (0 <= config.model.dropout < 1, "model.dropout must be in 0 .. 1, 1 excluded"),

@@ -245,6 +245,8 @@ def to_contest(text: str, answers: Iterable[str]) -> str:
 
 def _dumps(value: Any) -> str:
     line = json.dumps(value, ensure_ascii=False)
+    for end in "\x85\u2028\u2029":  # line ends to some readers of lines
+        line = line.replace(end, f"\\u{ord(end):04x}")
     try:
         line.encode("utf-8")
     except UnicodeEncodeError:

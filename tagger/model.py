@@ -156,9 +156,3 @@ class TaggerModel(keras.Model):
             share = tf.reduce_sum(tf.abs(tf.nn.softmax(y_pred)) * sample_weight[:, :, None]) / count
             loss += self.config.activity_l1 * share
         return loss
-
-
-def seed_everything(seed: int) -> None:
-    """Seed the framework, so that weights and dropout repeat on the same machine."""
-    keras.utils.set_random_seed(seed)
-    tf.config.experimental.enable_op_determinism()

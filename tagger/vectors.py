@@ -24,6 +24,7 @@ RESERVED = 2  # ids of words start here
 
 _SPACE = "\u2581"  # stands for a space inside a word in the spooled lines that word2vec reads
 _LONGEST = 10_000  # gensim drops what a sentence has beyond this
+_COUNTED = 2_000_000  # items counted at once; the rarest are forgotten beyond this, so that memory is bounded
 
 
 class Vocabulary:
@@ -226,7 +227,7 @@ def _word2vec(name: str, corpus: Path, count: int, config: VectorsConfig, seed: 
     from gensim.models import Word2Vec
     from gensim.models.callbacks import CallbackAny2Vec
 
-    epochs = config.epochs or int(np.clip(50_000_000 // max(count, 1), 5, 30))
+    epochs = config.epochs or int(np.clip(50_000_000 // max(count, 1), 3, 30))
     size = {"word": config.dimensions, "char": config.char_dimensions, "bigram": config.bigram_dimensions}[name]
     with tqdm(total=epochs, desc=f"{name} vectors", unit="epoch") as bar:
 
@@ -242,6 +243,8 @@ def _word2vec(name: str, corpus: Path, count: int, config: VectorsConfig, seed: 
                 window=config.window,
                 negative=config.negative,
                 min_count=config.min_count,
+                max_final_vocab=config.limit or None,
+                max_vocab_size=_COUNTED,
                 sample=config.sample,
                 epochs=epochs,
                 workers=config.workers,
@@ -252,8 +255,7 @@ def _word2vec(name: str, corpus: Path, count: int, config: VectorsConfig, seed: 
             least = f"occurs vectors.min_count = {config.min_count} times"
             raise VectorsError(f"too little text to learn {name} vectors from: no {name} {least}") from error
     words = [word.replace(_SPACE, " ") for word in model.wv.index_to_key]
-    kept = len(words) if not config.limit else min(config.limit, len(words))
-    return make_table(name, words[:kept], model.wv.vectors[:kept], config)
+    return make_table(name, words, model.wv.vectors, config)
 
 
 # ---- ready-made vectors ---------------------------------------------------------------------------------------

@@ -47,7 +47,8 @@ def small_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def _trained(corpus: Path, out: Path, preset: str) -> Path:
     from tagger import config
-    from tagger.training import Sources, train
+    from tagger.training import train
+    from tagger.workplace import Sources
 
     small = [setting for setting in SMALL if not (preset == "contest" and "average" in setting)]
     settings = config.load(preset, [*small, "batches.texts=16", "batches.units=400"])

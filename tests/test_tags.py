@@ -19,7 +19,7 @@ def test_names_and_sizes():
         assert scheme.size == len(scheme.names) == len(set(scheme.names)) == 4 * count + 1
 
 
-@pytest.mark.parametrize(("tag", "name"), enumerate(NAMES))
+@pytest.mark.parametrize(("tag", "name"), list(enumerate(NAMES)))
 def test_the_tables_say_what_the_letters_say(tag, name):
     opens, closes = name[0] in "BM", name[0] in "ME"
     assert SCHEME.starts[tag] == (not closes)

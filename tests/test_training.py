@@ -59,7 +59,7 @@ def test_a_killed_training_goes_on_to_the_weights_it_would_have_had(small_corpus
 
 
 def test_resume_refuses_other_settings(small_corpus, tmp_path):
-    from tagger.training import Sources, Workplace
+    from tagger.workplace import Sources, Workplace
 
     sources = Sources(small_corpus / "train.jsonl", small_corpus / "dev.jsonl")
     Workplace(tmp_path / "out.training", config.load("default"), sources, resume=False)
@@ -79,7 +79,8 @@ def test_resume_refuses_other_settings(small_corpus, tmp_path):
 )
 def test_a_corpus_at_fault_is_one_line(small_corpus, tmp_path, content, message):
     from tagger.errors import TaggerError
-    from tagger.training import Sources, train
+    from tagger.training import train
+    from tagger.workplace import Sources
 
     path = tmp_path / "train.jsonl"
     path.write_text(content, "utf-8")
@@ -89,7 +90,8 @@ def test_a_corpus_at_fault_is_one_line(small_corpus, tmp_path, content, message)
 
 
 def test_early_stopping_keeps_the_best_epoch(small_corpus, tmp_path):
-    from tagger.training import Sources, train
+    from tagger.training import train
+    from tagger.workplace import Sources
 
     settings = config.load("default", [*SETTINGS, "training.epochs=30", "training.patience=2"])
     metrics = train(settings, Sources(small_corpus / "train.jsonl", small_corpus / "dev.jsonl"), tmp_path / "out")

@@ -1,0 +1,192 @@
+"""What a training makes before it fits, and where it keeps it: tables, ids, checkpoints.
+
+Each step writes its result under a temporary name and renames it, so that what is there is whole.
+"""
+
+import itertools
+import json
+import shutil
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from tagger import bundle as bundles
+from tagger import corpus
+from tagger.batches import Store, StoreWriter
+from tagger.config import Config
+from tagger.corpus import Alignment, Document
+from tagger.errors import TrainingError, VectorsError
+from tagger.tags import TagScheme
+from tagger.text import UnitMaker, windows
+from tagger.vectors import TABLES, Lookup, Table, learn, load_tables, load_word2vec, save_tables
+
+
+@dataclass(frozen=True)
+class Sources:
+    """The files a training reads.
+
+    Args:
+        train: Labelled corpus.
+        dev: Labelled corpus that picks the best epoch.
+        unlabelled: More text for the vectors.
+    """
+
+    train: Path
+    dev: Path
+    unlabelled: tuple[Path, ...] = ()
+
+    def fingerprint(self) -> dict[str, str]:
+        """Return the SHA-256 of each file."""
+        files = [self.train, self.dev, *self.unlabelled]
+        missing = [str(file) for file in files if not file.is_file()]
+        if missing:
+            raise TrainingError(f"{missing[0]}: no such file")
+        return {str(file): bundles.sha256(file) for file in files}
+
+
+class Workplace:
+    """The folder in which a training keeps what it has done.
+
+    Args:
+        folder: `OUT.training`.
+        config, sources: Of this training; a resumed one must have the same.
+        resume: Whether what is there may be used.
+    """
+
+    def __init__(self, folder: Path, config: Config, sources: Sources, resume: bool) -> None:
+        self.folder, self.config, self.sources = folder, config, sources
+        wanted = {"config": config.to_dict(), "files": sources.fingerprint()}
+        kept = folder / "run.json"
+        if kept.exists():
+            if not resume:
+                raise TrainingError(
+                    f"{folder}: an interrupted training is kept here; add --resume to go on, or delete the folder"
+                )
+            if json.loads(kept.read_text("utf-8")) != wanted:
+                raise TrainingError(
+                    f"{folder}: was started with other settings or files; use those, or delete the folder"
+                )
+        else:
+            try:
+                shutil.rmtree(folder, ignore_errors=True)
+                folder.mkdir(parents=True)
+                self._write_json("run.json", wanted)
+            except OSError as error:
+                raise TrainingError(f"{folder}: cannot be written: {error.strerror}") from error
+
+    def labels(self) -> tuple[str, ...]:
+        """Return the labels of the training corpus."""
+        kept = self.folder / "labels.json"
+        if not kept.exists():
+            self._write_json("labels.json", corpus.labels(corpus.read(self.sources.train)))
+        return tuple(json.loads(kept.read_text("utf-8")))
+
+    def tables(self, units: UnitMaker) -> list[Table]:
+        """Return the tables of vectors, learnt or loaded."""
+        kept = self.folder / "tables"
+        if not kept.exists():
+            tables = make_tables(self.config, self._texts(), units, self.folder)
+            with bundles.atomic_folder(kept) as folder:
+                save_tables(tables, folder)
+        return load_tables(kept, self.config.text.unit)
+
+    def _texts(self) -> Iterator[str]:
+        files = [self.sources.train, *self.sources.unlabelled]
+        return itertools.chain.from_iterable(map(corpus_texts, files))
+
+    def store(self, units: UnitMaker, lookup: Lookup, scheme: TagScheme) -> Store:
+        """Return the ids and tags of the training corpus."""
+        kept = self.folder / "store"
+        if not kept.exists():
+            report = Alignment()
+            with bundles.atomic_folder(kept) as folder:
+                documents = corpus.read(self.sources.train)
+                fill_store(folder, tqdm(documents, "ids", unit=" texts"), units, lookup, scheme, report)
+                (folder / "alignment.json").write_text(json.dumps(report.rows(), ensure_ascii=False), "utf-8")
+            if report.cut or report.long:
+                say(
+                    f"{report.cut + report.long} of {sum(report.entities.values())} training entities cannot be "
+                    f"represented by these units; see: tagger inspect {self.sources.train}"
+                )
+        store = Store(kept)
+        if not len(store):
+            raise TrainingError(f"{self.sources.train}: has no text to learn from")
+        return store
+
+    def alignment(self) -> Any:
+        """Return the rows of the alignment report."""
+        return json.loads((self.folder / "store" / "alignment.json").read_text("utf-8"))
+
+    def remove(self) -> None:
+        """Delete the folder."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def save_checkpoint(self, arrays: dict[str, np.ndarray]) -> None:
+        """Keep the state after an epoch, in place of the one before."""
+        path = self.folder / "checkpoint.npz"
+        part = self.folder / "checkpoint.part.npz"
+        np.savez(part, allow_pickle=False, **arrays)
+        part.replace(path)
+
+    def load_checkpoint(self) -> dict[str, np.ndarray] | None:
+        """Return the kept state, or None."""
+        path = self.folder / "checkpoint.npz"
+        if not path.exists():
+            return None
+        with np.load(path, allow_pickle=False) as kept:
+            return dict(kept)
+
+    def _write_json(self, name: str, content: Any) -> None:
+        part = self.folder / f"{name}.part"
+        part.write_text(json.dumps(content, ensure_ascii=False), "utf-8")
+        part.replace(self.folder / name)
+
+
+def corpus_texts(path: Path) -> Iterator[str]:
+    """Yield the text of each document of a labelled or plain file."""
+    return (document.text for document in corpus.read(path))
+
+
+def make_tables(config: Config, texts: Iterable[str], units: UnitMaker, folder: Path) -> list[Table]:
+    """Return tables learnt from `texts`, ready-made, or the word table ready-made and the others learnt."""
+    given = config.vectors.pretrained
+    if not given:
+        counted = tqdm(texts, "segmenting", unit=" texts")
+        return learn(counted, units, config.vectors, config.training.seed, folder)
+    path = Path(given)
+    if path.is_dir():
+        return load_tables(path, config.text.unit)
+    if not path.is_file():
+        raise VectorsError(f"{path}: vectors.pretrained is neither a file nor a folder of `tagger vectors`")
+    words = load_word2vec(path, config.vectors)
+    names = [name for name in TABLES[config.text.unit] if name != "word"]
+    others = learn(texts, units, config.vectors, config.training.seed, folder, names) if names else []
+    return [*others, words]
+
+
+def fill_store(
+    folder: Path,
+    documents: Iterable[Document],
+    units: UnitMaker,
+    lookup: Lookup,
+    scheme: TagScheme,
+    report: Alignment,
+) -> Store:
+    """Write the ids and tags of documents, window by window; no gold entity is cut that fits a window."""
+    writer = StoreWriter(folder, lookup.columns)
+    for document in documents:
+        made, spans = corpus.align(document, units, scheme, report)
+        ids, tags = lookup.ids(made), scheme.encode(spans, len(made))
+        for window in windows(made, units.config.maxlen, whole=spans):
+            writer.add(ids[window.start : window.stop], tags[window.start : window.stop])
+    return writer.close()
+
+
+def say(line: str) -> None:
+    """Print a line of progress to standard error, above any progress bar."""
+    tqdm.write(line, file=sys.stderr)

@@ -1,0 +1,193 @@
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tagger.batches import Batches, BatchMaker, StoreWriter, group, pad, random_batches, sequential_batches, shuffled
+from tagger.batches import wrap_around as wrapped
+from tagger.config import BatchesConfig
+from tests.samples import char_lookup, few, word_lookup
+
+TAGS = 5
+
+
+@pytest.fixture
+def make(tmp_path):
+    """Return a function making a `BatchMaker` over texts of these lengths, with id 2 in even texts and 3 in odd ones."""
+
+    def make(lengths, lookup=None):
+        lookup = lookup or word_lookup()
+        writer = StoreWriter(tmp_path / "store", lookup.columns)
+        for number, length in enumerate(lengths):
+            ids = np.full((length, lookup.columns), number % 2 + 2, np.int32)
+            writer.add(ids, (np.arange(length) + number) % TAGS)
+        return BatchMaker(writer.close(), lookup, TAGS)
+
+    return make
+
+
+def numbers(batches):
+    """Return the text numbers of batches from a store whose text n has n + 1 units."""
+    return [(batch.inputs["lengths"] - 1).tolist() for batch in batches]
+
+
+# ---- the store ----------------------------------------------------------------------------------------------------
+
+
+def test_a_store_returns_what_was_added(tmp_path):
+    rng = np.random.default_rng(1)
+    texts = [
+        (rng.integers(0, 9, (length, 3), dtype=np.int32), rng.integers(0, 5, length, dtype=np.int32))
+        for length in (3, 1, 0, 40, 2)
+    ]
+    writer = StoreWriter(tmp_path / "new" / "store", 3)
+    for ids, tags in texts:
+        writer.add(ids, tags)
+    store = writer.close()
+    assert len(store) == 5
+    assert store.lengths.tolist() == [3, 1, 0, 40, 2]
+    for number in (4, 0, 2, 3, 1):
+        for received, expected in zip(store[number], texts[number], strict=True):
+            assert received.dtype == np.int32
+            np.testing.assert_array_equal(received, expected)
+
+
+def test_an_empty_store_has_no_batches(make):
+    batches = Batches(make([]), BatchesConfig(), seed=1)
+    assert (len(batches), batches.units, list(batches.epoch(0))) == (0, 0, [])
+    assert list(sequential_batches(batches.make, 4)) == []
+    assert list(wrapped(batches.make, 4)) == []
+    assert list(random_batches(batches.make, 4, seed=1)) == []
+
+
+# ---- grouping -----------------------------------------------------------------------------------------------------
+
+lengths_of_texts = st.lists(st.integers(0, 50), max_size=60).map(lambda lengths: np.array(lengths, np.int64))
+budgets = st.builds(BatchesConfig, units=st.integers(0, 120), texts=st.integers(1, 9))
+
+
+@few
+@given(lengths_of_texts, budgets)
+def test_groups_hold_each_text_once_within_the_budgets(lengths, config):
+    groups = group(lengths, config)
+    assert sorted(itertools.chain.from_iterable(groups)) == list(range(len(lengths)))
+    for some in groups:
+        assert 1 <= len(some) <= config.texts
+        assert len(some) == 1 or not config.units or lengths[some].max() * len(some) <= config.units
+    ordered = [lengths[number] for some in groups for number in some]
+    assert ordered == sorted(ordered)
+
+
+@pytest.mark.parametrize(
+    ("count", "texts", "sizes"),
+    [(8, 4, [4, 4]), (9, 4, [4, 4, 1]), (3, 4, [3]), (4, 4, [4]), (0, 4, []), (3, 1, [1, 1, 1])],
+)
+def test_the_last_batch_is_kept_and_none_is_empty(make, count, texts, sizes):
+    assert [len(some) for some in group(np.full(count, 7), BatchesConfig(units=0, texts=texts))] == sizes
+    assert [len(batch.weights) for batch in sequential_batches(make([7] * count), texts)] == sizes
+
+
+@few
+@given(lengths_of_texts, budgets, st.integers(0, 2**32))
+def test_shuffled_groups_hold_each_text_once_and_hardly_exceed_the_budget(lengths, config, seed):
+    groups = group(lengths, config)
+    mixed = shuffled(groups, lengths, np.random.default_rng(seed))
+    assert sorted(itertools.chain.from_iterable(mixed)) == list(range(len(lengths)))
+    assert sorted(map(len, mixed)) == sorted(map(len, groups))
+    longest = [sorted(lengths[some].max() for some in these) for these in (mixed, groups)]
+    assert all(now <= 1.1 * before + 2 for now, before in zip(*longest, strict=True))
+
+
+def test_every_epoch_has_another_order_and_the_same_seed_the_same():
+    lengths = np.random.default_rng(1).integers(5, 60, 200)
+    groups = group(lengths, BatchesConfig(units=400))
+
+    def order(*seed):
+        return [some.tolist() for some in shuffled(groups, lengths, np.random.default_rng(seed))]
+
+    assert order(1, 0) == order(1, 0)
+    assert order(1, 0) != order(1, 1)
+    assert order(1, 0) != order(2, 0)
+    company = [{frozenset(some) for some in order(1, epoch)} for epoch in range(2)]
+    assert len(company[0] & company[1]) < len(groups) / 2  # not the order of the groups alone
+
+
+def test_epochs_hold_each_text_once_in_an_order_of_their_own(make):
+    batches = Batches(make(range(1, 61)), BatchesConfig(units=200), seed=3)
+    epochs = [numbers(batches.epoch(epoch)) for epoch in range(3)]
+    for epoch in epochs:
+        assert len(epoch) == len(batches)
+        assert sorted(itertools.chain.from_iterable(epoch)) == list(range(60))
+    assert epochs[0] != epochs[1] != epochs[2] != epochs[0]
+    again = Batches(batches.make, BatchesConfig(units=200), seed=3)
+    assert numbers(again.epoch(1)) == epochs[1]  # without epoch 0, as after a resume
+    assert batches.units == sum(range(1, 61))
+
+
+# ---- batches ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("lookup", [word_lookup(), char_lookup()], ids=["word", "char"])
+def test_a_batch_is_padded_on_the_right(make, lookup):
+    maker = make([3, 1, 5, 2], lookup)
+    inputs, targets, weights = maker([2, 0, 1])
+    assert inputs["ids"].shape == (3, 5, lookup.columns)
+    assert inputs["vectors"].shape == (3, 5, lookup.dimensions)
+    assert inputs["lengths"].tolist() == [5, 3, 1]
+    assert targets.shape == (3, 5, TAGS)
+    assert [array.dtype for array in (inputs["ids"], inputs["lengths"])] == [np.int32] * 2
+    assert [array.dtype for array in (inputs["vectors"], targets, weights)] == [np.float32] * 3
+    for row, (number, length) in enumerate([(2, 5), (0, 3), (1, 1)]):
+        ids, tags = maker.store[number]
+        np.testing.assert_array_equal(inputs["ids"][row, :length], ids)
+        np.testing.assert_array_equal(targets[row, :length], np.eye(TAGS)[tags])
+        np.testing.assert_array_equal(inputs["vectors"][row, :length], lookup.vectors(ids))
+        assert weights[row].tolist() == [1] * length + [0] * (5 - length)
+        for padding in (inputs["ids"], inputs["vectors"], targets):
+            assert not padding[row, length:].any()
+        assert inputs["vectors"][row, :length].any(axis=1).all()
+
+
+@few
+@given(st.lists(st.integers(0, 6), min_size=1, max_size=5), st.integers(0, 9))
+def test_padding_keeps_rows_and_reaches_the_length(sizes, length):
+    rows = [np.full((size, 2), number + 1, np.int32) for number, size in enumerate(sizes)]
+    padded, lengths = pad(rows, length)
+    assert padded.shape == (len(rows), max(length, *sizes, 0), 2)
+    assert lengths.tolist() == sizes
+    assert [row[:size].tolist() for row, size in zip(padded, lengths, strict=True)] == [row.tolist() for row in rows]
+    assert padded.sum() == sum(row.sum() for row in rows)
+
+
+# ---- the generators of the sources ---------------------------------------------------------------------------------
+
+
+def test_sequential_batches_hold_each_text_once_in_order(make):
+    assert numbers(sequential_batches(make(range(1, 8)), 3)) == [[0, 1, 2], [3, 4, 5], [6]]
+
+
+@pytest.mark.parametrize(
+    ("count", "size", "expected"),
+    [
+        (5, 3, [[0, 1, 2], [3, 4, 0], [1, 2, 3], [4, 0, 1]]),
+        (4, 2, [[0, 1], [2, 3], [0, 1], [2, 3]]),
+        (2, 5, [[0, 1, 0, 1, 0], [1, 0, 1, 0, 1]]),
+        (1, 1, [[0], [0]]),
+    ],
+)
+def test_wrap_around_goes_on_at_the_start(make, count, size, expected):
+    endless = wrapped(make(range(1, count + 1)), size)
+    assert numbers(itertools.islice(endless, len(expected))) == expected
+
+
+def test_random_batches_come_without_end_and_repeat_with_the_seed(make):
+    maker = make(range(1, 31))
+
+    def first(seed):
+        return numbers(itertools.islice(random_batches(maker, 8, seed), 40))
+
+    assert first(1) == first(1) != first(2)
+    assert {len(some) for some in first(1)} == {8}
+    assert set(itertools.chain.from_iterable(first(1))) == set(range(30))

@@ -1,0 +1,225 @@
+import dataclasses
+import math
+import tomllib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tagger.bundle import to_toml
+from tagger.config import PRESETS, Config, check, load, merge
+from tagger.errors import ConfigError
+from tests.samples import few
+
+
+def value(config, name):
+    section, key = name.split(".")
+    return getattr(getattr(config, section), key)
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(content):
+        path = tmp_path / "own.toml"
+        path.write_text(content, "utf-8")
+        return path
+
+    return write
+
+
+# ---- presets ----------------------------------------------------------------------------------------------------
+
+
+def test_the_default_preset_is_the_defaults():
+    assert load() == load("default") == check(Config())
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("text.unit", "word"),
+        ("text.clean", True),
+        ("text.fold", False),
+        ("text.maxlen", 80),
+        ("vectors.dimensions", 128),
+        ("vectors.window", 8),
+        ("vectors.negative", 8),
+        ("vectors.min_count", 1),
+        ("vectors.epochs", 20),
+        ("vectors.norm", 1.0),
+        ("vectors.limit", 0),
+        ("vectors.storage", "float32"),
+        ("batches.texts", 1024),
+        ("batches.units", 0),
+        ("model.layers", (64, 32)),
+        ("model.merge", "sum"),
+        ("model.crf", False),
+        ("model.trainable", 0),
+        ("model.dropout", 0.0),
+        ("model.output_dropout", 0.0),
+        ("model.activity_l1", 0.01),
+        ("training.epochs", 200),
+        ("training.schedule", "constant"),
+        ("training.patience", 0),
+        ("training.average", 0.0),
+        ("decode.transitions", "contest"),
+        ("decode.score", "mean"),
+    ],
+)
+def test_the_contest_preset_is_the_entry_of_2016(name, expected):
+    assert value(load("contest"), name) == expected
+
+
+# ---- files and overrides ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("training.epochs=60", 60),
+        (" training.epochs = 60", 60),
+        ("training.learning_rate=1", 1.0),
+        ("model.crf=false", False),
+        ("model.layers=[32]", (32,)),
+        ("model.merge=sum", "sum"),
+        ('model.merge="sum"', "sum"),
+        ("vectors.pretrained=own vectors/a=b.txt", "own vectors/a=b.txt"),
+        ('text.words=["云计算", "石墨烯"]', ("云计算", "石墨烯")),
+    ],
+)
+def test_an_override_sets_one_value(override, expected):
+    config = load("default", [override])
+    name = override.split("=")[0].strip()
+    assert value(config, name) == expected
+    assert type(value(config, name)) is type(expected)
+    assert sum(value(config, f"{s}.{k}") != v for s, section in as_tuples(Config()) for k, v in section) == 1
+
+
+def as_tuples(config):
+    return [(name, list(dataclasses.asdict(section).items())) for name, section in vars(config).items()]
+
+
+def test_overrides_go_over_the_file_and_the_file_over_its_preset(write):
+    path = write('preset = "contest"\n[text]\nmaxlen = 60\noverlap = 10\n[training]\nepochs = 5\n')
+    config = load(path, ["training.epochs=6", "training.epochs=7"])
+    assert (config.text.maxlen, config.training.epochs) == (60, 7)
+    assert config == load("contest", ["text.maxlen=60", "text.overlap=10", "training.epochs=7"])
+
+
+def test_a_file_without_a_preset_starts_from_the_defaults(write):
+    assert load(write("")) == Config()
+    assert load(str(write("[model]\ncrf = false\n"))) == load("default", ["model.crf=false"])
+
+
+@pytest.mark.parametrize("preset", list(PRESETS))
+def test_settings_survive_toml(write, preset):
+    config = load(preset, ['text.words=["云\\"计\\n算"]'])
+    assert merge(Config(), tomllib.loads(to_toml(config)), "config.toml") == config
+    assert load(write(to_toml(config))) == config
+
+
+@few
+@given(st.floats(1e-9, 1e9), st.lists(st.text(), max_size=3), st.integers(2, 10**9))
+def test_any_value_survives_toml(rate, words, maxlen):
+    config = merge(Config(), {"training": {"learning_rate": rate}, "text": {"words": words, "maxlen": maxlen}}, "")
+    assert merge(Config(), tomllib.loads(to_toml(config)), "config.toml") == config
+
+
+# ---- what is refused ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("training.epoch=3", "training.epoch does not exist; did you mean 'epochs'?"),
+        ("trainings.epochs=3", "section [trainings] does not exist; did you mean 'training'?"),
+        ("text.zzz=3", "text.zzz does not exist; there are: unit, clean, fold, maxlen, overlap, words"),
+        ("text.words.more=3", "text.words.more does not exist"),
+        ("epochs=3", "expected section.key=value, such as training.epochs=60"),
+        ("training.epochs", "expected section.key=value, such as training.epochs=60"),
+        ("training.epochs=", "training.epochs must be int, received ''"),
+        ("training.epochs=many", "training.epochs must be int, received 'many'"),
+        ("training.epochs=1.0", "training.epochs must be int, received 1.0"),
+        ("training.epochs=true", "training.epochs must be int, received True"),
+        ("training.learning_rate=true", "training.learning_rate must be float, received True"),
+        ("training.learning_rate=fast", "training.learning_rate must be float, received 'fast'"),
+        ("model.crf=1", "model.crf must be bool, received 1"),
+        ("model.layers=64", "model.layers must be a list, received 64"),
+        ('model.layers=[64, "32"]', "model.layers must be int, received '32'"),
+        ("model.merge=add", "model.merge must be one of concat, sum; received 'add'"),
+        ("text.unit=[]", "text.unit must be one of char, word; received []"),
+        ("vectors.pretrained=5", "vectors.pretrained must be str, received 5"),
+    ],
+)
+def test_a_wrong_override_is_told(override, message):
+    with pytest.raises(ConfigError) as caught:
+        load("default", [override])
+    assert str(caught.value).startswith(f"--set {override}: {message}")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("[training]\nepoch = 3", "training.epoch does not exist; did you mean 'epochs'?"),
+        ("[txt]\nmaxlen = 3", "section [txt] does not exist; did you mean 'text'?"),
+        ("text = 3", "[text] is a section, received 3"),
+        ("maxlen = 3", "section [maxlen] does not exist"),
+        ('preset = "contst"', "preset = 'contst' does not exist; did you mean 'contest'?"),
+        ("preset = 5", "preset = 5 does not exist"),
+        ('preset = ["contest"]', "preset = ['contest'] does not exist"),
+        ("preset = {}", "preset = {} does not exist"),
+        ("text = [", "not a readable TOML file"),
+        ("\ufeff[text]", "not a readable TOML file"),
+    ],
+)
+def test_a_wrong_file_is_told(write, content, message):
+    path = write(content)
+    with pytest.raises(ConfigError) as caught:
+        load(path)
+    assert str(caught.value).startswith(f"{path}: {message}")
+
+
+def test_an_unreadable_file_is_told(tmp_path):
+    (tmp_path / "gbk.toml").write_bytes("# 中文".encode("gbk"))
+    for source, message in [
+        ("contst", "contst: neither a file nor a preset; did you mean 'contest'? (presets: default, contest)"),
+        (tmp_path / "none.toml", f"{tmp_path / 'none.toml'}: neither a file nor a preset"),
+        (tmp_path, f"{tmp_path}: not a readable TOML file"),
+        (tmp_path / "gbk.toml", f"{tmp_path / 'gbk.toml'}: not a readable TOML file"),
+    ]:
+        with pytest.raises(ConfigError) as caught:
+            load(source)
+        assert str(caught.value).startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("name", "good", "bad"),
+    [
+        ("text.maxlen", [256, 10_000], [1, 0, -1]),
+        ("text.overlap", [0, 64], [-1, 65]),
+        ("vectors.dimensions", [1], [0, -1]),
+        ("vectors.epochs", [0, 1], [-1]),
+        ("vectors.workers", [1, 8], [0]),
+        ("batches.units", [0, 1], [-1]),
+        ("batches.texts", [1], [0]),
+        ("model.layers", [[1], [9, 8, 7]], [[], [0], [64, -1]]),
+        ("model.dropout", [0, 0.99], [-0.1, 1, math.nan]),
+        ("model.output_dropout", [0, 0.99], [-0.1, 1]),
+        ("training.average", [0, 0.99], [-0.1, 1]),
+        ("training.epochs", [1], [0]),
+        ("training.learning_rate", [1e-9], [0, -1.0, math.nan]),
+        ("decode.transitions", ["model"], ["contest"]),
+    ],
+)
+def test_settings_that_do_not_fit_are_told(name, good, bad):
+    section, key = name.split(".")
+    for value in good:
+        check(merge(Config(), {section: {key: value}}, "test"))
+    for value in bad:
+        with pytest.raises(ConfigError, match=name.replace(".", r"\.")):
+            check(merge(Config(), {section: {key: value}}, "test"))
+
+
+def test_settings_are_frozen():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Config().text.maxlen = 3

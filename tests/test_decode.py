@@ -1,0 +1,205 @@
+import itertools
+import random
+
+import numpy as np
+import pycrfsuite
+import pytest
+
+from tagger.decode import Transitions, best_span, lattice, log_softmax, viterbi
+from tagger.tags import TagScheme, UnitSpan
+
+SCHEMES = {5: TagScheme(("A",)), 9: TagScheme(("A", "B"))}
+CASES = [(tags, seed) for tags in SCHEMES for seed in range(12)]
+
+
+def case(tags, seed, texts=6, longest=4, spread=2.0):
+    """Return random scores of a batch, lengths (one of each at least), and transitions, all legal ones finite."""
+    rng = np.random.default_rng((tags, seed))
+    lengths = np.concatenate([np.arange(1, longest + 1), rng.integers(1, longest + 1, texts - longest)])
+    scores = rng.normal(scale=spread, size=(texts, longest, tags)).astype(np.float32)
+    return scores, lengths, Transitions.legal(SCHEMES[tags], rng.normal(scale=spread, size=(tags, tags)))
+
+
+def all_paths(scores, transitions):
+    """Return every tag path of one text, (P, T), and the score of each by definition, (P,)."""
+    length, tags = scores.shape
+    paths = np.array(list(itertools.product(range(tags), repeat=length)))
+    total = scores.astype(np.float64)[np.arange(length), paths].sum(axis=1)
+    total += transitions.starts[paths[:, 0]] + transitions.ends[paths[:, -1]]
+    return paths, total + transitions.scores[paths[:, :-1], paths[:, 1:]].sum(axis=1)
+
+
+def all_spans(length, labels):
+    bounds = itertools.combinations(range(length + 1), 2)
+    return [UnitSpan(start, end, label) for (start, end), label in itertools.product(bounds, range(labels))]
+
+
+@pytest.mark.parametrize(("tags", "seed"), CASES)
+def test_viterbi_is_the_best_of_all_paths(tags, seed):
+    scores, lengths, transitions = case(tags, seed)
+    found = viterbi(scores, lengths, transitions)
+    assert found.dtype == np.int32
+    for row, length in enumerate(lengths):
+        paths, totals = all_paths(scores[row, :length], transitions)
+        assert found[row, :length].tolist() == paths[totals.argmax()].tolist()
+        assert not found[row, length:].any()
+
+
+@pytest.mark.parametrize(("tags", "seed"), CASES)
+def test_the_lattice_sums_over_all_paths(tags, seed):
+    scores, lengths, transitions = case(tags, seed)
+    made = lattice(scores, lengths, transitions)
+    for row, length in enumerate(lengths):
+        paths, totals = all_paths(scores[row, :length], transitions)
+        log_total = np.logaddexp.reduce(totals)
+        shares = np.exp(totals - log_total)
+        assert made.total[row] == pytest.approx(log_total, abs=1e-4)
+        marginals = [[shares[paths[:, t] == tag].sum() for tag in range(tags)] for t in range(length)]
+        np.testing.assert_allclose(made.marginals()[row, :length], marginals, atol=1e-5)
+        spans = all_spans(length, len(SCHEMES[tags].labels))
+        expected = {}
+        for span in spans:
+            inside = SCHEMES[tags].encode([UnitSpan(0, span.end - span.start, span.label)], span.end - span.start)
+            expected[span] = shares[(paths[:, span.start : span.end] == inside).all(axis=1)].sum()
+            assert made.span(row, span) == pytest.approx(expected[span], abs=1e-5)
+        best = best_span(made, row, length, SCHEMES[tags])
+        assert expected[best] == pytest.approx(max(expected.values()), abs=1e-5)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_what_a_text_is_batched_with_changes_nothing(seed):
+    scores, lengths, transitions = case(9, seed)
+    wide = np.concatenate([scores, np.full((len(scores), 3, 9), 1e4, np.float32)], axis=1)
+    for row, length in enumerate(lengths):
+        wide[row, length:] = 1e4 * (-1) ** row
+    paths, made = viterbi(wide, lengths, transitions), lattice(wide, lengths, transitions)
+    for row, length in enumerate(lengths):
+        alone = scores[row : row + 1, :length], lengths[row : row + 1], transitions
+        lonely = lattice(*alone)
+        assert paths[row, :length].tolist() == viterbi(*alone)[0].tolist()
+        np.testing.assert_allclose(made.marginals()[row, :length], lonely.marginals()[0], atol=1e-9)
+        assert made.total[row] == pytest.approx(lonely.total[0], abs=1e-9)
+        assert made.span(row, UnitSpan(0, length, 1)) == pytest.approx(lonely.span(0, UnitSpan(0, length, 1)), abs=1e-9)
+
+
+@pytest.mark.parametrize("make", [Transitions.legal, Transitions.contest], ids=["legal", "contest"])
+@pytest.mark.parametrize("tags", SCHEMES)
+def test_no_path_starts_or_ends_inside_an_entity(make, tags):
+    scheme = SCHEMES[tags]
+    scores, lengths, _ = case(tags, 1, texts=40, longest=9)
+    scores[:, :, [tag for tag, name in enumerate(scheme.names) if name[0] in "BME"]] += 5
+    for row, (path, length) in enumerate(zip(viterbi(scores, lengths, make(scheme)), lengths, strict=True)):
+        covered = sum(end - start for start, end, _ in scheme.decode(path[:length]))
+        assert covered == np.count_nonzero(path[:length]), row
+        assert scheme.starts[path[0]]
+        assert scheme.ends[path[length - 1]]
+
+
+def test_two_entities_side_by_side_are_possible_under_the_table_of_2016():
+    scheme = SCHEMES[5]
+    spans = [UnitSpan(0, 2, 0), UnitSpan(2, 3, 0), UnitSpan(3, 6, 0)]
+    scores = 20 * np.eye(5, dtype=np.float32)[scheme.encode(spans, 6)][None]
+    assert scheme.decode(viterbi(scores, np.array([6]), Transitions.contest(scheme))[0]) == spans
+
+
+def test_the_table_of_2016_for_any_number_of_labels():
+    one, two = (Transitions.contest(SCHEMES[tags]).scores for tags in (5, 9))
+    table = {(0, 0): 0.15, (0, 1): 0.15, (0, 2): 0.7, (1, 0): 1, (2, 3): 0.5, (2, 4): 0.5, (3, 3): 0.5, (3, 4): 0.5}
+    for step, probability in {**table, (4, 0): 1}.items():
+        assert one[step] == pytest.approx(np.log(probability))
+    assert np.isneginf(one[~SCHEMES[5].allowed]).all()
+    np.testing.assert_array_equal(two[:5, :5], one)
+    np.testing.assert_array_equal(two[5:, 5:], one[1:, 1:])
+
+
+def test_ties_take_the_lower_tag():
+    free = Transitions(np.zeros((3, 3), np.float32), np.zeros(3, np.float32), np.zeros(3, np.float32))
+    assert not viterbi(np.zeros((2, 5, 3), np.float32), np.array([5, 3]), free).any()
+
+
+def test_no_texts_and_no_units_have_no_path():
+    legal = Transitions.legal(SCHEMES[5])
+    assert viterbi(np.zeros((0, 4, 5), np.float32), np.zeros(0, int), legal).shape == (0, 4)
+    assert viterbi(np.zeros((2, 0, 5), np.float32), np.zeros(2, int), legal).shape == (2, 0)
+    made = lattice(np.zeros((1, 1, 5), np.float32), np.array([1]), legal)
+    assert best_span(made, 0, 0, SCHEMES[5]) is None
+
+
+@pytest.mark.parametrize("sign", [50, -50])
+@pytest.mark.parametrize("make", ["random", "alternating", "constant"])
+def test_large_scores_over_long_texts_stay_finite(make, sign):
+    rng = np.random.default_rng(1)
+    shape = (2, 2_000, 9)
+    scores = {
+        "random": rng.choice([-50.0, 50.0], shape),
+        "alternating": 50.0 * (-1) ** np.indices(shape).sum(axis=0),
+        "constant": np.full(shape, 50.0),
+    }[make].astype(np.float32) * np.sign(sign)
+    lengths = np.array([2_000, 1_234])
+    transitions = Transitions.legal(SCHEMES[9], rng.normal(scale=5, size=(9, 9)))
+    made = lattice(scores, lengths, transitions)
+    assert np.isfinite(made.total).all()
+    path = viterbi(scores, lengths, transitions)
+    for row, length in enumerate(lengths):
+        marginals = made.marginals()[row, :length]
+        assert np.isfinite(marginals).all()
+        np.testing.assert_allclose(marginals.sum(axis=1), 1, atol=1e-6)
+        tags = path[row, :length]
+        best = scores[row, np.arange(length), tags].sum(dtype=np.float64)
+        best += transitions.scores[tags[:-1], tags[1:]].sum(dtype=np.float64)
+        assert best <= made.total[row] + 1e-3
+        for span in SCHEMES[9].decode(tags)[:50]:
+            assert 0 <= made.span(row, span) <= 1
+
+
+def test_log_softmax_is_normal_and_keeps_differences():
+    scores = np.array([[1.0, 2.0, 4.0], [1e4, 0.0, -1e4]], np.float32)
+    made = log_softmax(scores)
+    np.testing.assert_allclose(np.exp(made).sum(axis=-1), 1, rtol=1e-6)
+    np.testing.assert_allclose(np.diff(made), np.diff(scores), rtol=1e-6)
+
+
+# ---- CRFsuite as oracle -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def crfsuite(tmp_path_factory):
+    """A CRF trained on random texts of five words, which finds entities among them."""
+    scheme, rng = SCHEMES[9], random.Random(1)
+    trainer = pycrfsuite.Trainer(verbose=False)
+    trainer.set_params(
+        {"max_iterations": 30, "c2": 0.1, "feature.possible_states": True, "feature.possible_transitions": True}
+    )
+    for _ in range(60):
+        spans, size = [], 0
+        while size < 12:
+            start = size + rng.randint(0, 2)
+            size = start + rng.randint(1, 4)
+            spans.append(UnitSpan(start, size, rng.randint(0, 1)))
+        tags = [scheme.names[tag] for tag in scheme.encode(spans, size)]
+        trainer.append([[rng.choice([f"w{len(tag)}{tag[-1]}", "w1", "w2"])] for tag in tags], tags)
+    path = tmp_path_factory.mktemp("crfsuite") / "model"
+    trainer.train(str(path))
+    tagger = pycrfsuite.Tagger()
+    tagger.open(str(path))
+    return tagger
+
+
+def test_crfsuite_finds_the_same_paths_and_marginals(crfsuite):
+    names, info = SCHEMES[9].names, crfsuite.info()
+    steps = [[info.transitions.get((before, after), 0.0) for after in names] for before in names]
+    nothing = np.zeros(9, np.float32)
+    transitions = Transitions(np.array(steps, np.float32), nothing, nothing)
+    words = sorted({word for word, _ in info.state_features})
+    rng = random.Random(2)
+    texts = [[rng.choice(words) for _ in range(rng.randint(1, 12))] for _ in range(20)]
+    lengths = np.array([len(text) for text in texts])
+    scores = np.zeros((20, 12, 9), np.float32)
+    for row, text in enumerate(texts):
+        scores[row, : len(text)] = [[info.state_features.get((word, name), 0.0) for name in names] for word in text]
+    paths, marginals = viterbi(scores, lengths, transitions), lattice(scores, lengths, transitions).marginals()
+    assert np.count_nonzero(paths) > 20
+    for row, text in enumerate(texts):
+        assert [names[tag] for tag in paths[row, : len(text)]] == crfsuite.tag([[word] for word in text])
+        expected = [[crfsuite.marginal(name, t) for name in names] for t in range(len(text))]
+        np.testing.assert_allclose(marginals[row, : len(text)], expected, atol=1e-4)
