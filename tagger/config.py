@@ -5,6 +5,7 @@ Defaults < preset or file < `--set section.key=value`. An unknown key is an erro
 
 import dataclasses
 import difflib
+import math
 import tomllib
 import types
 import typing
@@ -223,27 +224,34 @@ def merge(config: Config, data: Mapping[str, Mapping[str, Any]], place: str) -> 
     return dataclasses.replace(config, **changed)
 
 
+# Numbers that must be at least this; all others must not be negative.
+_LEAST = {
+    "text.maxlen": 2, "vectors.dimensions": 1, "vectors.char_dimensions": 1, "vectors.bigram_dimensions": 1,
+    "vectors.window": 1, "vectors.min_count": 1, "vectors.workers": 1, "batches.texts": 1, "batches.accumulate": 1,
+    "training.epochs": 1, "training.gpu": -1,
+}  # fmt: skip
+
+
 def check(config: Config) -> Config:
     """Return `config` if its settings fit together.
 
     Raises:
         ConfigError: If a number is out of range, or two settings contradict each other.
     """
+    for section in dataclasses.fields(config):
+        values = getattr(config, section.name)
+        for setting in dataclasses.fields(values):
+            value = getattr(values, setting.name)
+            least = _LEAST.get(f"{section.name}.{setting.name}", 0)
+            if isinstance(value, int | float) and not least <= value < math.inf:
+                raise ConfigError(f"{section.name}.{setting.name} must be at least {least}, received {value}")
     rules = [
-        (config.text.maxlen >= 2, "text.maxlen must be at least 2"),
-        (0 <= config.text.overlap <= config.text.maxlen // 4, "text.overlap must be 0 to a quarter of text.maxlen"),
-        (config.vectors.dimensions >= 1, "vectors.dimensions must be at least 1"),
-        (config.vectors.epochs >= 0, "vectors.epochs must not be negative"),
-        (config.vectors.workers >= 1, "vectors.workers must be at least 1"),
-        (config.batches.units >= 0, "batches.units must not be negative"),
-        (config.batches.texts >= 1, "batches.texts must be at least 1"),
-        (config.batches.accumulate >= 1, "batches.accumulate must be at least 1"),
+        (config.text.maxlen >= 4 * config.text.overlap, "text.overlap must be at most a quarter of text.maxlen"),
         (len(config.model.layers) >= 1, "model.layers needs at least one layer, such as [128, 64]"),
         (all(size >= 1 for size in config.model.layers), "model.layers must be positive"),
-        (0 <= config.model.dropout < 1, "model.dropout must be in 0 .. 1, 1 excluded"),
-        (0 <= config.model.output_dropout < 1, "model.output_dropout must be in 0 .. 1, 1 excluded"),
-        (0 <= config.training.average < 1, "training.average must be in 0 .. 1, 1 excluded"),
-        (config.training.epochs >= 1, "training.epochs must be at least 1"),
+        (config.model.dropout < 1, "model.dropout must be below 1"),
+        (config.model.output_dropout < 1, "model.output_dropout must be below 1"),
+        (config.training.average < 1, "training.average must be below 1"),
         (config.training.learning_rate > 0, "training.learning_rate must be positive"),
         (
             not (config.model.crf and config.decode.transitions == "contest"),

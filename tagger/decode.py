@@ -107,9 +107,9 @@ class Lattice:
     backward: np.ndarray
     total: np.ndarray
 
-    def marginals(self) -> np.ndarray:
-        """Return the probability of each tag at each unit, (B, T, K) float32; past a text's end, no meaning."""
-        return np.exp(self.forward + self.backward - self.total[:, None, None])
+    def marginals(self, row: int, length: int) -> np.ndarray:
+        """Return the probability of each tag at each unit of text `row` of this length, (length, K)."""
+        return np.exp(self.forward[row, :length] + self.backward[row, :length] - self.total[row])
 
     def span(self, row: int, span: UnitSpan) -> float:
         """Return the probability that these units of text `row` are, together, one entity with this label."""
@@ -194,7 +194,7 @@ def best_span(marginals: Lattice, row: int, length: int, scheme: TagScheme, long
     """
     if not length:
         return None
-    tags = marginals.marginals()[row, :length]
+    tags = marginals.marginals(row, length)
     best, found = -1.0, None
     for label in range(len(scheme.labels)):
         base = 4 * label

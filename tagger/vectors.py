@@ -100,8 +100,10 @@ class Table:
         """Write `NAME.txt` and `NAME.npy` (and `NAME.scales.npy`) into `folder`."""
         (folder / f"{self.name}.txt").write_text("".join(f"{w}\n" for w in self.vocabulary.words), "utf-8")
         np.save(folder / f"{self.name}.npy", self.vectors, allow_pickle=False)
+        scaled = folder / f"{self.name}.scales.npy"
+        scaled.unlink(missing_ok=True)
         if self.scales is not None:
-            np.save(folder / f"{self.name}.scales.npy", self.scales, allow_pickle=False)
+            np.save(scaled, self.scales, allow_pickle=False)
 
     @staticmethod
     def load(folder: Path, name: str) -> "Table":
@@ -119,7 +121,8 @@ class Table:
             raise VectorsError(f"{folder}: table {name!r} cannot be read: {error}") from error
         if vectors.ndim != 2 or len(vectors) != len(words) + RESERVED:
             raise VectorsError(f"{folder}: {name}.npy is {vectors.shape} for {len(words)} words in {name}.txt")
-        if (vectors.dtype == np.int8) != (scales is not None and scales.shape == (len(vectors), 1)):
+        shape = (len(vectors), 1) if vectors.dtype == np.int8 else None
+        if shape != (None if scales is None else scales.shape):
             raise VectorsError(f"{folder}: {name}.npy and {name}.scales.npy do not fit together")
         return Table(name, Vocabulary(words), vectors, scales)
 

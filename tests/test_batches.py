@@ -15,7 +15,7 @@ TAGS = 5
 
 @pytest.fixture
 def make(tmp_path):
-    """Return a function making a `BatchMaker` over texts of these lengths, with id 2 in even texts and 3 in odd ones."""
+    """Return a function making a `BatchMaker` over texts of these lengths; even texts have id 2, odd ones 3."""
 
     def make(lengths, lookup=None):
         lookup = lookup or word_lookup()

@@ -49,7 +49,6 @@ def test_the_default_preset_is_the_defaults():
         ("vectors.norm", 1.0),
         ("vectors.limit", 0),
         ("vectors.storage", "float32"),
-        ("batches.texts", 1024),
         ("batches.units", 0),
         ("model.layers", (64, 32)),
         ("model.merge", "sum"),
@@ -68,6 +67,11 @@ def test_the_default_preset_is_the_defaults():
 )
 def test_the_contest_preset_is_the_entry_of_2016(name, expected):
     assert value(load("contest"), name) == expected
+
+
+def test_a_step_of_the_contest_preset_is_1024_texts():
+    batches = load("contest").batches
+    assert batches.texts * batches.accumulate == 1024
 
 
 # ---- files and overrides ------------------------------------------------------------------------------------------
@@ -198,16 +202,30 @@ def test_an_unreadable_file_is_told(tmp_path):
         ("text.maxlen", [256, 10_000], [1, 0, -1]),
         ("text.overlap", [0, 64], [-1, 65]),
         ("vectors.dimensions", [1], [0, -1]),
+        ("vectors.char_dimensions", [1], [0]),
+        ("vectors.bigram_dimensions", [1], [0]),
+        ("vectors.window", [1], [0]),
+        ("vectors.min_count", [1], [0]),
+        ("vectors.negative", [0, 5], [-1]),
+        ("vectors.limit", [0], [-1]),
+        ("vectors.norm", [0, 1], [-1, math.inf]),
+        ("model.trainable", [0], [-1]),
+        ("model.place", [0], [-1]),
+        ("training.clip", [0], [-1]),
+        ("training.patience", [0], [-1]),
+        ("training.gpu", [-1, 0], [-2]),
+        ("training.gpu_memory_mib", [0], [-1]),
         ("vectors.epochs", [0, 1], [-1]),
         ("vectors.workers", [1, 8], [0]),
         ("batches.units", [0, 1], [-1]),
         ("batches.texts", [1], [0]),
+        ("batches.accumulate", [1, 8], [0]),
         ("model.layers", [[1], [9, 8, 7]], [[], [0], [64, -1]]),
         ("model.dropout", [0, 0.99], [-0.1, 1, math.nan]),
         ("model.output_dropout", [0, 0.99], [-0.1, 1]),
         ("training.average", [0, 0.99], [-0.1, 1]),
         ("training.epochs", [1], [0]),
-        ("training.learning_rate", [1e-9], [0, -1.0, math.nan]),
+        ("training.learning_rate", [1e-9], [0, -1.0, math.nan, math.inf]),
         ("decode.transitions", ["model"], ["contest"]),
     ],
 )

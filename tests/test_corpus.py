@@ -348,7 +348,8 @@ def test_a_written_line_is_read_as_it_was(text, score):
     entities = [Entity(0, len(text), "CORE", text, score)] if text else []
     line = to_native(text, entities)
     assert json.loads(line) == {"text": text, "entities": [entity._asdict() for entity in entities]}
-    assert len(line.encode("utf-8").splitlines()) == 1
+    assert line.splitlines() == [line]
+    assert line.encode("utf-8").decode("utf-8") == line
     assert json.loads(to_contest(text, [text])) == {"content": text, "core_entity": [text]}
 
 
@@ -367,3 +368,5 @@ def test_quotes_line_ends_and_scores_are_escaped():
         '{"text": "他说：\\"好\\"\\n\\\\", "entities": '
         '[{"start": 3, "end": 6, "label": "A", "text": "\\"好\\"", "score": 0.5}]}'
     )
+    ends = "a\n\r\x0b\x0c\x1c\x85\u2028\u2029b"
+    assert len(to_contest(ends, [ends]).splitlines()) == 1

@@ -9,7 +9,7 @@ from tests.conftest import ROOT
 # A module imports only what stands above it.
 ORDER = [
     "errors", "tags", "config", "text", "corpus", "vectors", "batches", "decode", "score", "bundle", "model", "export",
-    "runtime", "pipeline", "output", "training", "cli",
+    "runtime", "pipeline", "output", "workplace", "training", "cli",
 ]  # fmt: skip
 
 FREE = {"tensorflow", "keras", "gensim", "numpy", "onnxruntime", "jieba", "rjieba", "onnx", "matplotlib"}

@@ -77,7 +77,8 @@ def test_fold_makes_letters_small_and_digits_zero(text):
 
 
 def test_the_normal_form_by_example():
-    assert normal("Ａｚ９\u3000\n\ud800北") == "Az9  \ufffd北"
+    assert normal("Ａｚ９\ud800北") == "Az9\ufffd北"
+    assert normal("\t\n\r\x85\xa0\u2028\u2029\u200b\u3000\ufeff") == 10 * " "
     assert normal("Ａｚ９ iPhone 6S", fold=True) == "az0 iphone 0s"
 
 
@@ -176,7 +177,7 @@ def test_a_list_of_user_words():
 
 # ---- windows ------------------------------------------------------------------------------------------------------
 
-units_to_cut = st.text(st.sampled_from("北京大学。！\n"), max_size=120).map(CHARACTERS)
+units_to_cut = st.text(st.sampled_from("北京大学生活。！\n"), min_size=30, max_size=120).map(CHARACTERS)
 
 
 def disjoint(bounds):
@@ -184,7 +185,7 @@ def disjoint(bounds):
     return [UnitSpan(start, end, 0) for start, end in zip(bounds[::2], bounds[1::2], strict=False)]
 
 
-spans_to_keep = st.sets(st.integers(0, 120), max_size=16).map(disjoint)
+spans_to_keep = st.sets(st.integers(0, 120), min_size=8, max_size=16).map(disjoint)
 
 
 @few

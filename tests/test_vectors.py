@@ -265,8 +265,14 @@ def test_word2vec_learns_every_word_often_enough(tmp_path):
     assert set(made.vocabulary.words) == set(words)
     counts = [words.count(word) for word in made.vocabulary.words]
     assert counts == sorted(counts, reverse=True)
-    [limited] = learnt(tmp_path, VectorsConfig(**SMALL, min_count=1, limit=10), unit="word")
-    assert limited.vocabulary.words == made.vocabulary.words[:10]
+
+
+def test_a_limit_keeps_the_most_frequent_words(tmp_path):
+    [whole] = learnt(tmp_path, VectorsConfig(**SMALL, min_count=1, limit=0), unit="word")
+    [limited] = learnt(tmp_path, VectorsConfig(**SMALL, min_count=1, limit=30), unit="word")
+    kept = limited.vocabulary.words
+    assert 20 < len(kept) <= 30  # fewer, where several words are as rare as the last
+    assert set(kept) == set(whole.vocabulary.words[: len(kept)])
 
 
 @pytest.mark.parametrize("texts", [[], ["", ""], ["甲乙丙丁"]])
