@@ -227,7 +227,8 @@ def merge(config: Config, data: Mapping[str, Mapping[str, Any]], place: str) -> 
 # Numbers that must be at least this; all others must not be negative.
 _LEAST = {
     "text.maxlen": 2, "vectors.dimensions": 1, "vectors.char_dimensions": 1, "vectors.bigram_dimensions": 1,
-    "vectors.window": 1, "vectors.min_count": 1, "vectors.workers": 1, "batches.texts": 1, "batches.accumulate": 1,
+    "vectors.window": 1, "vectors.negative": 1,
+    "vectors.min_count": 1, "vectors.workers": 1, "batches.texts": 1, "batches.accumulate": 1,
     "training.epochs": 1, "training.gpu": -1,
 }  # fmt: skip
 

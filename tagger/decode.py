@@ -187,15 +187,13 @@ def log_softmax(scores: np.ndarray) -> np.ndarray:
     return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
 
 
-def best_span(marginals: Lattice, row: int, length: int, scheme: TagScheme, longest: int = 24) -> UnitSpan | None:
-    """Return the most probable span of a text, or None for an empty text.
+def best_span(marginals: Lattice, row: int, length: int, scheme: TagScheme, longest: int = 24) -> UnitSpan:
+    """Return the most probable span of a text that is not empty.
 
     Only spans that start and end at one of the eight most probable first and last tags are compared.
     """
-    if not length:
-        return None
     tags = marginals.marginals(row, length)
-    best, found = -1.0, None
+    best, found = -1.0, UnitSpan(0, 1, 0)
     for label in range(len(scheme.labels)):
         base = 4 * label
         firsts = np.argsort(-tags[:, base + 2], kind="stable")[:8]

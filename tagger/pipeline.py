@@ -1,7 +1,10 @@
 """`Tagger`: text -> entities, the one object a user needs."""
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -20,7 +23,7 @@ from tagger.text import UnitMaker, Units, pieces, windows
 from tagger.vectors import Lookup
 
 # Texts are taken in groups of at most this many characters and texts: memory does not depend on how many follow.
-_GROUP_CHARACTERS, _GROUP_TEXTS = 50_000, 1_000
+_GROUP_CHARACTERS, _GROUP_TEXTS = 20_000, 1_000
 _NETWORK = BatchesConfig(units=4_000, texts=64)
 _DECODER = BatchesConfig(units=20_000, texts=512)
 
@@ -50,6 +53,7 @@ class Tagger:
         units: Text -> units.
         lookup: Units -> ids.
         runtime: ids -> scores.
+        workers: Threads that tag groups of texts side by side in `stream` and `results`.
 
     Example:
         tagger = Tagger.load("bundle")
@@ -65,17 +69,19 @@ class Tagger:
         units: UnitMaker,
         lookup: Lookup,
         runtime: Runtime,
+        workers: int = 1,
     ) -> None:
         self.config, self.scheme, self.transitions = config, scheme, transitions
-        self.units, self.lookup, self.runtime = units, lookup, runtime
+        self.units, self.lookup, self.runtime, self.workers = units, lookup, runtime, workers
 
     @staticmethod
-    def load(path: Path | str, runtime: Literal["onnx", "keras"] = "onnx") -> "Tagger":
+    def load(path: Path | str, runtime: Literal["onnx", "keras"] = "onnx", workers: int = 0) -> "Tagger":
         """Return the tagger in a bundle.
 
         Args:
             path: The bundle's folder.
             runtime: "onnx" (light, fast) or "keras" (needs TensorFlow).
+            workers: Threads for streams of texts; 0 for as many as there are cores.
 
         Raises:
             BundleError: If the bundle is missing, damaged or does not fit what is installed.
@@ -88,7 +94,8 @@ class Tagger:
             engine = KerasRuntime(build(found), found.lookup)
         else:
             engine = OnnxRuntime(found.folder / bundles.ONNX, found.lookup)
-        return Tagger(found.config, found.scheme, found.transitions, found.units, found.lookup, engine)
+        workers = workers or os.cpu_count() or 1
+        return Tagger(found.config, found.scheme, found.transitions, found.units, found.lookup, engine, workers)
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -111,16 +118,14 @@ class Tagger:
             texts: Any iterable; read as far as needed.
             answers: Whether to look for the answer where a text has no entity; otherwise it is None there.
         """
-        waiting: list[str] = []
-        size = 0
-        for text in texts:
-            waiting.append(text)
-            size += len(text)
-            if size >= _GROUP_CHARACTERS or len(waiting) >= _GROUP_TEXTS:
-                yield from self._group(waiting, answers)
-                waiting, size = [], 0
-        if waiting:
-            yield from self._group(waiting, answers)
+        waiting: deque[Future[list[Result]]] = deque()
+        with ThreadPoolExecutor(self.workers) as pool:
+            for group in _groups(texts):
+                waiting.append(pool.submit(self._group, group, answers))
+                if len(waiting) > self.workers:
+                    yield from waiting.popleft().result()
+            for future in waiting:
+                yield from future.result()
 
     def _group(self, texts: list[str], answers: bool) -> list[Result]:
         """Return the results of some texts; a very long one is tagged piece by piece."""
@@ -159,7 +164,7 @@ class Tagger:
         """Return the tag scores (T, K) of each text, joined from its windows."""
         text = self.config.text
         parts = [(n, w) for n, units in enumerate(made) for w in windows(units, text.maxlen, text.overlap)]
-        ids = [self.lookup.ids(units) for units in made]
+        ids = self.lookup.ids(made)
         scores = [np.empty((len(units), self.scheme.size), np.float32) for units in made]
         lengths = np.array([window.stop - window.start for _, window in parts], np.int64)
         for numbers in group(lengths, _NETWORK):
@@ -182,19 +187,22 @@ class Tagger:
             padded[row, : len(score)] = score
         paths = viterbi(padded, lengths, self.transitions)
         spans = [self.scheme.decode(path[:length]) for path, length in zip(paths, lengths, strict=True)]
-        if self.config.decode.score == "mean":
-            rate = _mean_rate(padded, paths)
-        else:
-            rate = lattice(padded, lengths, self.transitions).span
+        by_mean = self.config.decode.score == "mean"
+        missing = [answers and not some and bool(units.text.strip()) for some, units in zip(spans, made, strict=True)]
+        wanted = [row for row in range(len(made)) if missing[row] or (spans[row] and not by_mean)]
+        around = lattice(padded[wanted], lengths[wanted], self.transitions) if wanted else None
+        places = {row: place for place, row in enumerate(wanted)}
         found = []
-        around = None
         for row, units in enumerate(made):
-            entities = [self._entity(units, span, rate(row, span)) for span in spans[row]]
+            if by_mean or around is None:
+                rated = [_mean(padded[row], paths[row], span) for span in spans[row]]
+            else:
+                rated = [around.span(places[row], span) for span in spans[row]]
+            entities = [self._entity(units, span, rate) for span, rate in zip(spans[row], rated, strict=True)]
             answer = max(entities, key=lambda e: e.score, default=None)
-            if answers and answer is None and units.text.strip():
-                around = around or lattice(padded, lengths, self.transitions)
-                span = best_span(around, row, len(units), self.scheme)
-                answer = self._entity(units, span, around.span(row, span)) if span else None
+            if missing[row] and around is not None:
+                span = best_span(around, places[row], len(units), self.scheme)
+                answer = self._entity(units, span, around.span(places[row], span))
             found.append((entities, answer))
         return found
 
@@ -203,10 +211,24 @@ class Tagger:
         return Entity(start, end, self.scheme.labels[span.label], units.text[start:end], round(score, 4))
 
 
-def _mean_rate(scores: np.ndarray, paths: np.ndarray) -> Callable[[int, UnitSpan], float]:
-    """Return a function giving the geometric mean probability of a span's tags: the measure of 2016."""
-    chosen = np.take_along_axis(scores, paths[:, :, None], axis=2)[:, :, 0]
-    return lambda row, span: float(np.exp(chosen[row, span.start : span.end].mean()))
+def _groups(texts: Iterable[str]) -> Iterator[list[str]]:
+    """Yield the texts in groups of bounded size."""
+    group: list[str] = []
+    size = 0
+    for text in texts:
+        group.append(text)
+        size += len(text)
+        if size >= _GROUP_CHARACTERS or len(group) >= _GROUP_TEXTS:
+            yield group
+            group, size = [], 0
+    if group:
+        yield group
+
+
+def _mean(scores: np.ndarray, path: np.ndarray, span: UnitSpan) -> float:
+    """Return the geometric mean probability of a span's tags: the measure of 2016."""
+    inside = np.arange(span.start, span.end)
+    return float(np.exp(scores[inside, path[inside]].mean()))
 
 
 def evaluate(tagger: Tagger, documents: Iterable[Document]) -> Scores:

@@ -31,10 +31,10 @@ class OnnxRuntime:
     Args:
         path: The file.
         lookup: Ids -> vectors.
-        threads: Threads for one batch; 0 for as many as there are cores.
+        threads: Threads for one batch. One is best where several batches are scored side by side.
     """
 
-    def __init__(self, path: Path, lookup: Lookup, threads: int = 0) -> None:
+    def __init__(self, path: Path, lookup: Lookup, threads: int = 1) -> None:
         onnxruntime = require("onnxruntime", "onnx")
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads

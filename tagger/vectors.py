@@ -5,10 +5,12 @@ padding (a zero vector), id 1 is unknown (the mean of the rarest words' vectors)
 """
 
 import contextlib
+import itertools
 import tempfile
 import zlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +38,6 @@ class Vocabulary:
 
     def __init__(self, words: Sequence[str]) -> None:
         self.words = list(words)
-        self._ids = {word: number for number, word in enumerate(self.words, RESERVED)}
 
     def __len__(self) -> int:
         return len(self.words) + RESERVED
@@ -44,30 +45,59 @@ class Vocabulary:
     def __contains__(self, word: str) -> bool:
         return word in self._ids
 
+    @cached_property
+    def _ids(self) -> dict[str, int]:
+        return {word: number for number, word in enumerate(self.words, RESERVED)}
+
     def id(self, word: str) -> int:
         """Return the id of `word`, of its longest known ending, or of its longest known beginning.
 
         The ending says most about a Chinese word: 纪念馆 stands in for an unknown 遵义会议纪念馆.
         """
         ids = self._ids
-        found = ids.get(word)
-        if found is not None:
-            return found
-        for start in range(1, len(word)):
-            if (found := ids.get(word[start:])) is not None:
-                return found
-        for stop in range(len(word) - 1, 0, -1):
-            if (found := ids.get(word[:stop])) is not None:
-                return found
-        return UNKNOWN
+        endings = (word[start:] for start in range(len(word)))
+        beginnings = (word[:stop] for stop in range(len(word) - 1, 0, -1))
+        return next((ids[part] for part in itertools.chain(endings, beginnings) if part in ids), UNKNOWN)
 
     def ids(self, words: Sequence[str]) -> np.ndarray:
         """Return the id of each word, (len(words),) int32."""
-        get = self._ids.get
-        found = np.fromiter((get(word, -1) for word in words), np.int32, len(words))
-        for position in np.flatnonzero(found < 0):
-            found[position] = self.id(words[int(position)])
+        found = np.fromiter(map(self._ids.get, words, itertools.repeat(-1)), np.int32, len(words))
+        for position in np.flatnonzero(found < 0).tolist():
+            found[position] = self.id(words[position])
         return found
+
+
+class CodeIndex:
+    """Finds the ids of characters, or of pairs of characters, whole arrays at a time.
+
+    Args:
+        vocabulary: Of strings of one length, 1 or 2; other strings are never found.
+        length: That length.
+    """
+
+    def __init__(self, vocabulary: Vocabulary, length: int) -> None:
+        rows = [row for row, word in enumerate(vocabulary.words) if len(word) == length]
+        keys = self.keys(codes("".join(vocabulary.words[row] for row in rows)).reshape(-1, length).T)
+        order = np.argsort(keys, kind="stable")
+        self._keys = np.append(keys[order], np.uint64(2**64 - 1))
+        self._ids = np.append(np.array(rows, np.int32)[order] + RESERVED, np.int32(UNKNOWN)).astype(np.int32)
+
+    @staticmethod
+    def keys(parts: Sequence[np.ndarray] | np.ndarray) -> np.ndarray:
+        """Return one number for each character, or for each pair of characters: (2, N) -> (N,) uint64."""
+        first, *rest = (np.asarray(part, np.uint64) for part in parts)
+        return (first << np.uint64(21)) | rest[0] if rest else first
+
+    def ids(self, *parts: np.ndarray) -> np.ndarray:
+        """Return the ids of characters, or of pairs of first and second characters: code points (N,) -> (N,) int32."""
+        keys = self.keys(parts)
+        places = np.searchsorted(self._keys, keys)
+        return np.where(self._keys[places] == keys, self._ids[places], np.int32(UNKNOWN))
+
+
+def codes(text: str) -> np.ndarray:
+    """Return the code points of a text, (len(text),) uint32."""
+    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
 
 
 @dataclass(frozen=True)
@@ -319,8 +349,11 @@ class Lookup:
     def __init__(self, tables: Sequence[Table]) -> None:
         self.tables = list(tables)
         self._of_characters = len(tables) > 1
-        places = (0, 1, 1, 2) if self._of_characters else (0,)
-        self.looked_up = [self.tables[place] for place in places]
+        columns = (0, 1, 1, 2) if self._of_characters else (0,)
+        self.looked_up = [self.tables[column] for column in columns]
+        if self._of_characters:
+            self._characters = CodeIndex(self.tables[0].vocabulary, 1)
+            self._pairs = CodeIndex(self.tables[1].vocabulary, 2)
 
     @property
     def columns(self) -> int:
@@ -339,19 +372,27 @@ class Lookup:
         characters = [(0, len(self.tables[0].vocabulary), config.trainable)] if config.trainable else []
         return [*characters, (4, PLACES, config.place)]
 
-    def ids(self, units: Units) -> np.ndarray:
-        """Return the ids of the units of a text, (T, F) int32."""
-        vocabularies = [table.vocabulary for table in self.tables]
+    def ids(self, texts: Sequence[Units]) -> list[np.ndarray]:
+        """Return the ids of the units of each text, (T, F) int32; many texts at once are faster than each alone."""
+        # One space between texts, as a pair at a text's start or end has it.
+        words = list(itertools.chain.from_iterable([*units.words, " "] for units in texts))
+        word_ids = self.tables[-1].vocabulary.ids(words)
         if not self._of_characters:
-            return vocabularies[0].ids(units.words)[:, None]
-        ids = np.empty((len(units), 5), np.int32)
-        ids[:, 0] = vocabularies[0].ids(_characters(units.words))
-        pairs = vocabularies[1].ids(_bigrams(units.words))
-        ids[:, 1], ids[:, 2] = pairs[1:], pairs[:-1]
-        lengths = np.fromiter(map(len, units.words), np.int32, len(units.words))
-        ids[:, 3] = np.repeat(vocabularies[2].ids(units.words), lengths)
-        ids[:, 4] = places(lengths)
-        return ids
+            ids = word_ids[:, None]
+        else:
+            lengths = np.fromiter(map(len, words), np.int32, len(words))
+            found = codes("".join(words))
+            pairs = self._pairs.ids(np.append(np.uint32(32), found), np.append(found, np.uint32(32)))
+            columns = [
+                self._characters.ids(found),
+                pairs[1:],
+                pairs[:-1],
+                np.repeat(word_ids, lengths),
+                places(lengths),
+            ]
+            ids = np.stack(columns, axis=1)
+        ends = np.cumsum([len(units) + 1 for units in texts])
+        return [part[:-1] for part in np.split(ids, ends[:-1])]
 
     def vectors(self, ids: np.ndarray) -> np.ndarray:
         """Return the frozen vectors of rows of ids: (..., F) int32 -> (..., D) float32."""

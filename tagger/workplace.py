@@ -105,8 +105,8 @@ class Workplace:
         if not kept.exists():
             report = Alignment()
             with bundles.atomic_folder(kept) as folder:
-                documents = corpus.read(self.sources.train)
-                fill_store(folder, tqdm(documents, "ids", unit=" texts"), units, lookup, scheme, report)
+                documents = iter(tqdm(corpus.read(self.sources.train), "ids", unit=" texts"))
+                fill_store(folder, documents, units, lookup, scheme, report)
                 (folder / "alignment.json").write_text(json.dumps(report.rows(), ensure_ascii=False), "utf-8")
             if report.cut or report.long:
                 say(
@@ -171,7 +171,7 @@ def make_tables(config: Config, texts: Iterable[str], units: UnitMaker, folder: 
 
 def fill_store(
     folder: Path,
-    documents: Iterable[Document],
+    documents: Iterator[Document],
     units: UnitMaker,
     lookup: Lookup,
     scheme: TagScheme,
@@ -179,11 +179,12 @@ def fill_store(
 ) -> Store:
     """Write the ids and tags of documents, window by window; no gold entity is cut that fits a window."""
     writer = StoreWriter(folder, lookup.columns)
-    for document in documents:
-        made, spans = corpus.align(document, units, scheme, report)
-        ids, tags = lookup.ids(made), scheme.encode(spans, len(made))
-        for window in windows(made, units.config.maxlen, whole=spans):
-            writer.add(ids[window.start : window.stop], tags[window.start : window.stop])
+    while some := list(itertools.islice(documents, 500)):
+        aligned = [corpus.align(document, units, scheme, report) for document in some]
+        for (made, spans), ids in zip(aligned, lookup.ids([made for made, _ in aligned]), strict=True):
+            tags = scheme.encode(spans, len(made))
+            for window in windows(made, units.config.maxlen, whole=spans):
+                writer.add(ids[window.start : window.stop], tags[window.start : window.stop])
     return writer.close()
 
 

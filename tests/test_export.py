@@ -21,7 +21,7 @@ def found(request):
 
 
 def batch(found):
-    return pad([found.lookup.ids(found.units(text)) for text in TEXTS], length=40)
+    return pad(found.lookup.ids([found.units(text) for text in TEXTS]), length=40)
 
 
 def inside(scores, lengths):

@@ -200,7 +200,7 @@ def test_places_in_words(lengths):
 def test_the_ids_of_words(text):
     lookup = word_lookup()
     units = UnitMaker(TextConfig(unit="word"))(text)
-    ids = lookup.ids(units)
+    (ids,) = lookup.ids([units])
     assert (ids.shape, ids.dtype, lookup.columns) == ((len(units), 1), np.int32, 1)
     assert ids[:, 0].tolist() == [lookup.tables[0].vocabulary.id(word) for word in units.words]
     assert lookup.vectors(ids).shape == (len(units), lookup.dimensions) == (len(units), 4)
@@ -212,7 +212,7 @@ def test_the_ids_of_characters(text):
     lookup = char_lookup()
     char, bigram, word = (made.vocabulary.id for made in lookup.tables)
     units = UnitMaker(TextConfig())(text)
-    ids = lookup.ids(units)
+    (ids,) = lookup.ids([units])
     assert (ids.shape, ids.dtype, lookup.columns) == ((len(text), 5), np.int32, 5)
     around = f" {text} "
     words = [of for of in units.words for _ in of]
