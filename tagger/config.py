@@ -49,7 +49,8 @@ class VectorsConfig:
     negative: int = 5
     # Rarer items get no vector.
     min_count: int = 2
-    # Frequent items are passed over at random above this share of the text; 0 for never.
+    # Frequent words are passed over at random above this share of the text (characters and pairs, of which there
+    # are fewer kinds, above ten times as much); 0 for never.
     sample: float = 1e-4
     # Passes over the text; 0 for as many as make about fifty million items, 3 to 30.
     epochs: int = 0

@@ -278,7 +278,7 @@ def _word2vec(name: str, corpus: Path, count: int, config: VectorsConfig, seed: 
                 min_count=config.min_count,
                 max_final_vocab=config.limit or None,
                 max_vocab_size=_COUNTED,
-                sample=config.sample,
+                sample=config.sample * (1 if name == "word" else 10),
                 epochs=epochs,
                 workers=config.workers,
                 seed=seed,
