@@ -168,7 +168,7 @@ PRESETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
             "dimensions": 128, "window": 8, "negative": 8, "min_count": 1, "sample": 1e-3, "epochs": 20, "norm": 1.0,
             "limit": 0, "storage": "float32",
         },
-        "batches": {"units": 0, "texts": 128, "accumulate": 8},  # steps of 1,024 texts
+        "batches": {"units": 0, "texts": 256, "accumulate": 4},  # steps of 1,024 texts
         "model": {
             "layers": [64, 32], "merge": "sum", "crf": False, "trainable": 0, "dropout": 0.0,
             "output_dropout": 0.0,

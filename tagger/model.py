@@ -11,9 +11,78 @@ from tagger.config import ModelConfig
 from tagger.tags import TagScheme
 
 
+@tf.custom_gradient
+def lstm(x: tf.Tensor, kernel: tf.Tensor, recurrent: tf.Tensor, bias: tf.Tensor) -> Any:
+    """Return what an LSTM (Hochreiter and Schmidhuber, 1997) puts out at each step, in the weights of Keras' layer.
+
+    The same numbers as `keras.layers.LSTM`, in half to two thirds of its time on a CPU at small batches: only what
+    depends on the step before is in the loop, forward and backward; all else is a few products over the whole batch.
+
+    Args:
+        x: (T, B, D).
+        kernel, recurrent, bias: (D, 4H), (H, 4H), (4H,); gates in Keras' order: input, forget, candidate, output.
+
+    Returns:
+        (T, B, H).
+    """
+    inputs, units = x.shape[2], recurrent.shape[0]
+    steps, size = tf.shape(x)[0], tf.shape(x)[1]
+    # tanh(z) = 2 sigmoid(2z) - 1, so with the candidate's weights doubled one sigmoid serves all gates.
+    double = tf.repeat(tf.constant([1.0, 1.0, 2.0, 1.0]), units)
+    projected = tf.matmul(tf.reshape(x, (-1, inputs)), kernel * double) + bias * double
+    projected = tf.reshape(projected, (steps, size, 4 * units))
+    twice = recurrent * double
+    zero = tf.zeros((size, units))
+
+    def array(width: int) -> tf.TensorArray:
+        return tf.TensorArray(tf.float32, steps, element_shape=(None, width))
+
+    before = array(4 * units).unstack(projected)
+
+    def forward(t: Any, h: Any, c: Any, gates: Any, cells: Any, outputs: Any) -> tuple[Any, ...]:
+        gate = tf.sigmoid(tf.matmul(h, twice) + before.read(t))
+        i, f, g, o = tf.split(gate, 4, axis=1)
+        c = f * c + i * (2.0 * g - 1.0)
+        h = o * tf.tanh(c)
+        return t + 1, h, c, gates.write(t, gate), cells.write(t, c), outputs.write(t, h)
+
+    first = (tf.constant(0), zero, zero, array(4 * units), array(units), array(units))
+    *_, gates, cells, outputs = tf.while_loop(lambda t, *_: t < steps, forward, first)
+    gates, cells, outputs = gates.stack(), cells.stack(), outputs.stack()
+
+    def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        i, f, g, o = tf.split(gates, 4, axis=2)
+        g, squashed = 2.0 * g - 1.0, tf.tanh(cells)
+        earlier = tf.concat([zero[None], cells[:-1]], axis=0)
+        slopes = tf.concat(
+            [g * i * (1.0 - i), earlier * f * (1.0 - f), i * (1.0 - g * g), squashed * o * (1.0 - o)], axis=2
+        )
+        slope = array(4 * units).unstack(slopes)
+        through = array(units).unstack(o * (1.0 - squashed * squashed))
+        forget, given = array(units).unstack(f), array(units).unstack(upstream)
+
+        def backward(t: Any, dh: Any, dc: Any, found: Any) -> tuple[Any, ...]:
+            dh = dh + given.read(t)
+            dc = dc + dh * through.read(t)
+            dz = tf.concat([dc, dc, dc, dh], axis=1) * slope.read(t)
+            return t - 1, tf.matmul(dz, recurrent, transpose_b=True), dc * forget.read(t), found.write(t, dz)
+
+        *_, found = tf.while_loop(lambda t, *_: t >= 0, backward, (steps - 1, zero, zero, array(4 * units)))
+        dz = tf.reshape(found.stack(), (-1, 4 * units))  # (T B, 4H)
+        shifted = tf.concat([zero[None], outputs[:-1]], axis=0)
+        return (
+            tf.reshape(tf.matmul(dz, kernel, transpose_b=True), tf.shape(x)),
+            tf.matmul(tf.reshape(x, (-1, inputs)), dz, transpose_a=True),
+            tf.matmul(tf.reshape(shifted, (-1, units)), dz, transpose_a=True),
+            tf.reduce_sum(dz, axis=0),
+        )
+
+    return outputs, gradient
+
+
 @keras.saving.register_keras_serializable("tagger")
 class BiLSTM(keras.layers.Layer):
-    """A forward and a backward LSTM (Hochreiter and Schmidhuber, 1997; Graves and Schmidhuber, 2005).
+    """A forward and a backward LSTM (Graves and Schmidhuber, 2005).
 
     Texts are padded on the right. The backward one reads each text reversed by its own length, so padding is never
     read before a unit and the result is that of a masked layer, at the speed of one without a mask.
@@ -28,19 +97,26 @@ class BiLSTM(keras.layers.Layer):
         self.units, self.merge = units, merge
         self.forward = keras.layers.LSTM(units, return_sequences=True, name="forward")
         self.backward = keras.layers.LSTM(units, return_sequences=True, name="backward")
+        self.on_card = bool(tf.config.list_logical_devices("GPU"))  # there, Keras has a kernel of its own
 
     def build(self, shape: Any) -> None:
-        """Make the weights for inputs (B, T, D)."""
+        """Make the weights for inputs (T, B, D)."""
         self.forward.build(shape)
         self.backward.build(shape)
         self.built = True
 
     def call(self, inputs: tf.Tensor, lengths: tf.Tensor) -> tf.Tensor:
-        """Return (B, T, D) -> (B, T, 2H) or, summed, (B, T, H)."""
-        ahead = self.forward(inputs)  # (B, T, H)
-        behind = self.backward(tf.reverse_sequence(inputs, lengths, seq_axis=1))
-        behind = tf.reverse_sequence(behind, lengths, seq_axis=1)
+        """Return (T, B, D) -> (T, B, 2H) or, summed, (T, B, H)."""
+        ahead = self._run(self.forward, inputs)  # (T, B, H)
+        behind = self._run(self.backward, tf.reverse_sequence(inputs, lengths, seq_axis=0, batch_axis=1))
+        behind = tf.reverse_sequence(behind, lengths, seq_axis=0, batch_axis=1)
         return ahead + behind if self.merge == "sum" else tf.concat([ahead, behind], axis=-1)
+
+    def _run(self, layer: keras.layers.LSTM, inputs: tf.Tensor) -> tf.Tensor:
+        if self.on_card:
+            return tf.transpose(layer(tf.transpose(inputs, (1, 0, 2))), (1, 0, 2))
+        cell = layer.cell
+        return lstm(inputs, *map(tf.convert_to_tensor, (cell.kernel, cell.recurrent_kernel, cell.bias)))
 
 
 def crf_log_partition(scores: tf.Tensor, lengths: tf.Tensor, step: tf.Tensor, scheme: TagScheme) -> tf.Tensor:
@@ -100,8 +176,9 @@ class TaggerModel(keras.Model):
         self.embeddings = [
             keras.layers.Embedding(count, size, name=f"embedding_{column}") for column, count, size in embeddings
         ]
-        self.dropout = keras.layers.SpatialDropout1D(config.dropout)  # the same numbers at each unit
-        self.output_dropout = keras.layers.SpatialDropout1D(config.output_dropout)
+        same = (1, None, None)  # at each unit of a text the same numbers are dropped
+        self.dropout = keras.layers.Dropout(config.dropout, noise_shape=same)
+        self.output_dropout = keras.layers.Dropout(config.output_dropout, noise_shape=same)
         self.layers_ = [
             BiLSTM(size, config.merge, name=f"bilstm_{number}") for number, size in enumerate(config.layers)
         ]
@@ -128,10 +205,11 @@ class TaggerModel(keras.Model):
         parts += [
             table(inputs["ids"][:, :, column]) for table, column in zip(self.embeddings, self.columns, strict=True)
         ]
-        hidden = tf.concat(parts, axis=-1)
+        hidden = tf.transpose(tf.concat(parts, axis=-1), (1, 0, 2))  # (T, B, D): steps are slices
         for layer in self.layers_:
             hidden = layer(self.dropout(hidden, training=training), inputs["lengths"])
-        return self.output_(self.output_dropout(hidden, training=training))
+        scores = self.output_(self.output_dropout(hidden, training=training))
+        return tf.transpose(scores, (1, 0, 2))
 
     def compute_loss(
         self,

@@ -3,9 +3,10 @@ import itertools
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from tagger.config import load
-from tagger.model import BiLSTM, TaggerModel, crf_log_partition
+from tagger.model import BiLSTM, TaggerModel, crf_log_partition, lstm
 from tagger.tags import TagScheme
 
 
@@ -30,7 +31,27 @@ def test_reversal_by_length_is_masking(merge):
     masked.set_weights(ours.get_weights())
     mask = np.arange(7) < lengths[:, None]
     expected = masked(x, mask=mask).numpy()
-    np.testing.assert_allclose(ours(x, lengths).numpy()[mask], expected[mask], atol=1e-6)
+    found = ours(x.swapaxes(0, 1), lengths).numpy().swapaxes(0, 1)
+    np.testing.assert_allclose(found[mask], expected[mask], atol=1e-6)
+
+
+@pytest.mark.parametrize("steps", [1, 6])
+def test_our_lstm_and_its_gradients_are_those_of_keras(steps):
+    rng = np.random.default_rng(6)
+    layer = keras.layers.LSTM(5, return_sequences=True)
+    layer.build((None, None, 4))
+    layer.cell.bias.assign(rng.normal(size=20))
+    x = tf.constant(rng.normal(size=(3, steps, 4)).astype(np.float32))
+    weights = [tf.convert_to_tensor(weight) for weight in layer.weights[:3]]
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch([x, *weights])
+        ours = tf.transpose(lstm(tf.transpose(x, (1, 0, 2)), *weights), (1, 0, 2))
+        theirs = layer(x)
+        our_loss, their_loss = tf.reduce_sum(tf.sin(ours)), tf.reduce_sum(tf.sin(theirs))
+    np.testing.assert_allclose(ours, theirs, atol=1e-6)
+    their_gradients = tape.gradient(their_loss, [x, *layer.trainable_variables])
+    for our, their in zip(tape.gradient(our_loss, [x, *weights]), their_gradients, strict=True):
+        np.testing.assert_allclose(our, their, atol=1e-5)
 
 
 def test_padding_changes_no_score():
