@@ -26,6 +26,9 @@ from tagger.text import UnitMaker, windows
 from tagger.vectors import TABLES, Lookup, Table, learn, load_tables, load_word2vec, save_tables
 
 
+_CHECKPOINT = "checkpoint.npz"
+
+
 @dataclass(frozen=True)
 class Sources:
     """The files a training reads.
@@ -62,22 +65,22 @@ class Workplace:
         self.folder, self.config, self.sources = folder, config, sources
         wanted = {"config": config.to_dict(), "files": sources.fingerprint()}
         kept = folder / "run.json"
-        if kept.exists():
-            if not resume:
-                raise TrainingError(
-                    f"{folder}: an interrupted training is kept here; add --resume to go on, or delete the folder"
-                )
+        if kept.exists() and resume:
             if json.loads(kept.read_text("utf-8")) != wanted:
                 raise TrainingError(
                     f"{folder}: was started with other settings or files; use those, or delete the folder"
                 )
-        else:
-            try:
-                shutil.rmtree(folder, ignore_errors=True)
-                folder.mkdir(parents=True)
-                self._write_json("run.json", wanted)
-            except OSError as error:
-                raise TrainingError(f"{folder}: cannot be written: {error.strerror}") from error
+            return
+        if (folder / _CHECKPOINT).exists():
+            raise TrainingError(
+                f"{folder}: an interrupted training is kept here; add --resume to go on, or delete the folder"
+            )
+        try:
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(parents=True)
+            self._write_json("run.json", wanted)
+        except OSError as error:
+            raise TrainingError(f"{folder}: cannot be written: {error.strerror}") from error
 
     def labels(self) -> tuple[str, ...]:
         """Return the labels of the training corpus."""
@@ -128,14 +131,14 @@ class Workplace:
 
     def save_checkpoint(self, arrays: dict[str, np.ndarray]) -> None:
         """Keep the state after an epoch, in place of the one before."""
-        path = self.folder / "checkpoint.npz"
+        path = self.folder / _CHECKPOINT
         part = self.folder / "checkpoint.part.npz"
         np.savez(part, allow_pickle=False, **arrays)
         part.replace(path)
 
     def load_checkpoint(self) -> dict[str, np.ndarray] | None:
         """Return the kept state, or None."""
-        path = self.folder / "checkpoint.npz"
+        path = self.folder / _CHECKPOINT
         if not path.exists():
             return None
         with np.load(path, allow_pickle=False) as kept:

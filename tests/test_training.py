@@ -65,6 +65,7 @@ def test_resume_refuses_other_settings(small_corpus, tmp_path):
     Workplace(tmp_path / "out.training", config.load("default"), sources, resume=False)
     with pytest.raises(TrainingError, match="other settings"):
         Workplace(tmp_path / "out.training", config.load("contest"), sources, resume=True)
+    Workplace(tmp_path / "out.training", config.load("contest"), sources, resume=False).save_checkpoint({})
     with pytest.raises(TrainingError, match="--resume"):
         Workplace(tmp_path / "out.training", config.load("default"), sources, resume=False)
 
