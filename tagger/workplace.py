@@ -25,7 +25,6 @@ from tagger.tags import TagScheme
 from tagger.text import UnitMaker, windows
 from tagger.vectors import TABLES, Lookup, Table, learn, load_tables, load_word2vec, save_tables
 
-
 _CHECKPOINT = "checkpoint.npz"
 
 
