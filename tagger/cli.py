@@ -242,10 +242,9 @@ def _predict(options: argparse.Namespace) -> None:
     from tagger.pipeline import Tagger
 
     tagger = Tagger.load(options.bundle, options.runtime)
-    texts: Iterable[str] = _texts(options.text, options.files)
+    results = tagger.results(_texts(options.text, options.files), answers=options.format == "contest")
     if options.files:
-        texts = _progress(texts, lambda text: text, shown=bool(options.out) or not sys.stdout.isatty())
-    results = tagger.results(texts, answers=options.format == "contest")
+        results = _progress(results, lambda result: result.text, bool(options.out) or not sys.stdout.isatty())
     with _output(options.out) as write:
         for line in WRITERS[options.format](results, tagger.labels):
             write(line)
