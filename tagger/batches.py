@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tagger.config import BatchesConfig
-from tagger.vectors import Lookup
+from tagger.lookup import Lookup
 
 
 class Batch(NamedTuple):

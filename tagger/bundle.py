@@ -29,9 +29,10 @@ from tagger import config as configs
 from tagger.config import Config
 from tagger.decode import Transitions
 from tagger.errors import BundleError, ConfigError, VectorsError
+from tagger.lookup import Lookup
 from tagger.tags import TagScheme
 from tagger.text import Segmenter, UnitMaker
-from tagger.vectors import Lookup, load_tables, save_tables
+from tagger.vectors import load_tables, save_tables
 
 FORMAT = 1
 WEIGHTS = "model.weights.h5"

@@ -7,7 +7,7 @@ import numpy as np
 
 from tagger.bundle import ONNX, WEIGHTS, Bundle, atomic_folder, refuse_existing
 from tagger.errors import BundleError, require
-from tagger.vectors import Lookup
+from tagger.lookup import Lookup
 
 
 def build(bundle: Bundle) -> Any:

@@ -16,11 +16,11 @@ from tagger.batches import group, pad
 from tagger.config import BatchesConfig, Config
 from tagger.corpus import Document, Entity
 from tagger.decode import Transitions, best_span, lattice, log_softmax, viterbi
+from tagger.lookup import Lookup
 from tagger.runtime import KerasRuntime, OnnxRuntime, Runtime
 from tagger.score import Scores
 from tagger.tags import TagScheme, UnitSpan
 from tagger.text import UnitMaker, Units, pieces, windows
-from tagger.vectors import Lookup
 
 # Texts are taken in groups of at most this many characters and texts: memory does not depend on how many follow.
 _GROUP_CHARACTERS, _GROUP_TEXTS = 20_000, 1_000

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from tagger.errors import BundleError, require
-from tagger.vectors import Lookup
+from tagger.lookup import Lookup
 
 
 class Runtime(Protocol):

@@ -20,11 +20,11 @@ from tagger.config import Config, TrainingConfig
 from tagger.decode import Transitions
 from tagger.errors import TrainingError, require
 from tagger.export import fresh_model, write_onnx
+from tagger.lookup import Lookup
 from tagger.pipeline import Tagger, evaluate
 from tagger.runtime import KerasRuntime
 from tagger.tags import TagScheme
 from tagger.text import UnitMaker
-from tagger.vectors import Lookup
 from tagger.workplace import Sources, Workplace, say
 
 

@@ -21,9 +21,10 @@ from tagger.batches import Store, StoreWriter
 from tagger.config import Config
 from tagger.corpus import Alignment, Document
 from tagger.errors import TrainingError, VectorsError
+from tagger.lookup import Lookup
 from tagger.tags import TagScheme
 from tagger.text import UnitMaker, windows
-from tagger.vectors import TABLES, Lookup, Table, learn, load_tables, load_word2vec, save_tables
+from tagger.vectors import TABLES, Table, learn, load_tables, load_word2vec, save_tables
 
 _CHECKPOINT = "checkpoint.npz"
 

@@ -7,8 +7,9 @@ import numpy as np
 from hypothesis import settings
 from hypothesis import strategies as st
 
+from tagger.lookup import Lookup
 from tagger.tags import UnitSpan
-from tagger.vectors import RESERVED, Lookup, Table, Vocabulary
+from tagger.vectors import RESERVED, Table, Vocabulary
 from tests.conftest import SAMPLE
 
 # Laws are checked on few cases, the same ones in every run.

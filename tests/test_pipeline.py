@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 from tagger import Tagger, corpus
 from tagger.config import VectorsConfig, load
 from tagger.decode import Transitions
+from tagger.lookup import Lookup
 from tagger.pipeline import evaluate
 from tagger.tags import TagScheme
 from tagger.text import UnitMaker, pieces
-from tagger.vectors import Lookup, make_table
+from tagger.vectors import make_table
 from tests.conftest import SAMPLE
 
 pytestmark = pytest.mark.train

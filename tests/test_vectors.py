@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 
 from tagger.config import ModelConfig, TextConfig, VectorsConfig
 from tagger.errors import VectorsError
+from tagger.lookup import PLACES, places
 from tagger.text import UnitMaker
 from tagger.vectors import (
     PADDING,
-    PLACES,
     RESERVED,
     TABLES,
     UNKNOWN,
@@ -21,7 +21,6 @@ from tagger.vectors import (
     load_tables,
     load_word2vec,
     make_table,
-    places,
     save_tables,
 )
 from tests.samples import char_lookup, few, rows, table, word_lookup
