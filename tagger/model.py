@@ -174,7 +174,10 @@ class TaggerModel(keras.Model):
         self.config, self.scheme, self.dimensions = config, scheme, dimensions
         self.columns = [column for column, _, _ in embeddings]
         self.embeddings = [
-            keras.layers.Embedding(count, size, name=f"embedding_{column}") for column, count, size in embeddings
+            keras.layers.Embedding(
+                count, size, keras.initializers.RandomNormal(stddev=0.25), name=f"embedding_{column}"
+            )
+            for column, count, size in embeddings
         ]
         same = (1, None, None)  # at each unit of a text the same numbers are dropped
         self.dropout = keras.layers.Dropout(config.dropout, noise_shape=same)
