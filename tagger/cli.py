@@ -298,14 +298,14 @@ def _export(options: argparse.Namespace) -> None:
 def _vectors(options: argparse.Namespace) -> None:
     import tempfile
 
-    from tagger import bundle, corpus
+    from tagger import bundle
     from tagger.text import UnitMaker
     from tagger.vectors import learn, save_tables
+    from tagger.workplace import corpus_texts
 
     config = _load_config(options)
-    texts = (document.text for file in options.files for document in corpus.read(file))
     with bundle.atomic_folder(options.out, options.force) as folder, tempfile.TemporaryDirectory() as spool:
-        counted = _progress(texts, lambda text: text)
+        counted = _progress(corpus_texts(options.files), lambda text: text)
         tables = learn(counted, UnitMaker(config.text), config.vectors, config.training.seed, Path(spool))
         save_tables(tables, folder)
     for table in tables:

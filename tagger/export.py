@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from tagger.bundle import ONNX, WEIGHTS, Bundle, atomic_folder, refuse_existing
+from tagger.bundle import WEIGHTS, Bundle, atomic_folder, refuse_existing
 from tagger.errors import BundleError, require
 from tagger.lookup import Lookup
 
@@ -159,5 +159,3 @@ def _lstm_weights(layer: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 FORMS = {"weights": to_weights, "saved_model": to_saved_model}
-
-__all__ = ["FORMS", "ONNX", "build", "fresh_model", "load_safetensors", "to_saved_model", "to_weights", "write_onnx"]

@@ -130,11 +130,9 @@ class Tagger:
     def _group(self, texts: list[str], answers: bool) -> list[Result]:
         """Return the results of some texts; a very long one is tagged piece by piece."""
         cuts = [pieces(text) for text in texts]
-        found = list(
-            self._pieces([text[a:b] for text, spans in zip(texts, cuts, strict=True) for a, b in spans], answers)
-        )
+        parts = [text[start:end] for text, spans in zip(texts, cuts, strict=True) for start, end in spans]
+        rest = iter(self._pieces(parts, answers))
         results = []
-        rest = iter(found)
         for text, spans in zip(texts, cuts, strict=True):
             entities: list[Entity] = []
             answer = None

@@ -5,7 +5,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from tagger.errors import BundleError, require
+from tagger.errors import BundleError
 from tagger.lookup import Lookup
 
 
@@ -35,7 +35,8 @@ class OnnxRuntime:
     """
 
     def __init__(self, path: Path, lookup: Lookup, threads: int = 1) -> None:
-        onnxruntime = require("onnxruntime", "onnx")
+        import onnxruntime
+
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 3

@@ -62,7 +62,7 @@ class Segmenter:
     """jieba's words, HMM off, from `rjieba` where it is installed and from `jieba` itself elsewhere.
 
     `rjieba` is ten times as fast and gives the same words, but for exact ties between two ways to cut, which rounding
-    decides (掏心掏: 掏心/掏 or 掏/心掏). A segmenter pickles as its user words.
+    decides (掏心掏: 掏心/掏 or 掏/心掏).
 
     Args:
         words: Words to add to the dictionary.
@@ -84,9 +84,6 @@ class Segmenter:
         """
         probe = "/".join(self.cut(_PROBE)) + "|" + "/".join(sorted(self.words))
         return hashlib.sha256(probe.encode("utf-8", "replace")).hexdigest()[:16]
-
-    def __reduce__(self) -> tuple[type, tuple[tuple[str, ...], str]]:
-        return Segmenter, (self.words, self.engine)
 
 
 _PROBE = (

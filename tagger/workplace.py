@@ -99,8 +99,7 @@ class Workplace:
         return load_tables(kept, self.config.text.unit)
 
     def _texts(self) -> Iterator[str]:
-        files = [self.sources.train, *self.sources.unlabelled]
-        return itertools.chain.from_iterable(map(corpus_texts, files))
+        return corpus_texts([self.sources.train, *self.sources.unlabelled])
 
     def store(self, units: UnitMaker, lookup: Lookup, scheme: TagScheme) -> Store:
         """Return the ids and tags of the training corpus."""
@@ -150,9 +149,9 @@ class Workplace:
         part.replace(self.folder / name)
 
 
-def corpus_texts(path: Path) -> Iterator[str]:
-    """Yield the text of each document of a labelled or plain file."""
-    return (document.text for document in corpus.read(path))
+def corpus_texts(paths: Iterable[Path]) -> Iterator[str]:
+    """Yield the text of each document of labelled or plain files."""
+    return (document.text for path in paths for document in corpus.read(path))
 
 
 def make_tables(config: Config, texts: Iterable[str], units: UnitMaker, folder: Path) -> list[Table]:

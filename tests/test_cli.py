@@ -97,9 +97,9 @@ def test_prediction_is_a_stream(bundle):
     """Memory while predicting does not grow with the number of texts."""
     from tagger import Tagger
 
-    tagger = Tagger.load(bundle)
+    tagger = Tagger.load(bundle, workers=1)  # how groups overlap in time would change the peak from run to run
     peaks = []
-    for count in (2_000, 6_000):
+    for count in (3_000, 9_000):
         tracemalloc.start()
         for _ in tagger.results(TEXT for _ in range(count)):
             pass

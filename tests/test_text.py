@@ -1,7 +1,6 @@
 import gzip
 import itertools
 import json
-import pickle
 import re
 from functools import cache
 
@@ -157,11 +156,6 @@ def test_a_fingerprint_tells_dictionaries_apart_and_not_engines():
     made = {segmenter("rjieba", words).fingerprint for words in [(), ("甲乙丙",), ("甲乙丁",), USER_WORDS]}
     assert len(made) == 4
     assert Segmenter(USER_WORDS[::-1], "rjieba").fingerprint == segmenter("rjieba", USER_WORDS).fingerprint
-
-
-def test_a_segmenter_pickles():
-    copy = pickle.loads(pickle.dumps(segmenter("rjieba", USER_WORDS)))
-    assert copy.fingerprint == segmenter("rjieba", USER_WORDS).fingerprint
 
 
 def test_user_words_are_looked_for_in_the_form_of_the_text():
