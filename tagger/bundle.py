@@ -4,8 +4,8 @@ config.toml        all settings, resolved
 labels.txt         label names, one a line, in the order of their tags
 transitions.npy    (K + 2, K) float32: tag after tag, then starts, then ends
 NAME.txt, NAME.npy a table's vocabulary and vectors, mapped from disk (int8 with NAME.scales.npy)
-model.weights.h5   the Keras weights
-model.onnx         the same network for ONNX Runtime
+model.onnx         the network, its weights in half precision
+calibration.json   what dev said of the probabilities
 history.json       each epoch's figures
 metrics.json       scores on the dev corpus
 manifest.json      format version, libraries, segmenter, SHA-256 of every other file
@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 
 from tagger import config as configs
+from tagger.calibration import Calibration
 from tagger.config import Config
 from tagger.decode import Transitions
 from tagger.errors import BundleError, ConfigError, VectorsError
@@ -34,8 +35,7 @@ from tagger.tags import TagScheme
 from tagger.text import Segmenter, UnitMaker
 from tagger.vectors import load_tables, save_tables
 
-FORMAT = 1
-WEIGHTS = "model.weights.h5"
+FORMAT = 2
 ONNX = "model.onnx"
 _LIBRARIES = ("tensorflow", "keras", "numpy", "gensim", "jieba", "rjieba", "onnxruntime")
 
@@ -51,6 +51,7 @@ class Bundle:
         transitions: What may follow what, and its score.
         units: Text -> units.
         lookup: Units -> ids -> vectors.
+        calibration: What dev said of the scores.
         manifest: As read from `manifest.json`.
     """
 
@@ -60,6 +61,7 @@ class Bundle:
     transitions: Transitions
     units: UnitMaker
     lookup: Lookup
+    calibration: Calibration
     manifest: dict[str, Any]
 
     def json(self, name: str) -> Any:
@@ -107,6 +109,7 @@ def save(
     transitions: Transitions,
     lookup: Lookup,
     segmenter: Segmenter,
+    calibration: Calibration,
     write_network: Callable[[Path], None],
     reports: dict[str, Any],
     replace: bool = False,
@@ -117,6 +120,7 @@ def save(
         path: The bundle's folder.
         config, scheme, transitions, lookup: As in `Bundle`.
         segmenter: The one the vectors were learnt with.
+        calibration: What dev said of the scores.
         write_network: Called with a folder; writes the network's files there.
         reports: Name -> content of each JSON file beside the manifest.
         replace: Whether an existing bundle may be replaced.
@@ -131,7 +135,7 @@ def save(
         np.save(folder / "transitions.npy", rows.astype(np.float32), allow_pickle=False)
         save_tables(lookup.tables, folder)
         write_network(folder)
-        for name, content in reports.items():
+        for name, content in {**reports, "calibration.json": calibration.to_dict()}.items():
             (folder / name).write_text(json.dumps(content, ensure_ascii=False, indent=1), "utf-8")
         manifest = {
             "format": FORMAT,
@@ -170,7 +174,8 @@ def load(path: Path | str) -> Bundle:
         scheme = TagScheme(tuple((folder / "labels.txt").read_text("utf-8").splitlines()))
         rows = np.load(folder / "transitions.npy", allow_pickle=False)
         lookup = Lookup(load_tables(folder, config.text.unit))
-    except (OSError, ValueError, ConfigError, VectorsError) as error:
+        calibration = Calibration(**json.loads((folder / "calibration.json").read_text("utf-8")))
+    except (OSError, ValueError, TypeError, ConfigError, VectorsError) as error:
         raise BundleError(f"{folder}: {error}") from error
     if rows.shape != (scheme.size + 2, scheme.size):
         raise BundleError(f"{folder}: transitions.npy is {rows.shape}, expected {(scheme.size + 2, scheme.size)}")
@@ -180,7 +185,9 @@ def load(path: Path | str) -> Bundle:
             f"{folder}: its words were made by {manifest['segmenter']['name']} with another dictionary than the "
             f"{units.segmenter.engine} installed here; install the versions in its manifest.json"
         )
-    return Bundle(folder, config, scheme, Transitions(rows[:-2], rows[-2], rows[-1]), units, lookup, manifest)
+    return Bundle(
+        folder, config, scheme, Transitions(rows[:-2], rows[-2], rows[-1]), units, lookup, calibration, manifest
+    )
 
 
 def to_toml(config: Config) -> str:

@@ -183,7 +183,6 @@ def _load_config(options: argparse.Namespace) -> Any:
 def _train(options: argparse.Namespace) -> None:
     config = _load_config(options)
     _import_tensorflow()
-    from tagger.score import rows
     from tagger.training import train
     from tagger.workplace import Sources
 
@@ -195,13 +194,12 @@ def _train(options: argparse.Namespace) -> None:
               file=sys.stderr)  # fmt: skip
         raise SystemExit(130) from None
     print(f"\n{options.out}: epoch {metrics['epoch']}, scores on {options.dev}", file=sys.stderr)
-    _print_scores(metrics, rows(metrics), file=sys.stderr)
+    _print_scores(metrics, file=sys.stderr)
 
 
 def _evaluate(options: argparse.Namespace) -> None:
     from tagger import corpus
     from tagger.pipeline import Tagger, evaluate
-    from tagger.score import rows
 
     if options.runtime == "keras":
         _import_tensorflow()
@@ -210,11 +208,14 @@ def _evaluate(options: argparse.Namespace) -> None:
     if options.json:
         print(json.dumps(scores, ensure_ascii=False))
     else:
-        _print_scores(scores, rows(scores))
+        _print_scores(scores)
 
 
-def _print_scores(scores: dict[str, Any], rows: list[tuple[str, ...]], file: Any = None) -> None:
-    _print_table(["label", "precision", "recall", "F1", "gold", "found"], rows, file)
+def _print_scores(scores: dict[str, Any], file: Any = None) -> None:
+    from tagger.score import reliability_rows, rows
+
+    _print_table(["label", "precision", "recall", "F1", "gold", "found"], rows(scores), file)
+    _print_table(["probability", "found", "right, %"], reliability_rows(scores), file)
     if "top1" in scores:
         line = f"top-1 accuracy {100 * scores['top1']:.2f}   contest score {scores['contest']:.4f}"
         print(line, file=file or sys.stdout)
@@ -352,9 +353,7 @@ def _inspect_bundle(options: argparse.Namespace) -> None:
     _print_table(["vectors", "size"], tables)
     epochs = [(str(h["epoch"]), f"{h['loss']:.4f}", f"{100 * h['f1']:.2f}", f"{h['seconds']:.1f}") for h in history]
     _print_table(["epoch", "loss", "dev F1", "seconds"], epochs)
-    from tagger.score import rows
-
-    _print_scores(metrics, rows(metrics))
+    _print_scores(metrics)
 
 
 def _import_tensorflow() -> None:

@@ -137,6 +137,8 @@ class DecodeConfig:
     transitions: Literal["model", "contest"] = "model"
     # An entity's score: the probability of its whole span, or the mean log-probability of its tags, as in 2016.
     score: Literal["marginal", "mean"] = "marginal"
+    # Whether dev says, after training, how far to trust probabilities, and whether what a text repeats is marked too.
+    calibrate: bool = True
 
 
 @dataclass(frozen=True)
@@ -177,7 +179,7 @@ PRESETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
         "training": {
             "epochs": 200, "learning_rate": 0.001, "schedule": "constant", "clip": 0.0, "average": 0.0, "patience": 0,
         },
-        "decode": {"transitions": "contest", "score": "mean"},
+        "decode": {"transitions": "contest", "score": "mean", "calibrate": False},
     },
 }  # fmt: skip
 

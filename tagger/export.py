@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from tagger.bundle import WEIGHTS, Bundle, atomic_folder, refuse_existing
+from tagger.bundle import ONNX, Bundle, atomic_folder, refuse_existing
 from tagger.errors import BundleError, require
 from tagger.lookup import Lookup
 
@@ -13,10 +13,24 @@ from tagger.lookup import Lookup
 def build(bundle: Bundle) -> Any:
     """Return the bundle's Keras model, its weights loaded."""
     model = fresh_model(bundle.config, bundle.scheme, bundle.lookup)
+    onnx = require("onnx", "train")
     try:
-        model.load_weights(bundle.folder / WEIGHTS)
+        constants = onnx.load(bundle.folder / ONNX).graph.initializer
+        arrays = {constant.name: onnx.numpy_helper.to_array(constant) for constant in constants}
+        for table, column in zip(model.embeddings, model.columns, strict=True):
+            table.embeddings.assign(arrays[f"embedding_{column}"])
+        for number, layer in enumerate(model.layers_):
+            for side, weights in enumerate((layer.forward.cell, layer.backward.cell)):
+                w, r, b = (arrays[f"lstm_{number}_{part}"][side].astype(np.float32) for part in "wrb")
+                weights.kernel.assign(_gates(w.T, "iofc", "ifco"))
+                weights.recurrent_kernel.assign(_gates(r.T, "iofc", "ifco"))
+                weights.bias.assign(_gates(b[: len(b) // 2], "iofc", "ifco"))
+        for name, weight in zip(("kernel", "bias"), model.output_.weights, strict=True):
+            weight.assign(arrays[name])
+        if bundle.config.model.crf:
+            model.transitions.assign(np.where(bundle.scheme.allowed, bundle.transitions.scores, 0))
     except (OSError, ValueError, KeyError) as error:
-        raise BundleError(f"{bundle.folder}: {WEIGHTS} does not fit the bundle's settings: {error}") from error
+        raise BundleError(f"{bundle.folder}: {ONNX} does not fit the bundle's settings: {error}") from error
     return model
 
 
@@ -96,7 +110,7 @@ def write_onnx(model: Any, columns: int, path: Path) -> None:
         path: The file to write.
     """
     onnx = require("onnx", "train")
-    node, helper = onnx.helper.make_node, onnx.helper
+    node, helper, kind = onnx.helper.make_node, onnx.helper, onnx.TensorProto
     constants: list[Any] = []
     nodes: list[Any] = []
 
@@ -104,12 +118,17 @@ def write_onnx(model: Any, columns: int, path: Path) -> None:
         constants.append(onnx.numpy_helper.from_array(np.asarray(value), name))
         return name
 
+    def weights(name: str, value: Any) -> str:
+        """Keep weights in half precision, and use them in single."""
+        nodes.append(node("Cast", [constant(name, np.asarray(value, np.float16))], [f"{name}_f"], to=kind.FLOAT))
+        return f"{name}_f"
+
     parts = ["vectors"]
     for table, column in zip(model.embeddings, model.columns, strict=True):
         index = constant(f"column_{column}", np.array(column, np.int64))
-        weights = constant(f"embedding_{column}", table.embeddings.numpy())
+        rows = weights(f"embedding_{column}", table.embeddings.numpy())
         nodes.append(node("Gather", ["ids", index], [f"ids_{column}"], axis=2))  # (B, T)
-        nodes.append(node("Gather", [weights, f"ids_{column}"], [f"vectors_{column}"]))
+        nodes.append(node("Gather", [rows, f"ids_{column}"], [f"vectors_{column}"]))
         parts.append(f"vectors_{column}")
     nodes.append(node("Concat", parts, ["inputs"], axis=2))
     nodes.append(node("Transpose", ["inputs"], ["hidden"], perm=[1, 0, 2]))  # (T, B, D)
@@ -117,7 +136,7 @@ def write_onnx(model: Any, columns: int, path: Path) -> None:
     for number, layer in enumerate(model.layers_):
         name = f"lstm_{number}"
         sides = [_lstm_weights(side) for side in (layer.forward, layer.backward)]
-        w, r, b = (constant(f"{name}_{k}", np.stack(v)) for k, v in zip("wrb", zip(*sides, strict=True), strict=True))
+        w, r, b = (weights(f"{name}_{k}", np.stack(v)) for k, v in zip("wrb", zip(*sides, strict=True), strict=True))
         nodes.append(
             node("LSTM", [hidden, w, r, b, "lengths"], [name], hidden_size=layer.units, direction="bidirectional")
         )  # (T, 2, B, H)
@@ -129,11 +148,10 @@ def write_onnx(model: Any, columns: int, path: Path) -> None:
             shape = constant(f"{name}_shape", np.array([0, 0, -1], np.int64))
             nodes.append(node("Transpose", [name], [f"{name}_t"], perm=[0, 2, 1, 3]))  # (T, B, 2, H)
             nodes.append(node("Reshape", [f"{name}_t", shape], [hidden]))
-    kernel, bias = (constant(n, w.numpy()) for n, w in zip(("kernel", "bias"), model.output_.weights, strict=True))
+    kernel, bias = (weights(n, w.numpy()) for n, w in zip(("kernel", "bias"), model.output_.weights, strict=True))
     nodes.append(node("MatMul", [hidden, kernel], ["product"]))
     nodes.append(node("Add", ["product", bias], ["by_time"]))
     nodes.append(node("Transpose", ["by_time"], ["scores"], perm=[1, 0, 2]))
-    kind = onnx.TensorProto
     inputs = [
         helper.make_tensor_value_info("ids", kind.INT32, ["B", "T", columns]),
         helper.make_tensor_value_info("vectors", kind.FLOAT, ["B", "T", model.dimensions]),
@@ -147,15 +165,15 @@ def write_onnx(model: Any, columns: int, path: Path) -> None:
 
 
 def _lstm_weights(layer: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return W (4H, D), R (4H, H), B (8H,) in ONNX's gate order i o f c from Keras' i f c o."""
+    """Return W (4H, D), R (4H, H), B (8H,) in ONNX's order of gates from Keras' layer."""
+    kernel, recurrent, bias = (_gates(weight.numpy(), "ifco", "iofc") for weight in layer.cell.weights[:3])
+    return kernel.T, recurrent.T, np.concatenate([bias, np.zeros_like(bias)])
 
-    def reorder(weights: np.ndarray) -> np.ndarray:
-        i, f, c, o = np.split(weights, 4, axis=-1)
-        return np.concatenate([i, o, f, c], axis=-1).T
 
-    kernel, recurrent, bias = (weight.numpy() for weight in layer.cell.weights[:3])
-    bias = reorder(bias)
-    return reorder(kernel), reorder(recurrent), np.concatenate([bias, np.zeros_like(bias)])
+def _gates(weights: np.ndarray, given: str, wanted: str) -> np.ndarray:
+    """Return weights (..., 4H) with their gates in another order: input, forget, candidate (c), output."""
+    parts = dict(zip(given, np.split(weights, 4, axis=-1), strict=True))
+    return np.concatenate([parts[gate] for gate in wanted], axis=-1)
 
 
 FORMS = {"weights": to_weights, "saved_model": to_saved_model}

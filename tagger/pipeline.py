@@ -13,6 +13,7 @@ import numpy as np
 
 from tagger import bundle as bundles
 from tagger.batches import group, pad
+from tagger.calibration import Calibration
 from tagger.config import BatchesConfig, Config
 from tagger.corpus import Document, Entity
 from tagger.decode import Transitions, best_span, lattice, log_softmax, viterbi
@@ -53,6 +54,7 @@ class Tagger:
         units: Text -> units.
         lookup: Units -> ids.
         runtime: ids -> scores.
+        calibration: What dev said of the scores; nothing, by default.
         workers: Threads that tag groups of texts side by side in `stream` and `results`.
 
     Example:
@@ -69,10 +71,12 @@ class Tagger:
         units: UnitMaker,
         lookup: Lookup,
         runtime: Runtime,
+        calibration: Calibration | None = None,
         workers: int = 1,
     ) -> None:
         self.config, self.scheme, self.transitions = config, scheme, transitions
-        self.units, self.lookup, self.runtime, self.workers = units, lookup, runtime, workers
+        self.units, self.lookup, self.runtime = units, lookup, runtime
+        self.calibration, self.workers = calibration or Calibration(), workers
 
     @staticmethod
     def load(path: Path | str, runtime: Literal["onnx", "keras"] = "onnx", workers: int = 0) -> "Tagger":
@@ -95,7 +99,9 @@ class Tagger:
         else:
             engine = OnnxRuntime(found.folder / bundles.ONNX, found.lookup)
         workers = workers or os.cpu_count() or 1
-        return Tagger(found.config, found.scheme, found.transitions, found.units, found.lookup, engine, workers)
+        return Tagger(
+            found.config, found.scheme, found.transitions, found.units, found.lookup, engine, found.calibration, workers
+        )
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -201,12 +207,14 @@ class Tagger:
             if missing[row] and around is not None:
                 span = best_span(around, places[row], len(units), self.scheme)
                 answer = self._entity(units, span, around.span(places[row], span))
-            found.append((entities, answer))
+            if answer:
+                answer = answer._replace(score=round(self.calibration.probability(answer.score), 4))
+            found.append((self.calibration(units.text, entities), answer))
         return found
 
     def _entity(self, units: Units, span: UnitSpan, score: float) -> Entity:
         start, end = int(units.bounds[span.start]), int(units.bounds[span.end])
-        return Entity(start, end, self.scheme.labels[span.label], units.text[start:end], round(score, 4))
+        return Entity(start, end, self.scheme.labels[span.label], units.text[start:end], score)
 
 
 def _groups(texts: Iterable[str]) -> Iterator[list[str]]:

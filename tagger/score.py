@@ -33,6 +33,28 @@ class Counts:
 
 
 @dataclass
+class Reliability:
+    """How often entities given a probability are right: a tenth of the probabilities in each row."""
+
+    found: list[int] = field(default_factory=lambda: [0] * 10)
+    right: list[int] = field(default_factory=lambda: [0] * 10)
+
+    def add(self, probability: float, right: bool) -> None:
+        """Count an entity."""
+        row = min(int(10 * probability), 9)
+        self.found[row] += 1
+        self.right[row] += right
+
+    def to_list(self) -> list[dict[str, float]]:
+        """Return the rows that are not empty: probabilities from .. to, entities found, share of them right."""
+        return [
+            {"from": row / 10, "to": (row + 1) / 10, "found": found, "right": right / found}
+            for row, (found, right) in enumerate(zip(self.found, self.right, strict=True))
+            if found
+        ]
+
+
+@dataclass
 class Scores:
     """Scores that grow document by document.
 
@@ -46,12 +68,15 @@ class Scores:
     answered: int = 0
     top1: int = 0
     contest: float = 0.0
+    reliability: Reliability = field(default_factory=Reliability)
 
     def add(self, document: Document, entities: Iterable[Entity], best: Entity | None = None) -> None:
         """Count the entities found in a document, and whether `best` is one of its answers."""
         entities = list(entities)
         gold, found = Counter(document.entities), Counter(Span(e.start, e.end, e.label) for e in entities)
         self.texts += 1
+        for entity in entities:
+            self.reliability.add(entity.score, Span(entity.start, entity.end, entity.label) in gold)
         for span, number in (gold & found).items():
             self._count(span.label, right=number)
         for span, number in found.items():
@@ -83,6 +108,7 @@ class Scores:
             result["top1"] = self.top1 / self.answered
             result["contest"] = self.contest / self.answered
         result["labels"] = {label: numbers(counts) for label, counts in sorted(self.labels.items())}
+        result["reliability"] = self.reliability.to_list()
         return result
 
 
@@ -102,3 +128,11 @@ def rows(result: Mapping[str, Any]) -> list[tuple[str, ...]]:
 
     labels = [row(label, numbers) for label, numbers in result["labels"].items()]
     return [*labels, row("all", result)]
+
+
+def reliability_rows(result: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """Return the reliability table of `Scores.to_dict`: probability given, entities found, share of them right."""
+    return [
+        (f"{row['from']:.1f} to {row['to']:.1f}", f"{row['found']:,}", f"{100 * row['right']:.1f}")
+        for row in result.get("reliability", ())
+    ]

@@ -1,6 +1,7 @@
 """Fit the network, keep the best weights by entity F1 on dev, go on after an interruption."""
 
 import contextlib
+import itertools
 import json
 import os
 import time
@@ -16,6 +17,7 @@ from tqdm import tqdm
 from tagger import bundle as bundles
 from tagger import corpus
 from tagger.batches import Batches, BatchMaker, Store
+from tagger.calibration import Calibrator
 from tagger.config import Config, TrainingConfig
 from tagger.decode import Transitions
 from tagger.errors import TrainingError, require
@@ -56,18 +58,21 @@ def train(config: Config, sources: Sources, out: Path, resume: bool = False, rep
     units = UnitMaker(config.text)
     lookup = Lookup(work.tables(units))
     keeper = fit(config, scheme, units, lookup, work.store(units, lookup, scheme), work)
-    metrics = {**keeper.best_scores, "epoch": keeper.best_epoch, "seed": config.training.seed}
+    scores = calibrate(keeper.tagger, sources.dev) if config.decode.calibrate else keeper.best_scores
+    metrics = {**scores, "epoch": keeper.best_epoch, "seed": config.training.seed}
 
     def write_network(folder: Path) -> None:
         bare = fresh_model(config, scheme, lookup)  # without the optimizer's state, twice the weights
         bare.set_weights(keeper.state.model.get_weights())
-        bare.save_weights(folder / bundles.WEIGHTS)
         write_onnx(bare, lookup.columns, folder / bundles.ONNX)
         draw_curves(keeper.history, folder / "curves.png")
 
     reports = {"history.json": keeper.history, "metrics.json": metrics, "alignment.json": work.alignment()}
     transitions = keeper.tagger.transitions
-    bundles.save(out, config, scheme, transitions, lookup, units.segmenter, write_network, reports, replace)
+    calibration = keeper.tagger.calibration
+    bundles.save(
+        out, config, scheme, transitions, lookup, units.segmenter, calibration, write_network, reports, replace
+    )
     work.remove()
     return metrics
 
@@ -107,9 +112,20 @@ def fit(
                 *([keras.callbacks.TensorBoard(settings.tensorboard)] if settings.tensorboard else []),
             ],
         )
-    state.use(keeper.best_weights)
+    state.use([weight.astype(np.float16).astype(np.float32) for weight in keeper.best_weights])  # as bundles keep them
     keeper.refresh_transitions()
     return keeper
+
+
+def calibrate(tagger: Tagger, dev: Path) -> dict[str, Any]:
+    """Give a trained tagger its calibration, learnt on dev, and return its scores there, as `Scores.to_dict`."""
+    calibrator = Calibrator()
+    documents, copies = itertools.tee(corpus.read(dev))
+    results = tagger.results((document.text for document in copies), answers=False)
+    for document, result in zip(documents, results, strict=True):
+        calibrator.add(document, result.entities)
+    tagger.calibration = calibrator.fit()
+    return evaluate(tagger, corpus.read(dev)).to_dict()
 
 
 def learning_rate(settings: TrainingConfig, steps: int) -> Any:

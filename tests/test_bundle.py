@@ -17,7 +17,7 @@ def copy(bundle, tmp_path):
 def test_a_bundle_says_everything_and_pickles_nothing(bundle):
     names = {file.name for file in bundle.iterdir()}
     wanted = {"config.toml", "labels.txt", "transitions.npy", "char.txt", "bigram.npy", "word.npy", "manifest.json"}
-    assert wanted | {bundles.WEIGHTS, bundles.ONNX, "history.json", "metrics.json", "curves.png"} <= names
+    assert wanted | {bundles.ONNX, "calibration.json", "history.json", "metrics.json", "curves.png"} <= names
     assert not [name for name in names if name.endswith((".pkl", ".pickle", ".model"))]
     for file in bundle.glob("*.npy"):
         assert b"'descr': '|O'" not in file.read_bytes()[:200]
