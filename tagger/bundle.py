@@ -3,6 +3,7 @@
 config.toml        all settings, resolved
 labels.txt         label names, one a line, in the order of their tags
 transitions.npy    (K + 2, K) float32: tag after tag, then starts, then ends
+lexicon.*.npy      the dictionary: hashes of its words and their parts of speech
 NAME.txt, NAME.npy a table's vocabulary and vectors, mapped from disk (int8 with NAME.scales.npy)
 model.onnx         the network, its weights in half precision
 calibration.json   what dev said of the probabilities
@@ -30,6 +31,7 @@ from tagger.calibration import Calibration
 from tagger.config import Config
 from tagger.decode import Transitions
 from tagger.errors import BundleError, ConfigError, VectorsError
+from tagger.lexicon import Lexicon
 from tagger.lookup import Lookup
 from tagger.tags import TagScheme
 from tagger.text import Segmenter, UnitMaker
@@ -134,6 +136,8 @@ def save(
         rows = np.concatenate([transitions.scores, transitions.starts[None], transitions.ends[None]])
         np.save(folder / "transitions.npy", rows.astype(np.float32), allow_pickle=False)
         save_tables(lookup.tables, folder)
+        if lookup.lexicon:
+            lookup.lexicon.save(folder)
         write_network(folder)
         for name, content in {**reports, "calibration.json": calibration.to_dict()}.items():
             (folder / name).write_text(json.dumps(content, ensure_ascii=False, indent=1), "utf-8")
@@ -173,7 +177,7 @@ def load(path: Path | str) -> Bundle:
         config = configs.merge(Config(), tomllib.loads((folder / "config.toml").read_text("utf-8")), "config.toml")
         scheme = TagScheme(tuple((folder / "labels.txt").read_text("utf-8").splitlines()))
         rows = np.load(folder / "transitions.npy", allow_pickle=False)
-        lookup = Lookup(load_tables(folder, config.text.unit))
+        lookup = Lookup(load_tables(folder, config.text.unit), Lexicon.load(folder) if config.has_lexicon else None)
         calibration = Calibration(**json.loads((folder / "calibration.json").read_text("utf-8")))
     except (OSError, ValueError, TypeError, ConfigError, VectorsError) as error:
         raise BundleError(f"{folder}: {error}") from error

@@ -92,6 +92,9 @@ class ModelConfig:
     trainable: int = 48
     # Dimensions of the trainable vector of a character's place in its word (character units).
     place: int = 8
+    # Dimensions of the trainable vectors of the dictionary's words round a character: of their joint lengths, and of
+    # the part of speech of each of four (character units); 0 for none.
+    lexicon: int = 12
     # Share of the input, of what passes between layers, and of the last layer's output set to zero in training;
     # the same numbers at each unit of a text (Gal and Ghahramani, 2016).
     dropout: float = 0.5
@@ -151,6 +154,11 @@ class Config:
     model: ModelConfig = field(default_factory=ModelConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     decode: DecodeConfig = field(default_factory=DecodeConfig)
+
+    @property
+    def has_lexicon(self) -> bool:
+        """Whether units have the columns of the lexicon."""
+        return self.text.unit == "char" and self.model.lexicon > 0
 
     def to_dict(self) -> dict[str, dict[str, Any]]:
         """Return plain nested dictionaries, as TOML holds them."""

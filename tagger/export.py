@@ -17,8 +17,8 @@ def build(bundle: Bundle) -> Any:
     try:
         constants = onnx.load(bundle.folder / ONNX).graph.initializer
         arrays = {constant.name: onnx.numpy_helper.to_array(constant) for constant in constants}
-        for table, column in zip(model.embeddings, model.columns, strict=True):
-            table.embeddings.assign(arrays[f"embedding_{column}"])
+        for table in model.embeddings:
+            table.embeddings.assign(arrays[table.name])
         for number, layer in enumerate(model.layers_):
             for side, weights in enumerate((layer.forward.cell, layer.backward.cell)):
                 w, r, b = (arrays[f"lstm_{number}_{part}"][side].astype(np.float32) for part in "wrb")
@@ -124,12 +124,14 @@ def write_onnx(model: Any, columns: int, path: Path) -> None:
         return f"{name}_f"
 
     parts = ["vectors"]
-    for table, column in zip(model.embeddings, model.columns, strict=True):
-        index = constant(f"column_{column}", np.array(column, np.int64))
-        rows = weights(f"embedding_{column}", table.embeddings.numpy())
-        nodes.append(node("Gather", ["ids", index], [f"ids_{column}"], axis=2))  # (B, T)
-        nodes.append(node("Gather", [rows, f"ids_{column}"], [f"vectors_{column}"]))
-        parts.append(f"vectors_{column}")
+    side_by_side = constant("side_by_side", np.array([0, 0, -1], np.int64))
+    for table, own in zip(model.embeddings, model.columns, strict=True):
+        rows, index = weights(table.name, table.embeddings.numpy()), constant(f"{table.name}_columns", np.int64(own))
+        ids, found, vectors = (f"{table.name}_{what}" for what in ("ids", "found", "vectors"))
+        nodes.append(node("Gather", ["ids", index], [ids], axis=2))  # (B, T, columns)
+        nodes.append(node("Gather", [rows, ids], [found]))
+        nodes.append(node("Reshape", [found, side_by_side], [vectors]))
+        parts.append(vectors)
     nodes.append(node("Concat", parts, ["inputs"], axis=2))
     nodes.append(node("Transpose", ["inputs"], ["hidden"], perm=[1, 0, 2]))  # (T, B, D)
     hidden = "hidden"
@@ -145,9 +147,8 @@ def write_onnx(model: Any, columns: int, path: Path) -> None:
             axis = constant(f"{name}_axis", np.array([1], np.int64))
             nodes.append(node("ReduceSum", [name, axis], [hidden], keepdims=0))
         else:
-            shape = constant(f"{name}_shape", np.array([0, 0, -1], np.int64))
             nodes.append(node("Transpose", [name], [f"{name}_t"], perm=[0, 2, 1, 3]))  # (T, B, 2, H)
-            nodes.append(node("Reshape", [f"{name}_t", shape], [hidden]))
+            nodes.append(node("Reshape", [f"{name}_t", side_by_side], [hidden]))
     kernel, bias = (weights(n, w.numpy()) for n, w in zip(("kernel", "bias"), model.output_.weights, strict=True))
     nodes.append(node("MatMul", [hidden, kernel], ["product"]))
     nodes.append(node("Add", ["product", bias], ["by_time"]))

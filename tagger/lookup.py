@@ -2,10 +2,13 @@
 
 import itertools
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
+from tagger import lexicon
 from tagger.config import ModelConfig
+from tagger.lexicon import Lexicon
 from tagger.text import Units
 from tagger.vectors import RESERVED, UNKNOWN, Table, Vocabulary
 
@@ -13,18 +16,27 @@ from tagger.vectors import RESERVED, UNKNOWN, Table, Vocabulary
 PLACES = 10
 
 
+class Embedding(NamedTuple):
+    """A small table of trainable vectors, and the columns of ids that are looked up in it."""
+
+    columns: tuple[int, ...]
+    size: int
+    dimensions: int
+
+
 class Lookup:
     """Units -> rows of ids; ids -> vectors.
 
     Word units have one column, the word. Character units have five: the character, it and the next one, it and the
-    one before, the word around it, and its place in that word.
+    one before, the word around it, and its place in that word; and those of the lexicon, if there is one.
 
     Args:
         tables: The tables of this kind of unit, in the order of `TABLES`.
+        lexicon: For character units.
     """
 
-    def __init__(self, tables: Sequence[Table]) -> None:
-        self.tables = list(tables)
+    def __init__(self, tables: Sequence[Table], lexicon: Lexicon | None = None) -> None:
+        self.tables, self.lexicon = list(tables), lexicon
         self._of_characters = len(tables) > 1
         columns = (0, 1, 1, 2) if self._of_characters else (0,)
         self.looked_up = [self.tables[column] for column in columns]
@@ -35,19 +47,23 @@ class Lookup:
     @property
     def columns(self) -> int:
         """Number F of id columns."""
-        return len(self.looked_up) + self._of_characters
+        return len(self.looked_up) + self._of_characters + (lexicon.COLUMNS if self.lexicon else 0)
 
     @property
     def dimensions(self) -> int:
         """Length D of a unit's frozen vector."""
         return sum(table.dimensions for table in self.looked_up)
 
-    def embeddings(self, config: ModelConfig) -> list[tuple[int, int, int]]:
-        """Return (id column, number of ids, dimensions) of each small table that is trained with the network."""
+    def embeddings(self, config: ModelConfig) -> list[Embedding]:
+        """Return the small tables that are trained with the network."""
         if not self._of_characters:
             return []
-        characters = [(0, len(self.tables[0].vocabulary), config.trainable)] if config.trainable else []
-        return [*characters, (4, PLACES, config.place)]
+        characters = [Embedding((0,), len(self.tables[0].vocabulary), config.trainable)] if config.trainable else []
+        matches = [
+            Embedding((5,), lexicon.LENGTHS, config.lexicon),
+            Embedding((6, 7, 8, 9), lexicon.TAGS, config.lexicon),
+        ]
+        return [*characters, Embedding((4,), PLACES, config.place), *(matches if self.lexicon else [])]
 
     def ids(self, texts: Sequence[Units]) -> list[np.ndarray]:
         """Return the ids of the units of each text, (T, F) int32; many texts at once are faster than each alone."""
@@ -66,6 +82,7 @@ class Lookup:
                 pairs[:-1],
                 np.repeat(word_ids, lengths),
                 places(lengths),
+                *(self.lexicon.columns(found, lengths) if self.lexicon else ()),
             ]
             ids = np.stack(columns, axis=1)
         ends = np.cumsum([len(units) + 1 for units in texts])

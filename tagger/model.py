@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from tagger.config import ModelConfig
+from tagger.lookup import Embedding
 from tagger.tags import TagScheme
 
 
@@ -164,20 +165,20 @@ class TaggerModel(keras.Model):
         config: The `[model]` section.
         scheme: The tags, K of them.
         dimensions: Length D of the frozen vectors.
-        embeddings: (id column, number of ids, dimensions) of each small table of trainable vectors.
+        embeddings: The small tables of trainable vectors.
     """
 
     def __init__(
-        self, config: ModelConfig, scheme: TagScheme, dimensions: int, embeddings: Sequence[tuple[int, int, int]]
+        self, config: ModelConfig, scheme: TagScheme, dimensions: int, embeddings: Sequence[Embedding]
     ) -> None:
         super().__init__(name="tagger")
         self.config, self.scheme, self.dimensions = config, scheme, dimensions
-        self.columns = [column for column, _, _ in embeddings]
+        self.columns = [embedding.columns for embedding in embeddings]
         self.embeddings = [
             keras.layers.Embedding(
-                count, size, keras.initializers.RandomNormal(stddev=0.25), name=f"embedding_{column}"
+                count, size, keras.initializers.RandomNormal(stddev=0.25), name=f"embedding_{columns[0]}"
             )
-            for column, count, size in embeddings
+            for columns, count, size in embeddings
         ]
         same = (1, None, None)  # at each unit of a text the same numbers are dropped
         self.dropout = keras.layers.Dropout(config.dropout, noise_shape=same)
@@ -195,7 +196,8 @@ class TaggerModel(keras.Model):
         """Make the weights; the sizes are known from the start."""
         for layer in self.embeddings:
             layer.build()
-        size = self.dimensions + sum(layer.output_dim for layer in self.embeddings)
+        size = self.dimensions
+        size += sum(len(c) * table.output_dim for c, table in zip(self.columns, self.embeddings, strict=True))
         for layer in self.layers_:
             layer.build((None, None, size))
             size = layer.units * (1 if self.config.merge == "sum" else 2)
@@ -205,9 +207,9 @@ class TaggerModel(keras.Model):
     def call(self, inputs: dict[str, tf.Tensor], training: bool = False) -> tf.Tensor:
         """Return the score of each tag at each unit, (B, T, K) float32."""
         parts = [inputs["vectors"]]  # (B, T, D)
-        parts += [
-            table(inputs["ids"][:, :, column]) for table, column in zip(self.embeddings, self.columns, strict=True)
-        ]
+        for table, columns in zip(self.embeddings, self.columns, strict=True):
+            found = table(tf.gather(inputs["ids"], columns, axis=2))  # (B, T, columns, dimensions)
+            parts.append(tf.reshape(found, (*tf.unstack(tf.shape(found)[:2]), len(columns) * table.output_dim)))
         hidden = tf.transpose(tf.concat(parts, axis=-1), (1, 0, 2))  # (T, B, D): steps are slices
         for layer in self.layers_:
             hidden = layer(self.dropout(hidden, training=training), inputs["lengths"])

@@ -22,6 +22,7 @@ from tagger.config import Config, TrainingConfig
 from tagger.decode import Transitions
 from tagger.errors import TrainingError, require
 from tagger.export import fresh_model, write_onnx
+from tagger.lexicon import dictionary
 from tagger.lookup import Lookup
 from tagger.pipeline import Tagger, evaluate
 from tagger.runtime import KerasRuntime
@@ -56,7 +57,7 @@ def train(config: Config, sources: Sources, out: Path, resume: bool = False, rep
     if not scheme.labels:
         raise TrainingError(f"{sources.train}: has no entity to learn from")
     units = UnitMaker(config.text)
-    lookup = Lookup(work.tables(units))
+    lookup = Lookup(work.tables(units), dictionary(config.text) if config.has_lexicon else None)
     keeper = fit(config, scheme, units, lookup, work.store(units, lookup, scheme), work)
     scores = calibrate(keeper.tagger, sources.dev) if config.decode.calibrate else keeper.best_scores
     metrics = {**scores, "epoch": keeper.best_epoch, "seed": config.training.seed}

@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 from tagger.config import load
+from tagger.lookup import Embedding
 from tagger.model import BiLSTM, TaggerModel, crf_log_partition, lstm
 from tagger.tags import TagScheme
 
@@ -56,7 +57,7 @@ def test_our_lstm_and_its_gradients_are_those_of_keras(steps):
 
 def test_padding_changes_no_score():
     rng = np.random.default_rng(2)
-    model = TaggerModel(load("default").model, TagScheme(("A", "B")), 6, [(0, 9, 4)])
+    model = TaggerModel(load("default").model, TagScheme(("A", "B")), 6, [Embedding((0,), 9, 4)])
     model.build()
     x = inputs(rng, [5, 3], 5, 6)
     wider = {
@@ -94,7 +95,7 @@ def test_the_crf_sums_over_all_legal_paths():
 def test_the_crf_loss_is_the_negative_log_likelihood():
     rng = np.random.default_rng(4)
     scheme = TagScheme(("A",))
-    model = TaggerModel(load("default").model, scheme, 6, [(0, 9, 4)])
+    model = TaggerModel(load("default").model, scheme, 6, [Embedding((0,), 9, 4)])
     model.build()
     transitions = rng.normal(size=(5, 5)).astype(np.float32)
     model.transitions.assign(transitions)
