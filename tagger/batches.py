@@ -4,12 +4,13 @@ What waits on disk is ids and tags; vectors and one-hot labels are made last, on
 depends on the batch and not on the corpus.
 """
 
-import itertools
 import os
+from collections import deque
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -199,27 +200,14 @@ class Batches:
         rng = np.random.default_rng((self.seed, number))
         return map(self.make, shuffled(self._groups, self._lengths, rng))
 
-    def as_dataset(self, first_epoch: int = 0) -> Any:
-        """Return a `tf.data.Dataset` without end, the next two batches made while one is trained on.
 
-        One dataset for all epochs, because `fit` makes a new iterator of a `keras.utils.PyDataset` every epoch.
-        """
-        import tensorflow as tf
-
-        lookup = self.make.lookup
-        inputs = {
-            "ids": tf.TensorSpec((None, None, lookup.columns), tf.int32),
-            "vectors": tf.TensorSpec((None, None, lookup.dimensions), tf.float32),
-            "lengths": tf.TensorSpec((None,), tf.int32),
-        }
-        targets = tf.TensorSpec((None, None, self.make.tags), tf.float32)
-
-        def batches() -> Iterator[tuple[Any, ...]]:
-            for number in itertools.count(first_epoch):
-                yield from map(tuple, self.epoch(number))
-
-        signature = (inputs, targets, tf.TensorSpec((None, None), tf.float32))
-        return tf.data.Dataset.from_generator(batches, output_signature=signature).prefetch(2)
+def ahead(batches: Iterator[Batch], count: int = 2) -> Iterator[Batch]:
+    """Yield batches in order, the next `count` of them made in another thread while one is trained on."""
+    with ThreadPoolExecutor(1) as pool:
+        waiting = deque(pool.submit(next, batches, None) for _ in range(count))
+        while (batch := waiting.popleft().result()) is not None:
+            waiting.append(pool.submit(next, batches, None))
+            yield batch
 
 
 # ---- the generators of the sources ------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ import itertools
 import json
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from tagger import bundle as bundles
 from tagger import corpus
-from tagger.batches import Batches, BatchMaker, Store
+from tagger.batches import Batches, BatchMaker, Store, ahead
 from tagger.calibration import Calibrator
 from tagger.config import Config, TrainingConfig
 from tagger.decode import Transitions
@@ -94,28 +94,46 @@ def fit(
         gradient_accumulation_steps=accumulate if accumulate > 1 else None,
     )
     optimizer.build(model.trainable_variables)
-    model.compile(optimizer=optimizer)
     transitions = Transitions.contest(scheme) if config.decode.transitions == "contest" else Transitions.legal(scheme)
     tagger = Tagger(config, scheme, transitions, units, lookup, KerasRuntime(model, lookup))
     state = State(model, optimizer, settings.average)
     keeper = EpochKeeper(tagger, state, batches, work)
-    done = len(keeper.history)
-    if done < settings.epochs and not keeper.finished:
-        model.fit(
-            batches.as_dataset(done),
-            steps_per_epoch=len(batches),
-            initial_epoch=done,
-            epochs=settings.epochs,
-            verbose=0,
-            shuffle=False,
-            callbacks=[
-                keeper,
-                *([keras.callbacks.TensorBoard(settings.tensorboard)] if settings.tensorboard else []),
-            ],
-        )
+    step = train_step(model, optimizer, state, lookup)
+    watched = [keras.callbacks.TensorBoard(settings.tensorboard)] if settings.tensorboard else []
+    watchers = keras.callbacks.CallbackList(watched, model=model)
+    watchers.on_train_begin()
+    while len(keeper.history) < settings.epochs and not keeper.finished:
+        epoch = len(keeper.history)
+        with keeper.epoch(epoch) as count:
+            for batch in ahead(batches.epoch(epoch)):
+                count(step(*batch))
+        watchers.on_epoch_end(epoch, keeper.history[-1])
+    watchers.on_train_end()
     state.use([weight.astype(np.float16).astype(np.float32) for weight in keeper.best_weights])  # as bundles keep them
     keeper.refresh_transitions()
     return keeper
+
+
+def train_step(model: Any, optimizer: Any, state: "State", lookup: Lookup) -> Callable[..., tf.Tensor]:
+    """Return a function that takes a `Batch`, makes one step of training, and returns the loss."""
+    inputs = {
+        "ids": tf.TensorSpec((None, None, lookup.columns), tf.int32),
+        "vectors": tf.TensorSpec((None, None, lookup.dimensions), tf.float32),
+        "lengths": tf.TensorSpec((None,), tf.int32),
+    }
+    targets = tf.TensorSpec((None, None, model.scheme.size), tf.float32)
+
+    @tf.function(input_signature=(inputs, targets, tf.TensorSpec((None, None), tf.float32)))
+    def step(inputs: dict[str, tf.Tensor], targets: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
+        with tf.GradientTape() as tape:
+            scores = model(inputs, training=True)
+            loss = model.compute_loss(inputs, targets, scores, weights)
+        gradients = tape.gradient(loss, model.trainable_variables)
+        optimizer.apply_gradients(zip(gradients, model.trainable_variables, strict=True))
+        state.update_averages()
+        return loss
+
+    return step
 
 
 def calibrate(tagger: Tagger, dev: Path) -> dict[str, Any]:
@@ -157,9 +175,8 @@ class State:
         self.step = tf.Variable(0.0)
         self._all = [*model.variables, *optimizer.variables, *self.averages, self.step]
 
-    @tf.function
     def update_averages(self) -> None:
-        """Move the averages towards the weights; to be called after each batch."""
+        """Move the averages towards the weights; part of each step."""
         self.step.assign_add(1.0)
         keep = tf.minimum(self.momentum, self.step / (self.step + 9.0))
         for average, weight in zip(self.averages, self.weights, strict=True):
@@ -186,7 +203,7 @@ class State:
             variable.assign(arrays[f"state_{number}"])
 
 
-class EpochKeeper(keras.callbacks.Callback):
+class EpochKeeper:
     """Scores each epoch on dev through the public tagger, keeps the best weights and the state, and stops.
 
     Args:
@@ -197,7 +214,6 @@ class EpochKeeper(keras.callbacks.Callback):
     """
 
     def __init__(self, tagger: Tagger, state: State, batches: Batches, work: Workplace) -> None:
-        super().__init__()
         self.tagger, self.state, self.batches, self.work = tagger, state, batches, work
         self.settings = tagger.config.training
         self.history: list[dict[str, Any]] = []
@@ -216,30 +232,29 @@ class EpochKeeper(keras.callbacks.Callback):
         """Whether patience has run out."""
         return bool(self.settings.patience) and len(self.history) - self.best_epoch >= self.settings.patience
 
-    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        """Show a progress bar."""
-        self.begun = time.monotonic()
-        about = f"epoch {epoch + 1}/{self.settings.epochs}"
-        self.bar = tqdm(total=len(self.batches), desc=about, unit="batch", leave=False)
+    @contextlib.contextmanager
+    def epoch(self, number: int) -> Iterator[Callable[[tf.Tensor], None]]:
+        """Yield a function that takes each batch's loss; after the epoch score, keep and print."""
+        begun = time.monotonic()
+        losses: list[tf.Tensor] = []
+        about = f"epoch {number + 1}/{self.settings.epochs}"
+        with tqdm(total=len(self.batches), desc=about, unit="batch", leave=False) as bar:
 
-    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        """Move the averages and the progress bar."""
-        if self.state.averages:
-            self.state.update_averages()
-        self.bar.update()
-        if logs and "loss" in logs:
-            self.bar.set_postfix(loss=f"{logs['loss']:.4f}", refresh=False)
+            def count(loss: tf.Tensor) -> None:
+                losses.append(loss)
+                if bar.update():
+                    bar.set_postfix(loss=f"{float(loss):.4f}", refresh=False)
 
-    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        """Score, keep, print, and stop when patience has run out."""
-        self.bar.close()
-        seconds = time.monotonic() - self.begun
+            yield count
+        self._close(number, float(np.mean([float(loss) for loss in losses])), time.monotonic() - begun)
+
+    def _close(self, epoch: int, loss: float, seconds: float) -> None:
         kept = self.state.evaluated()
         trained = self.state.use(kept)
         self.refresh_transitions()
         scores = evaluate(self.tagger, corpus.read(self.work.sources.dev)).to_dict()
         self.state.use(trained)
-        row = {"epoch": epoch + 1, "loss": float((logs or {}).get("loss", np.nan)), "seconds": seconds}
+        row = {"epoch": epoch + 1, "loss": loss, "seconds": seconds}
         row["units_per_second"] = self.batches.units / seconds
         row |= {key: scores[key] for key in ("precision", "recall", "f1", "top1", "contest") if key in scores}
         self.history.append(row)
@@ -247,8 +262,6 @@ class EpochKeeper(keras.callbacks.Callback):
             self.best_epoch, self.best_scores, self.best_weights = epoch + 1, scores, kept
         self._save_checkpoint()
         self._print(row)
-        if self.finished:
-            self.model.stop_training = True
 
     def refresh_transitions(self) -> None:
         """Give the tagger the transitions that the CRF has learnt."""

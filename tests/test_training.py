@@ -157,9 +157,10 @@ def test_a_model_trains_on_each_of_several_logical_devices():
         cpu = tf.config.list_physical_devices("CPU")[0]
         tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
         from tagger.config import load
+        from tagger.lookup import Embedding
         from tagger.model import TaggerModel
         from tagger.tags import TagScheme
-        model = TaggerModel(load("default").model, TagScheme(("A",)), 6, [(0, 9, 4)])
+        model = TaggerModel(load("default").model, TagScheme(("A",)), 6, [Embedding((0,), 9, 4)])
         model.build()
         ids = np.ones((2, 5, 1), np.int32)
         x = {"ids": ids, "vectors": np.ones((2, 5, 6), np.float32), "lengths": np.array([5, 3], np.int32)}
