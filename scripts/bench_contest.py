@@ -11,23 +11,30 @@ import argparse
 import itertools
 import json
 import os
-import platform
 import re
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
-from importlib import metadata
 from pathlib import Path
 
 import jieba
 import numpy as np
+from benching import (
+    PROJECT,
+    add_data_option,
+    corpus_file,
+    machine,
+    mean_and_spread,
+    run_measured,
+    say,
+    seed_list,
+    train_command,
+    write_json,
+)
 
 from tagger.corpus import read, squeeze
 from tagger.score import contest_score
-
-PROJECT = Path(__file__).resolve().parents[1]
 
 # What the table shows: key in a run's figures, heading, how a value is written.
 ROWS = [
@@ -62,9 +69,8 @@ def main():
 def parse_arguments():
     about = "Compare the contest preset with a port of the plain script of 2016, on core2016."
     parser = argparse.ArgumentParser("bench_contest", description=about)
-    data = Path(os.environ.get("TAGGER_DATA") or PROJECT.parent / "shared" / "data")
     out = PROJECT / "bench-out" / "contest.json"
-    parser.add_argument("--data", type=Path, default=data, metavar="DIR", help="holds core2016 (default: %(default)s)")
+    add_data_option(parser, "core2016")
     parser.add_argument("--epochs", type=int, default=60, metavar="N", help="of each run (default: %(default)s)")
     parser.add_argument("--seeds", type=seed_list, default=[1], metavar="1,2,3", help="a run of each (default: 1)")
     parser.add_argument("--only", choices=("port", "ours"), help="run one of the two")
@@ -74,21 +80,10 @@ def parse_arguments():
     if options.epochs < 1:
         parser.error("--epochs must be at least 1")
     for name in ("train", "dev"):
-        if not corpus_file(options.data, name).is_file():
-            parser.error(f"{corpus_file(options.data, name)}: no such file; give the data with --data or TAGGER_DATA")
+        file = corpus_file(options.data, "core2016", name)
+        if not file.is_file():
+            parser.error(f"{file}: no such file; give the data with --data or TAGGER_DATA")
     return options
-
-
-def seed_list(given):
-    return [int(seed) for seed in given.split(",")]
-
-
-def corpus_file(data, name):
-    return data.resolve() / "core2016" / f"{name}.jsonl"
-
-
-def say(line):
-    print(line, file=sys.stderr, flush=True)
 
 
 # ---- measuring --------------------------------------------------------------------------------------------------
@@ -102,10 +97,10 @@ def measure_port(data, epochs, seed, folder):
 
 
 def measure_ours(data, epochs, seed, folder):
-    train, dev, out = corpus_file(data, "train"), corpus_file(data, "dev"), folder / "bundle"
-    command = [sys.executable, "-m", "tagger.cli", "train", "--config", "contest", "--train", train, "--dev", dev]
-    command += ["--unlabelled", dev, "--out", out, "--set", f"training.epochs={epochs}", "--seed", seed]
-    cost = run_measured(command)
+    train, dev = (corpus_file(data, "core2016", name) for name in ("train", "dev"))
+    out = folder / "bundle"
+    more = ["--unlabelled", dev, "--set", f"training.epochs={epochs}"]
+    cost = run_measured(train_command("contest", train, dev, out, seed, *more))
     history = json.loads((out / "history.json").read_text("utf-8"))
     kept = json.loads((out / "metrics.json").read_text("utf-8"))
     figures = {"top1": history[-1]["top1"], "contest": history[-1]["contest"]}
@@ -113,24 +108,9 @@ def measure_ours(data, epochs, seed, folder):
     return {**figures, "seconds": [row["seconds"] for row in history], **cost}
 
 
-def run_measured(command):
-    """Run a command; return its seconds and the peak memory of it or of a process it waited for."""
-    begun = time.monotonic()
-    process = subprocess.Popen([str(part) for part in command], cwd=PROJECT)
-    _, status, usage = os.wait4(process.pid, 0)  # of this child alone: RUSAGE_CHILDREN is the largest of all so far
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        sys.exit(f"bench_contest: exit code {process.returncode} from: {' '.join(map(str, command))}")
-    unit = 1 if sys.platform == "darwin" else 1024
-    return {"total_seconds": time.monotonic() - begun, "peak_mb": usage.ru_maxrss * unit / 1e6}
-
-
 def write_figures(options, runs):
-    versions = {name: metadata.version(name) for name in ("tensorflow", "keras", "gensim", "numpy")}
-    machine = {"system": platform.platform(), "cpus": os.cpu_count(), "python": platform.python_version(), **versions}
-    content = {"epochs": options.epochs, "machine": machine, "runs": runs, "ours_by_port": ratios(runs)}
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps(content, indent=1) + "\n", "utf-8")
+    versions = machine("tensorflow", "keras", "gensim", "numpy")
+    write_json(options.out, {"epochs": options.epochs, "machine": versions, "runs": runs, "ours_by_port": ratios(runs)})
 
 
 def values(runs, who, key):
@@ -146,9 +126,7 @@ def ratios(runs):
 
 def print_table(runs):
     def cell(who, key, form):
-        found = values(runs, who, key)
-        spread = f" ± {statistics.stdev(found):{form}}" if len(found) > 1 else ""
-        return f"{statistics.mean(found):{form}}{spread}" if found else "-"
+        return mean_and_spread(values(runs, who, key), form)
 
     found = ratios(runs)
     print(f"{'':28}{'port':>18}{'ours':>18}{'ours / port':>14}")
@@ -176,7 +154,7 @@ def run_port(data, epochs, seed):
     import keras
 
     keras.utils.set_random_seed(seed)
-    train, dev = (list(read(corpus_file(data, name))) for name in ("train", "dev"))
+    train, dev = (list(read(corpus_file(data, "core2016", name))) for name in ("train", "dev"))
     say(f"port: segmenting {len(train) + len(dev):,} texts")
     train_words, dev_words = ([segment(document.text) for document in some] for some in (train, dev))
     say("port: word2vec")

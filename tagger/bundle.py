@@ -6,6 +6,7 @@ transitions.npy    (K + 2, K) float32: tag after tag, then starts, then ends
 lexicon.*.npy      the dictionary: hashes of its words and their parts of speech
 NAME.txt, NAME.npy a table's vocabulary and vectors, mapped from disk (int8 with NAME.scales.npy)
 model.onnx         the network, its weights in half precision
+model.int8.onnx    the network in 8-bit integers
 calibration.json   what dev said of the probabilities
 history.json       each epoch's figures
 metrics.json       scores on the dev corpus
@@ -38,7 +39,8 @@ from tagger.text import Segmenter, UnitMaker
 from tagger.vectors import load_tables, save_tables
 
 FORMAT = 2
-ONNX = "model.onnx"
+ONNX, EIGHT_BITS = "model.onnx", "model.int8.onnx"
+NETWORKS = {"onnx": ONNX, "int8": EIGHT_BITS}  # by runtime
 _LIBRARIES = ("tensorflow", "keras", "numpy", "gensim", "jieba", "rjieba", "onnxruntime")
 
 

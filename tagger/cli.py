@@ -163,7 +163,7 @@ def _add_config(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_runtime(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--runtime", choices=("onnx", "keras"), default="onnx", help="engine (default: onnx)")
+    parser.add_argument("--runtime", choices=("onnx", "int8", "keras"), default="onnx", help="engine (default: onnx)")
 
 
 def _load_config(options: argparse.Namespace) -> Any:

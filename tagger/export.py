@@ -8,30 +8,40 @@ import numpy as np
 from tagger.bundle import ONNX, Bundle, atomic_folder, refuse_existing
 from tagger.errors import BundleError, require
 from tagger.lookup import Lookup
+from tagger.network import Direction, Network
 
 
 def build(bundle: Bundle) -> Any:
     """Return the bundle's Keras model, its weights loaded."""
     model = fresh_model(bundle.config, bundle.scheme, bundle.lookup)
-    onnx = require("onnx", "train")
     try:
-        constants = onnx.load(bundle.folder / ONNX).graph.initializer
-        arrays = {constant.name: onnx.numpy_helper.to_array(constant) for constant in constants}
-        for table in model.embeddings:
-            table.embeddings.assign(arrays[table.name])
-        for number, layer in enumerate(model.layers_):
-            for side, weights in enumerate((layer.forward.cell, layer.backward.cell)):
-                w, r, b = (arrays[f"lstm_{number}_{part}"][side].astype(np.float32) for part in "wrb")
-                weights.kernel.assign(_gates(w.T, "iofc", "ifco"))
-                weights.recurrent_kernel.assign(_gates(r.T, "iofc", "ifco"))
-                weights.bias.assign(_gates(b[: len(b) // 2], "iofc", "ifco"))
-        for name, weight in zip(("kernel", "bias"), model.output_.weights, strict=True):
-            weight.assign(arrays[name])
+        found = Network.read(bundle.folder / ONNX, len(model.embeddings), len(model.layers_))
+        for table, rows in zip(model.embeddings, found["embeddings"], strict=True):
+            table.embeddings.assign(rows)
+        for layer, sides in zip(model.layers_, found["layers"], strict=True):
+            for side, weights in zip((layer.forward, layer.backward), sides, strict=True):
+                side.set_weights(weights)
+        model.output_.set_weights([found["kernel"], found["bias"]])
         if bundle.config.model.crf:
             model.transitions.assign(np.where(bundle.scheme.allowed, bundle.transitions.scores, 0))
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, IndexError) as error:
         raise BundleError(f"{bundle.folder}: {ONNX} does not fit the bundle's settings: {error}") from error
     return model
+
+
+def network(model: Any, columns: int) -> Network:
+    """Return the weights of a `TaggerModel` whose texts have so many columns of ids."""
+    return Network(
+        columns,
+        model.dimensions,
+        [(own, table.embeddings.numpy()) for own, table in zip(model.columns, model.embeddings, strict=True)],
+        [
+            (Direction(*layer.forward.get_weights()), Direction(*layer.backward.get_weights()))
+            for layer in model.layers_
+        ],
+        model.config.merge,
+        *model.output_.get_weights(),
+    )
 
 
 def fresh_model(config: Any, scheme: Any, lookup: Lookup) -> Any:
@@ -96,85 +106,6 @@ def to_saved_model(bundle: Bundle, out: Path, replace: bool = False) -> None:
     served = Served()
     with atomic_folder(out, replace) as folder:
         tf.saved_model.save(served, str(folder), signatures={"serving_default": served.__call__})
-
-
-def write_onnx(model: Any, columns: int, path: Path) -> None:
-    """Write a `TaggerModel` as an ONNX graph: ids, vectors, lengths -> scores.
-
-    Keras' own exporter cannot do bidirectional LSTM; the graph is built with ONNX's LSTM operator, whose
-    `sequence_lens` gives each text its own end.
-
-    Args:
-        model: A `TaggerModel`.
-        columns: Number F of id columns.
-        path: The file to write.
-    """
-    onnx = require("onnx", "train")
-    node, helper, kind = onnx.helper.make_node, onnx.helper, onnx.TensorProto
-    constants: list[Any] = []
-    nodes: list[Any] = []
-
-    def constant(name: str, value: Any) -> str:
-        constants.append(onnx.numpy_helper.from_array(np.asarray(value), name))
-        return name
-
-    def weights(name: str, value: Any) -> str:
-        """Keep weights in half precision, and use them in single."""
-        nodes.append(node("Cast", [constant(name, np.asarray(value, np.float16))], [f"{name}_f"], to=kind.FLOAT))
-        return f"{name}_f"
-
-    parts = ["vectors"]
-    side_by_side = constant("side_by_side", np.array([0, 0, -1], np.int64))
-    for table, own in zip(model.embeddings, model.columns, strict=True):
-        rows, index = weights(table.name, table.embeddings.numpy()), constant(f"{table.name}_columns", np.int64(own))
-        ids, found, vectors = (f"{table.name}_{what}" for what in ("ids", "found", "vectors"))
-        nodes.append(node("Gather", ["ids", index], [ids], axis=2))  # (B, T, columns)
-        nodes.append(node("Gather", [rows, ids], [found]))
-        nodes.append(node("Reshape", [found, side_by_side], [vectors]))
-        parts.append(vectors)
-    nodes.append(node("Concat", parts, ["inputs"], axis=2))
-    nodes.append(node("Transpose", ["inputs"], ["hidden"], perm=[1, 0, 2]))  # (T, B, D)
-    hidden = "hidden"
-    for number, layer in enumerate(model.layers_):
-        name = f"lstm_{number}"
-        sides = [_lstm_weights(side) for side in (layer.forward, layer.backward)]
-        w, r, b = (weights(f"{name}_{k}", np.stack(v)) for k, v in zip("wrb", zip(*sides, strict=True), strict=True))
-        nodes.append(
-            node("LSTM", [hidden, w, r, b, "lengths"], [name], hidden_size=layer.units, direction="bidirectional")
-        )  # (T, 2, B, H)
-        hidden = f"{name}_out"
-        if layer.merge == "sum":
-            axis = constant(f"{name}_axis", np.array([1], np.int64))
-            nodes.append(node("ReduceSum", [name, axis], [hidden], keepdims=0))
-        else:
-            nodes.append(node("Transpose", [name], [f"{name}_t"], perm=[0, 2, 1, 3]))  # (T, B, 2, H)
-            nodes.append(node("Reshape", [f"{name}_t", side_by_side], [hidden]))
-    kernel, bias = (weights(n, w.numpy()) for n, w in zip(("kernel", "bias"), model.output_.weights, strict=True))
-    nodes.append(node("MatMul", [hidden, kernel], ["product"]))
-    nodes.append(node("Add", ["product", bias], ["by_time"]))
-    nodes.append(node("Transpose", ["by_time"], ["scores"], perm=[1, 0, 2]))
-    inputs = [
-        helper.make_tensor_value_info("ids", kind.INT32, ["B", "T", columns]),
-        helper.make_tensor_value_info("vectors", kind.FLOAT, ["B", "T", model.dimensions]),
-        helper.make_tensor_value_info("lengths", kind.INT32, ["B"]),
-    ]
-    outputs = [helper.make_tensor_value_info("scores", kind.FLOAT, ["B", "T", model.scheme.size])]
-    graph = helper.make_graph(nodes, "tagger", inputs if model.embeddings else inputs[1:], outputs, constants)
-    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
-    onnx.checker.check_model(proto)
-    path.write_bytes(proto.SerializeToString())
-
-
-def _lstm_weights(layer: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return W (4H, D), R (4H, H), B (8H,) in ONNX's order of gates from Keras' layer."""
-    kernel, recurrent, bias = (_gates(weight.numpy(), "ifco", "iofc") for weight in layer.cell.weights[:3])
-    return kernel.T, recurrent.T, np.concatenate([bias, np.zeros_like(bias)])
-
-
-def _gates(weights: np.ndarray, given: str, wanted: str) -> np.ndarray:
-    """Return weights (..., 4H) with their gates in another order: input, forget, candidate (c), output."""
-    parts = dict(zip(given, np.split(weights, 4, axis=-1), strict=True))
-    return np.concatenate([parts[gate] for gate in wanted], axis=-1)
 
 
 FORMS = {"weights": to_weights, "saved_model": to_saved_model}

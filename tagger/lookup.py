@@ -54,6 +54,11 @@ class Lookup:
         """Length D of a unit's frozen vector."""
         return sum(table.dimensions for table in self.looked_up)
 
+    @property
+    def largest(self) -> float:
+        """Largest absolute number in the frozen vectors."""
+        return max(table.largest for table in self.tables)
+
     def embeddings(self, config: ModelConfig) -> list[Embedding]:
         """Return the small tables that are trained with the network."""
         if not self._of_characters:

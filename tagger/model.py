@@ -1,5 +1,6 @@
 """The BiLSTM: vectors in, one score per tag out; and its loss."""
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,9 +12,10 @@ from tagger.config import ModelConfig
 from tagger.lookup import Embedding
 from tagger.tags import TagScheme
 
+_SMALL = 128  # rows of a table
 
-@tf.custom_gradient
-def lstm(x: tf.Tensor, kernel: tf.Tensor, recurrent: tf.Tensor, bias: tf.Tensor) -> Any:
+
+def lstm(x: tf.Tensor, kernel: tf.Tensor, recurrent: tf.Tensor, bias: tf.Tensor, frozen: int = 0) -> tf.Tensor:
     """Return what an LSTM (Hochreiter and Schmidhuber, 1997) puts out at each step, in the weights of Keras' layer.
 
     The same numbers as `keras.layers.LSTM`, in half to two thirds of its time on a CPU at small batches: only what
@@ -22,10 +24,21 @@ def lstm(x: tf.Tensor, kernel: tf.Tensor, recurrent: tf.Tensor, bias: tf.Tensor)
     Args:
         x: (T, B, D).
         kernel, recurrent, bias: (D, 4H), (H, 4H), (4H,); gates in Keras' order: input, forget, candidate, output.
+        frozen: How many of the first of D numbers have no use for a gradient; theirs is zero.
 
     Returns:
         (T, B, H).
     """
+
+    @tf.custom_gradient
+    def run(*inputs: tf.Tensor) -> Any:
+        return _lstm_and_gradient(frozen, *inputs)
+
+    found: tf.Tensor = run(x, kernel, recurrent, bias)
+    return found
+
+
+def _lstm_and_gradient(frozen: int, x: tf.Tensor, kernel: tf.Tensor, recurrent: tf.Tensor, bias: tf.Tensor) -> Any:
     inputs, units = x.shape[2], recurrent.shape[0]
     steps, size = tf.shape(x)[0], tf.shape(x)[1]
     # tanh(z) = 2 sigmoid(2z) - 1, so with the candidate's weights doubled one sigmoid serves all gates.
@@ -71,8 +84,9 @@ def lstm(x: tf.Tensor, kernel: tf.Tensor, recurrent: tf.Tensor, bias: tf.Tensor)
         *_, found = tf.while_loop(lambda t, *_: t >= 0, backward, (steps - 1, zero, zero, array(4 * units)))
         dz = tf.reshape(found.stack(), (-1, 4 * units))  # (T B, 4H)
         shifted = tf.concat([zero[None], outputs[:-1]], axis=0)
+        dx = tf.reshape(tf.matmul(dz, kernel[frozen:], transpose_b=True), (steps, size, inputs - frozen))
         return (
-            tf.reshape(tf.matmul(dz, kernel, transpose_b=True), tf.shape(x)),
+            tf.pad(dx, ((0, 0), (0, 0), (frozen, 0))),
             tf.matmul(tf.reshape(x, (-1, inputs)), dz, transpose_a=True),
             tf.matmul(tf.reshape(shifted, (-1, units)), dz, transpose_a=True),
             tf.reduce_sum(dz, axis=0),
@@ -106,18 +120,19 @@ class BiLSTM(keras.layers.Layer):
         self.backward.build(shape)
         self.built = True
 
-    def call(self, inputs: tf.Tensor, lengths: tf.Tensor) -> tf.Tensor:
-        """Return (T, B, D) -> (T, B, 2H) or, summed, (T, B, H)."""
-        ahead = self._run(self.forward, inputs)  # (T, B, H)
-        behind = self._run(self.backward, tf.reverse_sequence(inputs, lengths, seq_axis=0, batch_axis=1))
-        behind = tf.reverse_sequence(behind, lengths, seq_axis=0, batch_axis=1)
+    def call(self, inputs: tf.Tensor, lengths: tf.Tensor, frozen: int = 0) -> tf.Tensor:
+        """Return (T, B, D) -> (T, B, 2H) or, summed, (T, B, H); the first `frozen` of D get no gradient."""
+        ahead = self._run(self.forward, inputs, frozen)  # (T, B, H)
+        reverse = functools.partial(tf.reverse_sequence, seq_lengths=lengths, seq_axis=0, batch_axis=1)
+        behind = reverse(self._run(self.backward, reverse(inputs), frozen))
         return ahead + behind if self.merge == "sum" else tf.concat([ahead, behind], axis=-1)
 
-    def _run(self, layer: keras.layers.LSTM, inputs: tf.Tensor) -> tf.Tensor:
+    def _run(self, layer: keras.layers.LSTM, inputs: tf.Tensor, frozen: int) -> tf.Tensor:
         if self.on_card:
             return tf.transpose(layer(tf.transpose(inputs, (1, 0, 2))), (1, 0, 2))
         cell = layer.cell
-        return lstm(inputs, *map(tf.convert_to_tensor, (cell.kernel, cell.recurrent_kernel, cell.bias)))
+        kernel, recurrent, bias = map(tf.convert_to_tensor, (cell.kernel, cell.recurrent_kernel, cell.bias))
+        return lstm(inputs, kernel, recurrent, bias, frozen)
 
 
 def crf_log_partition(scores: tf.Tensor, lengths: tf.Tensor, step: tf.Tensor, scheme: TagScheme) -> tf.Tensor:
@@ -208,11 +223,17 @@ class TaggerModel(keras.Model):
         """Return the score of each tag at each unit, (B, T, K) float32."""
         parts = [inputs["vectors"]]  # (B, T, D)
         for table, columns in zip(self.embeddings, self.columns, strict=True):
-            found = table(tf.gather(inputs["ids"], columns, axis=2))  # (B, T, columns, dimensions)
+            ids = tf.gather(inputs["ids"], columns, axis=2)
+            if table.input_dim <= _SMALL:  # as a product: its gradient is one too, instead of thousands of additions
+                found = tf.one_hot(ids, table.input_dim) @ tf.convert_to_tensor(table.embeddings)
+            else:
+                found = table(ids)  # (B, T, columns, dimensions)
             parts.append(tf.reshape(found, (*tf.unstack(tf.shape(found)[:2]), len(columns) * table.output_dim)))
         hidden = tf.transpose(tf.concat(parts, axis=-1), (1, 0, 2))  # (T, B, D): steps are slices
+        frozen = self.dimensions
         for layer in self.layers_:
-            hidden = layer(self.dropout(hidden, training=training), inputs["lengths"])
+            hidden = layer(self.dropout(hidden, training=training), inputs["lengths"], frozen=frozen)
+            frozen = 0
         scores = self.output_(self.output_dropout(hidden, training=training))
         return tf.transpose(scores, (1, 0, 2))
 

@@ -21,7 +21,7 @@ from tagger.calibration import Calibrator
 from tagger.config import Config, TrainingConfig
 from tagger.decode import Transitions
 from tagger.errors import TrainingError, require
-from tagger.export import fresh_model, write_onnx
+from tagger.export import fresh_model, network
 from tagger.lexicon import dictionary
 from tagger.lookup import Lookup
 from tagger.pipeline import Tagger, evaluate
@@ -63,9 +63,9 @@ def train(config: Config, sources: Sources, out: Path, resume: bool = False, rep
     metrics = {**scores, "epoch": keeper.best_epoch, "seed": config.training.seed}
 
     def write_network(folder: Path) -> None:
-        bare = fresh_model(config, scheme, lookup)  # without the optimizer's state, twice the weights
-        bare.set_weights(keeper.state.model.get_weights())
-        write_onnx(bare, lookup.columns, folder / bundles.ONNX)
+        made = network(keeper.state.model, lookup.columns)
+        made.write(folder / bundles.ONNX)
+        made.write_eight_bits(folder / bundles.EIGHT_BITS, lookup.largest)
         draw_curves(keeper.history, folder / "curves.png")
 
     reports = {"history.json": keeper.history, "metrics.json": metrics, "alignment.json": work.alignment()}
@@ -177,6 +177,8 @@ class State:
 
     def update_averages(self) -> None:
         """Move the averages towards the weights; part of each step."""
+        if not self.averages:
+            return
         self.step.assign_add(1.0)
         keep = tf.minimum(self.momentum, self.step / (self.step + 9.0))
         for average, weight in zip(self.averages, self.weights, strict=True):

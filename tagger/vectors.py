@@ -87,6 +87,12 @@ class Table:
         """Length D of a vector."""
         return int(self.vectors.shape[1])
 
+    @property
+    def largest(self) -> float:
+        """Largest absolute number in the vectors."""
+        rows = np.abs(self.vectors).max() if self.scales is None else 127 * self.scales.max()
+        return float(rows)
+
     def rows(self, ids: np.ndarray) -> np.ndarray:
         """Return the vectors of `ids`, (..., D) float32."""
         found: np.ndarray = self.vectors[ids]

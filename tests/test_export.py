@@ -35,8 +35,16 @@ def test_onnx_gives_the_scores_of_keras(found):
     np.testing.assert_allclose(inside(ours, lengths), inside(theirs, lengths), atol=1e-4)
 
 
-def test_padding_and_company_change_no_score(found):
-    runtime = PipelineTagger.load(found.folder).runtime
+def test_eight_bits_give_nearly_the_scores_of_keras(found):
+    ids, lengths = batch(found)
+    eight, onnx = (PipelineTagger.load(found.folder, runtime).runtime for runtime in ("int8", "onnx"))
+    ours, theirs = inside(eight.scores(ids, lengths), lengths), inside(onnx.scores(ids, lengths), lengths)
+    assert np.abs(ours - theirs).max() < 0.05 * np.abs(theirs).max()
+
+
+@pytest.mark.parametrize("runtime", ["onnx", "int8"])
+def test_padding_and_company_change_no_score(found, runtime):
+    runtime = PipelineTagger.load(found.folder, runtime).runtime
     ids, lengths = batch(found)
     together = runtime.scores(ids, lengths)
     for row, length in enumerate(lengths):

@@ -9,7 +9,8 @@ from tests.conftest import ROOT
 # A module imports only what stands above it.
 ORDER = [
     "errors", "tags", "config", "text", "corpus", "vectors", "lexicon", "lookup", "batches", "decode", "score",
-    "calibration", "bundle", "model", "export", "runtime", "pipeline", "output", "workplace", "training", "cli",
+    "calibration", "bundle", "network", "model", "export", "runtime", "pipeline", "output", "workplace", "training",
+    "cli",
 ]  # fmt: skip
 
 FREE = {"tensorflow", "keras", "gensim", "numpy", "onnxruntime", "jieba", "rjieba", "onnx", "matplotlib"}

@@ -36,8 +36,8 @@ def test_reversal_by_length_is_masking(merge):
     np.testing.assert_allclose(found[mask], expected[mask], atol=1e-6)
 
 
-@pytest.mark.parametrize("steps", [1, 6])
-def test_our_lstm_and_its_gradients_are_those_of_keras(steps):
+@pytest.mark.parametrize(("steps", "frozen"), [(1, 0), (6, 0), (6, 3)])
+def test_our_lstm_and_its_gradients_are_those_of_keras(steps, frozen):
     rng = np.random.default_rng(6)
     layer = keras.layers.LSTM(5, return_sequences=True)
     layer.build((None, None, 4))
@@ -46,11 +46,12 @@ def test_our_lstm_and_its_gradients_are_those_of_keras(steps):
     weights = [tf.convert_to_tensor(weight) for weight in layer.weights[:3]]
     with tf.GradientTape(persistent=True) as tape:
         tape.watch([x, *weights])
-        ours = tf.transpose(lstm(tf.transpose(x, (1, 0, 2)), *weights), (1, 0, 2))
+        ours = tf.transpose(lstm(tf.transpose(x, (1, 0, 2)), *weights, frozen), (1, 0, 2))
         theirs = layer(x)
         our_loss, their_loss = tf.reduce_sum(tf.sin(ours)), tf.reduce_sum(tf.sin(theirs))
     np.testing.assert_allclose(ours, theirs, atol=1e-6)
-    their_gradients = tape.gradient(their_loss, [x, *layer.trainable_variables])
+    of_x, *of_weights = tape.gradient(their_loss, [x, *layer.trainable_variables])
+    their_gradients = [np.where(np.arange(4) < frozen, 0, of_x), *of_weights]
     for our, their in zip(tape.gradient(our_loss, [x, *weights]), their_gradients, strict=True):
         np.testing.assert_allclose(our, their, atol=1e-5)
 

@@ -1,0 +1,69 @@
+"""What the benches share: where the corpora are, running a command and measuring it, writing figures and tables."""
+
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from importlib import metadata
+from pathlib import Path
+
+PROJECT = Path(__file__).resolve().parents[1]
+
+
+def add_data_option(parser, holds):
+    """Add --data, a folder that holds what is named."""
+    data = Path(os.environ.get("TAGGER_DATA") or PROJECT.parent / "shared" / "data")
+    parser.add_argument("--data", type=Path, default=data, metavar="DIR", help=f"holds {holds} (default: %(default)s)")
+
+
+def corpus_file(data, corpus, name):
+    return data.resolve() / corpus / f"{name}.jsonl"
+
+
+def seed_list(given):
+    return [int(seed) for seed in given.split(",")]
+
+
+def say(line):
+    print(line, file=sys.stderr, flush=True)
+
+
+def train_command(config, train, dev, out, seed, *more):
+    """Return the command that trains a tagger."""
+    command = [sys.executable, "-m", "tagger.cli", "train", "--config", config, "--train", train, "--dev", dev]
+    return [*command, "--out", out, "--seed", seed, *more]
+
+
+def run_measured(command):
+    """Run a command; return its seconds and the peak memory of it or of a process it waited for."""
+    begun = time.monotonic()
+    process = subprocess.Popen([str(part) for part in command], cwd=PROJECT)
+    _, status, usage = os.wait4(process.pid, 0)  # of this child alone: RUSAGE_CHILDREN is the largest of all so far
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        sys.exit(f"{Path(sys.argv[0]).stem}: exit code {process.returncode} from: {' '.join(map(str, command))}")
+    unit = 1 if sys.platform == "darwin" else 1024
+    return {"total_seconds": time.monotonic() - begun, "peak_mb": usage.ru_maxrss * unit / 1e6}
+
+
+def machine(*packages):
+    """Return what the figures were measured on: system, processors, Python, and the versions of these packages."""
+    versions = {name: metadata.version(name) for name in packages}
+    return {"system": platform.platform(), "cpus": os.cpu_count(), "python": platform.python_version(), **versions}
+
+
+def write_json(file, content):
+    """Write a file that is always whole, also when the bench is stopped meanwhile."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    part = file.with_name(file.name + ".part")
+    part.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", "utf-8")
+    part.replace(file)
+
+
+def mean_and_spread(values, form):
+    """Return the mean of some values ± their sample standard deviation, as text; "-" of none."""
+    spread = f" ± {statistics.stdev(values):{form}}" if len(values) > 1 else ""
+    return f"{statistics.mean(values):{form}}{spread}" if values else "-"
