@@ -179,7 +179,8 @@ def load(path: Path | str) -> Bundle:
         config = configs.merge(Config(), tomllib.loads((folder / "config.toml").read_text("utf-8")), "config.toml")
         scheme = TagScheme(tuple((folder / "labels.txt").read_text("utf-8").splitlines()))
         rows = np.load(folder / "transitions.npy", allow_pickle=False)
-        lookup = Lookup(load_tables(folder, config.text.unit), Lexicon.load(folder) if config.has_lexicon else None)
+        tables = load_tables(folder, config.text.unit)
+        lookup = Lookup(tables, Lexicon.load(folder, tables[-1].vocabulary) if config.has_lexicon else None)
         calibration = Calibration(**json.loads((folder / "calibration.json").read_text("utf-8")))
     except (OSError, ValueError, TypeError, ConfigError, VectorsError) as error:
         raise BundleError(f"{folder}: {error}") from error

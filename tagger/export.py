@@ -86,7 +86,7 @@ def to_saved_model(bundle: Bundle, out: Path, replace: bool = False) -> None:
     constants = {
         table.name: tf.constant(table.rows(np.arange(len(table.vocabulary)))) for table in bundle.lookup.tables
     }
-    tables = [constants[table.name] for table in bundle.lookup.looked_up]
+    tables = [(column, constants[table.name]) for column, table in bundle.lookup.looked_up]
 
     class Served(tf.Module):
         def __init__(self) -> None:
@@ -100,7 +100,7 @@ def to_saved_model(bundle: Bundle, out: Path, replace: bool = False) -> None:
             ]
         )
         def __call__(self, ids: tf.Tensor, lengths: tf.Tensor) -> dict[str, tf.Tensor]:
-            vectors = tf.concat([tf.gather(table, ids[:, :, c]) for c, table in enumerate(tables)], axis=-1)
+            vectors = tf.concat([tf.gather(table, ids[:, :, c]) for c, table in tables], axis=-1)
             return {"scores": self.model({"ids": ids, "vectors": vectors, "lengths": lengths}, training=False)}
 
     served = Served()

@@ -1,48 +1,71 @@
-"""jieba's dictionary as a gazetteer: which of its words begin at, cover, and end at a character, and their part of
-speech (nr: person, ns: place, nt: organisation, ...).
+"""jieba's dictionary as a gazetteer: which of its words begin at, cover, and end at a character, their vectors, and
+their parts of speech (nr: person, ns: place, nt: organisation, ...).
 
-Lexicon features after Ma et al. (2020), reduced to the longest word on each side and its part of speech.
+Lexicon features after Ma et al. (2020), of the longest words only.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from tagger.config import TextConfig
 from tagger.errors import VectorsError
 from tagger.text import normal
+from tagger.vectors import PADDING, RESERVED, UNKNOWN, Vocabulary
 
 LONGEST = 8  # characters; longer words are not in the lexicon
 NO_WORD, UNTAGGED = 0, 1  # parts of speech have ids from 2 on
 TAGS = 64  # ids of parts of speech, the two above included
 LENGTHS = 64  # joint lengths of the words that begin at, cover, and end at a character
-COLUMNS = 5  # joint lengths; part of speech of the word around, beginning at, covering, and ending at a character
 
 _BUCKETS = 19  # bits of a key that say where to look for it
+
+
+class Features(NamedTuple):
+    """What the lexicon says of each of N characters.
+
+    Args:
+        lengths: Joint lengths of the longest words that begin at, cover, and end at it, (1, N) int32.
+        tags: Parts of speech of the word around it and of these three, (4, N) int32.
+        words: Ids of these three in the table of words' vectors, 0 for no word, (3, N) int32.
+    """
+
+    lengths: np.ndarray
+    tags: np.ndarray
+    words: np.ndarray
 
 
 class Lexicon:
     """Words and their parts of speech, found by 32-bit hash; about one string in ten thousand is taken for a word.
 
     Args:
-        keys: Hashes of the words, ascending, (N,) uint32.
-        tags: Part of speech of each word, (N,) uint8.
+        vocabulary: Of the table of words' vectors.
+        vocabulary_tags: Part of speech of each of its words, `NO_WORD` for what is no word, (V,) uint8.
+        keys: Hashes of other words, (N,) uint32.
+        tags: Part of speech of each of these, (N,) uint8.
     """
 
-    def __init__(self, keys: np.ndarray, tags: np.ndarray) -> None:
-        self.keys, self.tags = keys, tags
-        last = np.uint32(2**32 - 1)
-        self._keys, self._tags = np.append(keys, last), np.append(tags, np.uint8(NO_WORD))
+    def __init__(self, vocabulary: Vocabulary, vocabulary_tags: np.ndarray, keys: np.ndarray, tags: np.ndarray) -> None:
+        self._parts = vocabulary_tags, keys, tags
+        known = np.flatnonzero(vocabulary_tags)
+        both = np.concatenate([_keys([vocabulary.words[number] for number in known]), keys])
+        sorted_keys, first = np.unique(both, return_index=True)  # the first of equal ones: a word with a vector
+        self._keys = np.append(sorted_keys, np.uint32(2**32 - 1))
+        self._tags = np.append(np.concatenate([vocabulary_tags[known], tags])[first], np.uint8(NO_WORD))
+        ids = np.concatenate([known + RESERVED, np.full(len(keys), UNKNOWN)])[first]
+        self._ids = np.append(ids, PADDING).astype(np.int32)
         buckets = np.arange(2**_BUCKETS, dtype=np.uint32) << np.uint32(32 - _BUCKETS)
-        self._first = np.searchsorted(keys, buckets).astype(np.int32)
+        self._first = np.searchsorted(sorted_keys, buckets).astype(np.int32)
 
     @staticmethod
-    def of(words: Iterable[tuple[str, str]], fold: bool) -> "Lexicon":
+    def of(words: Iterable[tuple[str, str]], vocabulary: Vocabulary, fold: bool) -> "Lexicon":
         """Return the lexicon of words and their parts of speech; the first of equal words counts.
 
         Args:
             words: Words, and tags such as "nr"; an empty tag for none.
+            vocabulary: Of the table of words' vectors.
             fold: As `[text] fold`.
         """
         tags: dict[str, int] = {}
@@ -52,87 +75,100 @@ class Lexicon:
             if 0 < len(word) <= LONGEST and " " not in word:
                 known = tags.setdefault(tag, min(len(tags) + 2, TAGS - 1)) if tag else UNTAGGED
                 found.setdefault(word, known)
-        hashes = np.empty(len(found), np.uint32)
-        lengths = np.fromiter(map(len, found), np.int64, len(found))
-        values = np.fromiter(found.values(), np.uint8, len(found))
-        text = np.frombuffer("".join(found).encode("utf-32-le", "surrogatepass"), np.uint32)
-        starts = np.cumsum(lengths) - lengths
-        for length in range(1, LONGEST + 1):
-            chosen = np.flatnonzero(lengths == length)
-            parts = text[starts[chosen][:, None] + np.arange(length)]
-            state = np.zeros(len(chosen), np.uint32)
-            for column in range(length):
-                state = _on(state, parts[:, column])
-            hashes[chosen] = _key(state, length)
-        keys, first = np.unique(hashes, return_index=True)
-        return Lexicon(keys, values[first])
+        own = np.fromiter((found.pop(word, NO_WORD) for word in vocabulary.words), np.uint8, len(vocabulary.words))
+        return Lexicon(vocabulary, own, _keys(list(found)), np.fromiter(found.values(), np.uint8, len(found)))
+
+    def __len__(self) -> int:
+        return len(self._keys) - 1
 
     def find(self, keys: np.ndarray) -> np.ndarray:
-        """Return the part of speech of the word with each key, `NO_WORD` where there is none, (N,) uint8."""
+        """Return the place of the word with each key, that behind the last word where there is none, (N,) int32."""
         place = self._first[keys >> np.uint32(32 - _BUCKETS)]
         before = np.flatnonzero(self._keys[place] < keys)
         while len(before):
             place[before] += 1
             before = before[self._keys[place[before]] < keys[before]]
-        return np.where(self._keys[place] == keys, self._tags[place], np.uint8(NO_WORD))
+        place[self._keys[place] != keys] = len(self)
+        return place
 
-    def columns(self, codes: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    def features(self, codes: np.ndarray, lengths: np.ndarray) -> Features:
         """Return the features of each character of a text.
 
         Args:
             codes: Code points, (N,) uint32. A space is in no word.
             lengths: Of the segmented words, (W,) int; they add up to N.
-
-        Returns:
-            (`COLUMNS`, N) int32.
         """
         size = len(codes)
-        result = np.zeros((COLUMNS, size), np.int32)
         longest = np.zeros((3, size), np.int32)  # word that begins at, covers, ends at a character
-        _, around, begins, covers, ends = result
+        places = np.full((4, size), len(self), np.int32)  # of the word around, and of these three
+        around, begins, covers, ends = places
         starts = np.cumsum(lengths) - lengths
         state = np.zeros(size, np.uint32)
         for length in range(1, min(LONGEST, size) + 1):
             state = _on(state[: size - length + 1], codes[length - 1 :])
-            tags = self.find(_key(state, length))
+            found = self.find(_key(state, length))
             own = starts[lengths == length]
-            around[own] = tags[own]
+            around[own] = found[own]
             if length == 1:
                 continue
-            (at,) = np.nonzero(tags)
-            values = tags[at]
-            begins[at], longest[0, at] = values, length
-            ends[at + length - 1], longest[2, at + length - 1] = values, length
+            at = np.flatnonzero(found < len(self))
+            words = found[at]
+            begins[at], longest[0, at] = words, length
+            ends[at + length - 1], longest[2, at + length - 1] = words, length
             for offset in range(1, length - 1):
-                covers[at + offset], longest[1, at + offset] = values, length
-        result[1] = np.repeat(around[starts], lengths)
+                covers[at + offset], longest[1, at + offset] = words, length
+        around[:] = np.repeat(around[starts], lengths)
         short = np.clip(longest - 1, 0, 3)
-        result[0] = 16 * short[0] + 4 * short[1] + short[2]
-        return result
+        joint = 16 * short[0] + 4 * short[1] + short[2]
+        return Features(joint[None], self._tags[places].astype(np.int32), self._ids[places[1:]])
 
     def save(self, folder: Path) -> None:
-        """Write `lexicon.keys.npy` and `lexicon.tags.npy` into `folder`."""
-        np.save(folder / "lexicon.keys.npy", self.keys, allow_pickle=False)
-        np.save(folder / "lexicon.tags.npy", self.tags, allow_pickle=False)
+        """Write `lexicon.words.npy`, `lexicon.keys.npy` and `lexicon.tags.npy` into `folder`."""
+        for name, part in zip(_FILES, self._parts, strict=True):
+            np.save(folder / name, part, allow_pickle=False)
 
     @staticmethod
-    def load(folder: Path) -> "Lexicon":
+    def load(folder: Path, vocabulary: Vocabulary) -> "Lexicon":
         """Return a saved lexicon.
 
         Raises:
             VectorsError: If a file is missing or they do not fit together.
         """
         try:
-            keys, tags = (np.load(folder / f"lexicon.{name}.npy", allow_pickle=False) for name in ("keys", "tags"))
+            own, keys, tags = (np.load(folder / name, allow_pickle=False) for name in _FILES)
         except (OSError, ValueError, EOFError) as error:
             raise VectorsError(f"{folder}: the lexicon cannot be read: {error}") from error
-        if keys.dtype != np.uint32 or tags.dtype != np.uint8 or keys.shape != tags.shape or keys.ndim != 1:
-            raise VectorsError(f"{folder}: lexicon.keys.npy and lexicon.tags.npy do not fit together")
-        return Lexicon(keys, tags)
+        fit = own.shape == (len(vocabulary.words),) and keys.shape == tags.shape and keys.ndim == 1
+        if not fit or (own.dtype, keys.dtype, tags.dtype) != (np.uint8, np.uint32, np.uint8):
+            raise VectorsError(f"{folder}: the files of the lexicon do not fit together: {', '.join(_FILES)}")
+        return Lexicon(vocabulary, own, keys, tags)
 
 
-def dictionary(config: TextConfig) -> Lexicon:
-    """Return the lexicon of jieba's dictionary, and of the words of `[text]`."""
+_FILES = ("lexicon.words.npy", "lexicon.keys.npy", "lexicon.tags.npy")
+
+
+def _keys(words: Sequence[str]) -> np.ndarray:
+    """Return the key of each word, (len(words),) uint32; words have at most `LONGEST` characters."""
+    lengths = np.fromiter(map(len, words), np.int64, len(words))
+    text = np.frombuffer("".join(words).encode("utf-32-le", "surrogatepass"), np.uint32)
+    starts = np.cumsum(lengths) - lengths
+    keys = np.empty(len(words), np.uint32)
+    for length in range(1, LONGEST + 1):
+        chosen = np.flatnonzero(lengths == length)
+        state = np.zeros(len(chosen), np.uint32)
+        for offset in range(length):
+            state = _on(state, text[starts[chosen] + offset])
+        keys[chosen] = _key(state, length)
+    return keys
+
+
+def dictionary(config: TextConfig, vocabulary: Vocabulary) -> Lexicon:
+    """Return the lexicon of jieba's dictionary, and of the words of `[text]`.
+
+    Args:
+        config: The `[text]` section.
+        vocabulary: Of the table of words' vectors.
+    """
     import jieba
 
     def words() -> Iterator[tuple[str, str]]:
@@ -142,7 +178,7 @@ def dictionary(config: TextConfig) -> Lexicon:
                 yield word, tag.strip()
         yield from ((word, "") for word in config.words)
 
-    return Lexicon.of(words(), config.fold)
+    return Lexicon.of(words(), vocabulary, config.fold)
 
 
 def _on(state: np.ndarray, codes: np.ndarray) -> np.ndarray:

@@ -15,6 +15,9 @@ from tagger.vectors import RESERVED, UNKNOWN, Table, Vocabulary
 # Padding; alone; first and last of two; first, middle and last of three, and of four or more.
 PLACES = 10
 
+# Columns of ids.
+_PLACE, _MATCHED, _LENGTHS, _TAGS = 4, (5, 6, 7), 8, (9, 10, 11, 12)
+
 
 class Embedding(NamedTuple):
     """A small table of trainable vectors, and the columns of ids that are looked up in it."""
@@ -28,7 +31,8 @@ class Lookup:
     """Units -> rows of ids; ids -> vectors.
 
     Word units have one column, the word. Character units have five: the character, it and the next one, it and the
-    one before, the word around it, and its place in that word; and those of the lexicon, if there is one.
+    one before, the word around it, and its place in that word; and, if there is a lexicon, eight more: the words that
+    begin at, cover, and end at the character, their lengths, and the parts of speech of these and of the word around.
 
     Args:
         tables: The tables of this kind of unit, in the order of `TABLES`.
@@ -38,21 +42,19 @@ class Lookup:
     def __init__(self, tables: Sequence[Table], lexicon: Lexicon | None = None) -> None:
         self.tables, self.lexicon = list(tables), lexicon
         self._of_characters = len(tables) > 1
-        columns = (0, 1, 1, 2) if self._of_characters else (0,)
-        self.looked_up = [self.tables[column] for column in columns]
+        self.looked_up = [(0, tables[0])]  # id column, and the table it is looked up in
+        self.columns = 1  # number F of id columns
         if self._of_characters:
-            self._characters = CodeIndex(self.tables[0].vocabulary, 1)
-            self._pairs = CodeIndex(self.tables[1].vocabulary, 2)
-
-    @property
-    def columns(self) -> int:
-        """Number F of id columns."""
-        return len(self.looked_up) + self._of_characters + (lexicon.COLUMNS if self.lexicon else 0)
+            characters, pairs, words = tables
+            self.looked_up += [(1, pairs), (2, pairs), (3, words)]
+            self.looked_up += [(column, words) for column in _MATCHED] if lexicon else []
+            self.columns = _TAGS[-1] + 1 if lexicon else _PLACE + 1
+            self._characters, self._pairs = CodeIndex(characters.vocabulary, 1), CodeIndex(pairs.vocabulary, 2)
 
     @property
     def dimensions(self) -> int:
         """Length D of a unit's frozen vector."""
-        return sum(table.dimensions for table in self.looked_up)
+        return sum(table.dimensions for _, table in self.looked_up)
 
     @property
     def largest(self) -> float:
@@ -65,10 +67,10 @@ class Lookup:
             return []
         characters = [Embedding((0,), len(self.tables[0].vocabulary), config.trainable)] if config.trainable else []
         matches = [
-            Embedding((5,), lexicon.LENGTHS, config.lexicon),
-            Embedding((6, 7, 8, 9), lexicon.TAGS, config.lexicon),
+            Embedding((_LENGTHS,), lexicon.LENGTHS, config.lexicon),
+            Embedding(_TAGS, lexicon.TAGS, config.lexicon),
         ]
-        return [*characters, Embedding((4,), PLACES, config.place), *(matches if self.lexicon else [])]
+        return [*characters, Embedding((_PLACE,), PLACES, config.place), *(matches if self.lexicon else [])]
 
     def ids(self, texts: Sequence[Units]) -> list[np.ndarray]:
         """Return the ids of the units of each text, (T, F) int32; many texts at once are faster than each alone."""
@@ -87,15 +89,17 @@ class Lookup:
                 pairs[:-1],
                 np.repeat(word_ids, lengths),
                 places(lengths),
-                *(self.lexicon.columns(found, lengths) if self.lexicon else ()),
             ]
+            if self.lexicon:
+                features = self.lexicon.features(found, lengths)
+                columns += [*features.words, *features.lengths, *features.tags]
             ids = np.stack(columns, axis=1)
         ends = np.cumsum([len(units) + 1 for units in texts])
         return [part[:-1] for part in np.split(ids, ends[:-1])]
 
     def vectors(self, ids: np.ndarray) -> np.ndarray:
         """Return the frozen vectors of rows of ids: (..., F) int32 -> (..., D) float32."""
-        rows = [table.rows(ids[..., column]) for column, table in enumerate(self.looked_up)]
+        rows = [table.rows(ids[..., column]) for column, table in self.looked_up]
         return rows[0] if len(rows) == 1 else np.concatenate(rows, axis=-1)
 
 

@@ -57,7 +57,8 @@ def train(config: Config, sources: Sources, out: Path, resume: bool = False, rep
     if not scheme.labels:
         raise TrainingError(f"{sources.train}: has no entity to learn from")
     units = UnitMaker(config.text)
-    lookup = Lookup(work.tables(units), dictionary(config.text) if config.has_lexicon else None)
+    tables = work.tables(units)
+    lookup = Lookup(tables, dictionary(config.text, tables[-1].vocabulary) if config.has_lexicon else None)
     keeper = fit(config, scheme, units, lookup, work.store(units, lookup, scheme), work)
     scores = calibrate(keeper.tagger, sources.dev) if config.decode.calibrate else keeper.best_scores
     metrics = {**scores, "epoch": keeper.best_epoch, "seed": config.training.seed}
