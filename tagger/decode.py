@@ -4,6 +4,7 @@ A text's score is the sum of the scores of its tags and of the transitions betwe
 padded on the right to T. Forbidden transitions, starts and ends are `-inf`.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -68,24 +69,21 @@ def viterbi(scores: np.ndarray, lengths: np.ndarray, transitions: Transitions) -
     if not (size and longest):
         return path
     last = lengths - 1
-    back = np.empty((longest, size, tags), np.uint8 if tags < 256 else np.int32)
-    best = scores[:, 0] + transitions.starts
-    final = best.copy()
-    by_target = np.ascontiguousarray(transitions.scores.T)  # [j, i], so that the maximum runs over adjacent numbers
+    by_unit = np.ascontiguousarray(scores.transpose(1, 2, 0))  # (T, K, B): texts lie side by side
+    step = transitions.scores[:, :, None]  # from i to j
+    best = np.empty((longest, tags, size), np.float32)
+    best[0] = by_unit[0] + transitions.starts[:, None]
     for t in range(1, longest):
-        candidates = best[:, None, :] + by_target  # (B, K, K)
-        came = candidates.argmax(axis=2)
-        back[t] = came
-        best = np.take_along_axis(candidates, came[:, :, None], axis=2)[:, :, 0] + scores[:, t]
-        ends_here = last == t
-        final[ends_here] = best[ends_here]
-    tag = (final + transitions.ends).argmax(axis=1)
+        candidates = best[t - 1][:, None] + step  # (K, K, B)
+        np.add(candidates.max(axis=0), by_unit[t], out=best[t])
     rows = np.arange(size)
+    tag = (best[last, :, rows] + transitions.ends).argmax(axis=1)
+    by_target = np.ascontiguousarray(transitions.scores.T)
     for t in range(longest - 1, -1, -1):
         inside = t <= last
         path[inside, t] = tag[inside]
-        if t:
-            tag = np.where(inside, back[t, rows, tag], tag)
+        if t:  # only what led to the path's own tag is looked for again
+            tag = np.where(inside, (best[t - 1].T + by_target[tag]).argmax(axis=1), tag)
     return path
 
 
@@ -96,20 +94,25 @@ class Lattice:
     Args:
         scores: As given to `lattice`, (B, T, K).
         transitions: As given.
-        forward: Log of the summed weight of all paths up to a tag, it included, (B, T, K) float32.
-        backward: Log of the summed weight of all ways on from a tag, it excluded, (B, T, K) float32.
-        total: Log of the summed weight of all paths, (B,) float32.
+        forward: Summed weight of all paths up to a tag, it included, as a share at each unit, (T, B, K).
+        backward: Summed weight of all ways on from a tag, it excluded, as a share at each unit, (T, B, K).
+        reached: Log of what `forward` was divided by, (T, B).
+        left: Log of what `backward` was divided by, (T, B).
+        total: Log of the summed weight of all paths, (B,).
     """
 
     scores: np.ndarray
     transitions: Transitions
     forward: np.ndarray
     backward: np.ndarray
+    reached: np.ndarray
+    left: np.ndarray
     total: np.ndarray
 
     def marginals(self, row: int, length: int) -> np.ndarray:
         """Return the probability of each tag at each unit of text `row` of this length, (length, K)."""
-        return np.exp(self.forward[row, :length] + self.backward[row, :length] - self.total[row])
+        shares = self.forward[:length, row] * self.backward[:length, row]
+        return shares * np.exp(self.reached[:length, row] + self.left[:length, row] - self.total[row])[:, None]
 
     def span(self, row: int, span: UnitSpan) -> float:
         """Return the probability that these units of text `row` are, together, one entity with this label."""
@@ -125,8 +128,12 @@ class Lattice:
             inner = float(scores[start + 1 : end - 1, middle].sum() + scores[end - 1, last])
             inner += float((end - start - 3) * step[middle, middle] if end - start > 2 else 0.0)
             inner += float(step[first, middle] + step[middle, last] if end - start > 2 else step[first, last])
-        log = self.forward[row, start, first] + inner + self.backward[row, end - 1, last] - self.total[row]
-        return float(np.exp(min(log, 0.0)))
+        before, after = self.forward[start, row, first], self.backward[end - 1, row, last]
+        if not (before and after):
+            return 0.0
+        log = math.log(before) + math.log(after) + inner
+        log += float(self.reached[start, row] + self.left[end - 1, row] - self.total[row])
+        return math.exp(min(log, 0.0))
 
 
 def lattice(scores: np.ndarray, lengths: np.ndarray, transitions: Transitions) -> Lattice:
@@ -139,46 +146,36 @@ def lattice(scores: np.ndarray, lengths: np.ndarray, transitions: Transitions) -
         lengths: Units of each text, (B,) int; at least 1.
         transitions: See `Transitions`.
     """
-    size, longest, _ = scores.shape
+    size, longest, tags = scores.shape
     tiny = np.finfo(np.float64).tiny
-    top = scores.max(axis=2, keepdims=True)
-    weights = np.exp((scores - top).astype(np.float64))  # (B, T, K)
+    by_unit = scores.transpose(1, 0, 2)
+    top = by_unit.max(axis=2)  # (T, B)
+    weights = np.exp(by_unit - top[:, :, None]).astype(np.float64)  # (T, B, K)
     step = np.exp(transitions.scores.astype(np.float64))
-    forward, backward = np.empty(scores.shape), np.empty(scores.shape)
-    logs = np.empty((size, longest))  # log of what each unit was scaled by
-    now = weights[:, 0] * np.exp(transitions.starts)
+    forward, backward = np.empty((longest, size, tags)), np.empty((longest, size, tags))
+    totals = np.empty((longest, size))
+    now = weights[0] * np.exp(transitions.starts)
     for t in range(longest):
         if t:
-            now = (now @ step) * weights[:, t]
-        total = now.sum(axis=1, keepdims=True) + tiny
-        now = now / total
-        forward[:, t] = now
-        logs[:, t] = np.log(total[:, 0])
-    logs += top[:, :, 0]
-    reached = np.cumsum(logs, axis=1)  # (B, T)
+            now = (forward[t - 1] @ step) * weights[t]
+        totals[t] = now.sum(axis=1) + tiny
+        np.divide(now, totals[t][:, None], out=forward[t])
+    reached = np.cumsum(np.log(totals) + top, axis=0)
     rows = np.arange(size)
     ends = np.exp(transitions.ends.astype(np.float64))
-    total = reached[rows, lengths - 1] + np.log((forward[rows, lengths - 1] * ends).sum(axis=1) + tiny)
-    ahead = np.zeros(size)  # log of what `now` was scaled by
-    left = np.empty((size, longest))
-    now = np.broadcast_to(ends, (size, len(ends)))
-    for t in range(longest - 1, -1, -1):
+    total = reached[lengths - 1, rows] + np.log((forward[lengths - 1, rows] * ends).sum(axis=1) + tiny)
+    scales = np.ones((longest, size))
+    gained = np.zeros((longest, size))
+    backward[-1] = ends
+    for t in range(longest - 2, -1, -1):
         inside = t < lengths - 1
-        if t < longest - 1:
-            following = (now * weights[:, t + 1]) @ step.T
-            scale = following.sum(axis=1, keepdims=True) + tiny
-            now = np.where(inside[:, None], following / scale, ends)
-            ahead = np.where(inside, ahead + np.log(scale[:, 0]) + top[:, t + 1, 0], 0.0)
-        backward[:, t] = now
-        left[:, t] = ahead
-    with np.errstate(divide="ignore"):
-        return Lattice(
-            scores,
-            transitions,
-            np.log(forward) + reached[:, :, None],
-            np.log(backward) + left[:, :, None],
-            total,
-        )
+        following = (backward[t + 1] * weights[t + 1]) @ step.T
+        scale = following.sum(axis=1) + tiny
+        backward[t] = np.where(inside[:, None], following / scale[:, None], ends)
+        scales[t] = np.where(inside, scale, 1.0)
+        gained[t] = np.where(inside, top[t + 1], 0.0)
+    left = np.cumsum((np.log(scales) + gained)[::-1], axis=0)[::-1]
+    return Lattice(scores, transitions, forward, backward, reached, left, total)
 
 
 def log_softmax(scores: np.ndarray) -> np.ndarray:
