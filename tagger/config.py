@@ -71,7 +71,7 @@ class BatchesConfig:
     """How training texts are grouped."""
 
     # Units in a batch, padding included; 0 groups by `texts` alone.
-    units: int = 1200
+    units: int = 2400
     # Texts in a batch at most.
     texts: int = 1024
     # Batches whose gradients are added up before the weights change: large steps in little memory.
@@ -97,7 +97,7 @@ class ModelConfig:
     lexicon: int = 12
     # Share of the input, of what passes between layers, and of the last layer's output set to zero in training;
     # the same numbers at each unit of a text (Gal and Ghahramani, 2016).
-    dropout: float = 0.5
+    dropout: float = 0.4
     output_dropout: float = 0.3
     # L1 penalty on the class probabilities, as in 2016. They sum to one, so it only shifts the loss shown.
     activity_l1: float = 0.0
@@ -108,9 +108,9 @@ class TrainingConfig:
     """How the network is fitted, and on which device."""
 
     # Passes over the training texts.
-    epochs: int = 10
+    epochs: int = 15
     # Of Adam, at its highest.
-    learning_rate: float = 0.002
+    learning_rate: float = 0.003
     # How the rate goes on: constant, or up over the first twentieth of the steps and down along a cosine.
     schedule: Literal["constant", "cosine"] = "cosine"
     # Gradients of the loss per unit are scaled down to this norm; 0 for never.

@@ -25,7 +25,7 @@ from tagger.text import UnitMaker, Units, pieces, windows
 
 # Texts are taken in groups of at most this many characters and texts: memory does not depend on how many follow.
 _GROUP_CHARACTERS, _GROUP_TEXTS = 20_000, 1_000
-_NETWORK = BatchesConfig(units=4_000, texts=64)
+_NETWORK = BatchesConfig(units=800, texts=64)
 _DECODER = BatchesConfig(units=20_000, texts=512)
 
 

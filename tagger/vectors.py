@@ -116,7 +116,7 @@ class Table:
         """
         try:
             words = (folder / f"{name}.txt").read_text("utf-8").split("\n")[:-1]
-            vectors = np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
+            vectors = np.asarray(np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False))
             scaled = folder / f"{name}.scales.npy"
             scales = np.load(scaled, allow_pickle=False) if scaled.exists() else None
         except (OSError, ValueError, EOFError) as error:
