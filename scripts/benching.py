@@ -12,6 +12,8 @@ from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parents[1]
 
+os.environ["TAGGER_CACHE"] = ""  # a training that is measured learns its own vectors
+
 
 def add_data_option(parser, holds):
     """Add --data, a folder that holds what is named."""

@@ -266,8 +266,13 @@ def _word2vec(name: str, corpus: Path, count: int, config: VectorsConfig, seed: 
 # ---- ready-made vectors ---------------------------------------------------------------------------------------
 
 
-def load_word2vec(path: Path, config: VectorsConfig) -> Table:
+def load_word2vec(path: Path, config: VectorsConfig, fold: bool = False) -> Table:
     """Return the word table of a file in word2vec's text or binary format, `.gz` or not.
+
+    Args:
+        path: The file.
+        config: The `[vectors]` section.
+        fold: As `[text] fold`: words are looked up in that form. Of words that become one, the first counts.
 
     Raises:
         VectorsError: If the file is missing or in neither format.
@@ -281,7 +286,7 @@ def load_word2vec(path: Path, config: VectorsConfig) -> Table:
     except (OSError, ValueError, EOFError, IndexError, zlib.error) as error:
         form = "binary (.bin)" if binary else "text"
         raise VectorsError(f"{path}: not vectors in word2vec's {form} format: {error}") from error
-    words = [normal(word) for word in keyed.index_to_key]
+    words = [normal(word, fold) for word in keyed.index_to_key]
     firsts = list({word: row for row, word in reversed(list(enumerate(words)))}.values())[::-1]
     return make_table("word", [words[row] for row in firsts], keyed.vectors[firsts], config)
 

@@ -3,12 +3,15 @@
 Each step writes its result under a temporary name and renames it, so that what is there is whole.
 """
 
+import contextlib
+import hashlib
 import itertools
 import json
+import os
 import shutil
 import sys
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +23,14 @@ from tagger import corpus
 from tagger.batches import Store, StoreWriter
 from tagger.config import Config
 from tagger.corpus import Alignment, Document
-from tagger.errors import TrainingError, VectorsError
+from tagger.errors import BundleError, TrainingError, VectorsError
 from tagger.lookup import Lookup
 from tagger.tags import TagScheme
 from tagger.text import UnitMaker, windows
 from tagger.vectors import TABLES, Table, learn, load_tables, load_word2vec, save_tables
 
 _CHECKPOINT = "checkpoint.npz"
+_REMEMBERED = 10  # sets of tables, some ten megabytes each
 
 
 @dataclass(frozen=True)
@@ -63,7 +67,8 @@ class Workplace:
 
     def __init__(self, folder: Path, config: Config, sources: Sources, resume: bool) -> None:
         self.folder, self.config, self.sources = folder, config, sources
-        wanted = {"config": config.to_dict(), "files": sources.fingerprint()}
+        self.files = sources.fingerprint()
+        wanted = {"config": config.to_dict(), "files": self.files}
         kept = folder / "run.json"
         if kept.exists() and resume:
             if json.loads(kept.read_text("utf-8")) != wanted:
@@ -93,10 +98,30 @@ class Workplace:
         """Return the tables of vectors, learnt or loaded."""
         kept = self.folder / "tables"
         if not kept.exists():
-            tables = make_tables(self.config, self._texts(), units, self.folder)
+            known = None if self.config.vectors.pretrained else self._cache(units)
+            if known and known.exists():
+                say(f"vectors: as learnt before from the same texts with the same settings ({known})")
+                tables = load_tables(known, self.config.text.unit)
+                with contextlib.suppress(OSError):
+                    os.utime(known)  # it is the latest now
+            else:
+                tables = make_tables(self.config, self._texts(), units, self.folder)
+                if known:
+                    remember(tables, known)
             with bundles.atomic_folder(kept) as folder:
                 save_tables(tables, folder)
         return load_tables(kept, self.config.text.unit)
+
+    def _cache(self, units: UnitMaker) -> Path | None:
+        """Return where tables learnt from these texts with these settings are remembered, by their hash."""
+        about = {
+            "texts": [digest for file, digest in self.files.items() if file != str(self.sources.dev)],
+            "settings": [asdict(self.config.text), asdict(self.config.vectors), self.config.training.seed],
+            "words": units.segmenter.fingerprint,
+        }
+        name = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:32]
+        folder = cache_folder()
+        return folder / "vectors" / name if folder else None
 
     def _texts(self) -> Iterator[str]:
         return corpus_texts([self.sources.train, *self.sources.unlabelled])
@@ -149,6 +174,24 @@ class Workplace:
         part.replace(self.folder / name)
 
 
+def cache_folder() -> Path | None:
+    """Return the folder `$TAGGER_CACHE`, by default `~/.cache/tagger`; None where the variable is set to nothing."""
+    given = os.environ.get("TAGGER_CACHE")
+    if given is None:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tagger"
+    return Path(given) if given else None
+
+
+def remember(tables: Sequence[Table], folder: Path) -> None:
+    """Keep `tables` in `folder`, and no more than the latest `_REMEMBERED` of its kind; a full disk is no error."""
+    with contextlib.suppress(BundleError, OSError):
+        with bundles.atomic_folder(folder) as part:
+            save_tables(tables, part)
+        others = sorted(folder.parent.iterdir(), key=lambda path: path.stat().st_mtime)
+        for old in others[:-_REMEMBERED]:
+            shutil.rmtree(old, ignore_errors=True)
+
+
 def corpus_texts(paths: Iterable[Path]) -> Iterator[str]:
     """Yield the text of each document of labelled or plain files."""
     return (document.text for path in paths for document in corpus.read(path))
@@ -165,7 +208,7 @@ def make_tables(config: Config, texts: Iterable[str], units: UnitMaker, folder: 
         return load_tables(path, config.text.unit)
     if not path.is_file():
         raise VectorsError(f"{path}: vectors.pretrained is neither a file nor a folder of `tagger vectors`")
-    words = load_word2vec(path, config.vectors)
+    words = load_word2vec(path, config.vectors, config.text.fold)
     names = [name for name in TABLES[config.text.unit] if name != "word"]
     others = learn(texts, units, config.vectors, config.training.seed, folder, names) if names else []
     return [*others, words]

@@ -9,6 +9,7 @@ ROOT = Path(__file__).parent.parent
 SAMPLE = ROOT / "data"
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ["TAGGER_CACHE"] = ""  # what a test learns depends on the test alone
 
 # Settings that train in seconds.
 SMALL = (

@@ -173,3 +173,38 @@ def test_a_model_trains_on_each_of_several_logical_devices():
         assert losses[0] == losses[1] > 0
     """
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True)
+
+
+def test_vectors_are_learnt_once(small_corpus, tmp_path, monkeypatch, capsys):
+    from tagger.text import UnitMaker
+    from tagger.workplace import Sources, Workplace
+
+    monkeypatch.setenv("TAGGER_CACHE", str(tmp_path / "cache"))
+
+    def tables(name, *settings):
+        made = config.load("default", [*SMALL, *settings])
+        sources = Sources(small_corpus / "train.jsonl", small_corpus / "dev.jsonl")
+        found = Workplace(tmp_path / name, made, sources, resume=False).tables(UnitMaker(made.text))
+        return found[0].vectors, "as learnt before" in capsys.readouterr().err
+
+    first, again, other = tables("a"), tables("b", "model.dropout=0.3"), tables("c", "vectors.window=3")
+    assert [known for _, known in (first, again, other)] == [False, True, False]
+    np.testing.assert_array_equal(first[0], again[0])
+    assert not np.array_equal(first[0], other[0])
+
+
+def test_only_the_latest_vectors_are_remembered(tmp_path, monkeypatch):
+    from tagger import workplace
+
+    monkeypatch.setattr(workplace, "_REMEMBERED", 2)
+    for number in range(4):
+        workplace.remember([], tmp_path / str(number))
+        os.utime(tmp_path / str(number), (number, number))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["2", "3"]
+
+
+def test_a_cache_that_cannot_be_written_is_no_error(tmp_path):
+    from tagger.workplace import remember
+
+    (tmp_path / "file").write_text("")
+    remember([], tmp_path / "file" / "vectors")
