@@ -102,16 +102,20 @@ class BatchMaker:
         store: Ids and tags.
         lookup: Ids -> vectors.
         tags: Number K of tags.
+        forget: Share of words and pairs taken for unknown where a random generator is given.
     """
 
     store: Store
     lookup: Lookup
     tags: int
+    forget: float = 0.0
 
-    def __call__(self, numbers: Sequence[int] | np.ndarray) -> Batch:
+    def __call__(self, numbers: Sequence[int] | np.ndarray, rng: np.random.Generator | None = None) -> Batch:
         """Return the batch of these texts, padded on the right to the longest."""
         texts = [self.store[int(number)] for number in numbers]
         ids, lengths = pad([ids for ids, _ in texts])
+        if rng is not None and self.forget:
+            ids = self.lookup.forget(ids, self.forget, rng)
         targets = np.zeros((*ids.shape[:2], self.tags), np.float32)
         for row, (_, tags) in enumerate(texts):
             targets[row, np.arange(len(tags)), tags] = 1
@@ -198,7 +202,7 @@ class Batches:
     def epoch(self, number: int) -> Iterator[Batch]:
         """Yield the batches of an epoch, the first of which has number 0."""
         rng = np.random.default_rng((self.seed, number))
-        return map(self.make, shuffled(self._groups, self._lengths, rng))
+        return (self.make(numbers, rng) for numbers in shuffled(self._groups, self._lengths, rng))
 
 
 def ahead(batches: Iterator[Batch], count: int = 2) -> Iterator[Batch]:

@@ -72,6 +72,8 @@ class BatchesConfig:
 
     # Units in a batch, padding included; 0 groups by `texts` alone.
     units: int = 2400
+    # Share of words and pairs that are taken for unknown, at random, so that the network learns to do without.
+    forget: float = 0.1
     # Texts in a batch at most.
     texts: int = 1024
     # Batches whose gradients are added up before the weights change: large steps in little memory.
@@ -178,7 +180,7 @@ PRESETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
             "dimensions": 128, "window": 8, "negative": 8, "min_count": 1, "sample": 1e-3, "epochs": 20, "norm": 1.0,
             "limit": 0, "storage": "float32",
         },
-        "batches": {"units": 0, "texts": 256, "accumulate": 4},  # steps of 1,024 texts
+        "batches": {"units": 0, "texts": 256, "accumulate": 4, "forget": 0.0},  # steps of 1,024 texts
         "model": {
             "layers": [64, 32], "merge": "sum", "crf": False, "trainable": 0, "dropout": 0.0,
             "output_dropout": 0.0,
@@ -261,6 +263,7 @@ def check(config: Config) -> Config:
         (config.text.maxlen >= 4 * config.text.overlap, "text.overlap must be at most a quarter of text.maxlen"),
         (len(config.model.layers) >= 1, "model.layers needs at least one layer, such as [128, 64]"),
         (all(size >= 1 for size in config.model.layers), "model.layers must be positive"),
+        (config.batches.forget < 1, "batches.forget must be below 1"),
         (config.model.dropout < 1, "model.dropout must be below 1"),
         (config.model.output_dropout < 1, "model.output_dropout must be below 1"),
         (config.training.average < 1, "training.average must be below 1"),

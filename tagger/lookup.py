@@ -10,13 +10,15 @@ from tagger import lexicon
 from tagger.config import ModelConfig
 from tagger.lexicon import Lexicon
 from tagger.text import Units
-from tagger.vectors import RESERVED, UNKNOWN, Table, Vocabulary
+from tagger.vectors import PADDING, RESERVED, UNKNOWN, Table, Vocabulary
 
 # Padding; alone; first and last of two; first, middle and last of three, and of four or more.
 PLACES = 10
 
 # Columns of ids.
 _PLACE, _MATCHED, _LENGTHS, _TAGS = 4, (5, 6, 7), 8, (9, 10, 11, 12)
+# What may be forgotten in training: a pair, or a word and its part of speech.
+_FORGOTTEN = ((1,), (2,), *zip((3, *_MATCHED), _TAGS, strict=True))
 
 
 class Embedding(NamedTuple):
@@ -96,6 +98,17 @@ class Lookup:
             ids = np.stack(columns, axis=1)
         ends = np.cumsum([len(units) + 1 for units in texts])
         return [part[:-1] for part in np.split(ids, ends[:-1])]
+
+    def forget(self, ids: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
+        """Return rows of ids (B, T, F) with a random share of the words and pairs at each unit taken for unknown."""
+        ids = ids.copy()
+        for columns in _FORGOTTEN if self._of_characters else ((0,),):
+            chosen = rng.random(ids.shape[:2]) < share
+            for column in columns:
+                if column < self.columns:
+                    part = ids[:, :, column]
+                    part[chosen & (part != PADDING)] = UNKNOWN
+        return ids
 
     def vectors(self, ids: np.ndarray) -> np.ndarray:
         """Return the frozen vectors of rows of ids: (..., F) int32 -> (..., D) float32."""

@@ -87,7 +87,7 @@ def fit(
     keras.utils.set_random_seed(settings.seed)
     tf.config.experimental.enable_op_determinism()
     model = fresh_model(config, scheme, lookup)
-    batches = Batches(BatchMaker(store, lookup, scheme.size), config.batches, settings.seed)
+    batches = Batches(BatchMaker(store, lookup, scheme.size, config.batches.forget), config.batches, settings.seed)
     accumulate = config.batches.accumulate
     optimizer = keras.optimizers.Adam(
         learning_rate(settings, -(-len(batches) // accumulate)),

@@ -1,4 +1,5 @@
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 from tagger.batches import Batches, BatchMaker, StoreWriter, group, pad, random_batches, sequential_batches, shuffled
 from tagger.batches import wrap_around as wrapped
 from tagger.config import BatchesConfig
+from tagger.vectors import UNKNOWN
 from tests.samples import char_lookup, few, word_lookup
 
 TAGS = 5
@@ -124,6 +126,21 @@ def test_epochs_hold_each_text_once_in_an_order_of_their_own(make):
     again = Batches(batches.make, BatchesConfig(units=200), seed=3)
     assert numbers(again.epoch(1)) == epochs[1]  # without epoch 0, as after a resume
     assert batches.units == sum(range(1, 61))
+
+
+def test_in_training_some_words_are_forgotten(make):
+    batches = Batches(replace(make([50] * 40, char_lookup()), forget=0.25), BatchesConfig(units=400), seed=3)
+    whole = Batches(make([50] * 40, char_lookup()), BatchesConfig(units=400), seed=3)
+
+    def columns(batches):
+        ids = np.concatenate([batch.inputs["ids"].reshape(-1, 5) for batch in batches.epoch(0)])
+        return ids.T
+
+    for number, (some, every) in enumerate(zip(columns(batches), columns(whole), strict=True)):
+        forgotten = some != every
+        assert (some[forgotten] == UNKNOWN).all()
+        assert forgotten.mean() == pytest.approx(0.25 if number in (1, 2, 3) else 0.0, abs=0.05)
+    np.testing.assert_array_equal(columns(batches), columns(batches))
 
 
 # ---- batches ------------------------------------------------------------------------------------------------------
