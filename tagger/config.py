@@ -44,6 +44,9 @@ class VectorsConfig:
     dimensions: int = 64
     char_dimensions: int = 64
     bigram_dimensions: int = 48
+    # Length at which words' vectors are learnt, to be reduced to `dimensions` by principal components; 0 for no more
+    # than that.
+    learnt_dimensions: int = 100
     # Items to each side that are predicted, and random ones they are told apart from (skip-gram).
     window: int = 5
     negative: int = 5
@@ -52,7 +55,7 @@ class VectorsConfig:
     # Frequent words are passed over at random above this share of the text (characters and pairs, of which there
     # are fewer kinds, above ten times as much); 0 for never.
     sample: float = 1e-4
-    # Passes over the text; 0 for as many as make about fifty million items, 3 to 30.
+    # Passes over the text; 0 for as many as make about seventy million items, 3 to 30.
     epochs: int = 0
     # Worker threads of word2vec; only 1 makes a run repeatable.
     workers: int = 1
@@ -99,8 +102,8 @@ class ModelConfig:
     lexicon: int = 12
     # Share of the input, of what passes between layers, and of the last layer's output set to zero in training;
     # the same numbers at each unit of a text (Gal and Ghahramani, 2016).
-    dropout: float = 0.4
-    output_dropout: float = 0.3
+    dropout: float = 0.35
+    output_dropout: float = 0.25
     # L1 penalty on the class probabilities, as in 2016. They sum to one, so it only shifts the loss shown.
     activity_l1: float = 0.0
 
@@ -110,7 +113,7 @@ class TrainingConfig:
     """How the network is fitted, and on which device."""
 
     # Passes over the training texts.
-    epochs: int = 15
+    epochs: int = 12
     # Of Adam, at its highest.
     learning_rate: float = 0.003
     # How the rate goes on: constant, or up over the first twentieth of the steps and down along a cosine.
@@ -177,7 +180,7 @@ PRESETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "contest": {
         "text": {"unit": "word", "clean": True, "fold": False, "maxlen": 80, "overlap": 20},
         "vectors": {
-            "dimensions": 128, "window": 8, "negative": 8, "min_count": 1, "sample": 1e-3, "epochs": 20, "norm": 1.0,
+            "dimensions": 128, "learnt_dimensions": 0, "window": 8, "negative": 8, "min_count": 1, "sample": 1e-3, "epochs": 20, "norm": 1.0,
             "limit": 0, "storage": "float32",
         },
         "batches": {"units": 0, "texts": 256, "accumulate": 4, "forget": 0.0},  # steps of 1,024 texts

@@ -105,7 +105,7 @@ class Table:
         scaled = folder / f"{self.name}.scales.npy"
         scaled.unlink(missing_ok=True)
         if self.scales is not None:
-            np.save(scaled, self.scales, allow_pickle=False)
+            np.save(scaled, self.scales.astype(np.float16), allow_pickle=False)
 
     @staticmethod
     def load(folder: Path, name: str) -> "Table":
@@ -118,7 +118,7 @@ class Table:
             words = (folder / f"{name}.txt").read_text("utf-8").split("\n")[:-1]
             vectors = np.asarray(np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False))
             scaled = folder / f"{name}.scales.npy"
-            scales = np.load(scaled, allow_pickle=False) if scaled.exists() else None
+            scales = np.load(scaled, allow_pickle=False).astype(np.float32) if scaled.exists() else None
         except (OSError, ValueError, EOFError) as error:
             raise VectorsError(f"{folder}: table {name!r} cannot be read: {error}") from error
         if vectors.ndim != 2 or len(vectors) != len(words) + RESERVED:
@@ -146,8 +146,9 @@ def make_table(name: str, words: Sequence[str], vectors: np.ndarray, config: Vec
     rows = np.concatenate([np.zeros_like(unknown), unknown, vectors]).astype(np.float32)
     if config.storage == "float32":
         return Table(name, Vocabulary(words), rows)
-    scales = np.maximum(np.abs(rows).max(axis=1, keepdims=True), 1e-9) / 127
-    return Table(name, Vocabulary(words), np.rint(rows / scales).astype(np.int8), scales.astype(np.float32))
+    scales = np.maximum(np.abs(rows).max(axis=1, keepdims=True), 1e-3) / 127
+    scales = scales.astype(np.float16).astype(np.float32)  # as files keep them
+    return Table(name, Vocabulary(words), np.clip(np.rint(rows / scales), -127, 127).astype(np.int8), scales)
 
 
 # What each table's vectors are learnt from: the items of a segmented text, in order.
@@ -232,8 +233,9 @@ def _word2vec(name: str, corpus: Path, count: int, config: VectorsConfig, seed: 
     from gensim.models import Word2Vec
     from gensim.models.callbacks import CallbackAny2Vec
 
-    epochs = config.epochs or int(np.clip(50_000_000 // max(count, 1), 3, 30))
+    epochs = config.epochs or int(np.clip(round(70_000_000 / max(count, 1)), 3, 30))
     size = {"word": config.dimensions, "char": config.char_dimensions, "bigram": config.bigram_dimensions}[name]
+    learnt = max(size, config.learnt_dimensions) if name == "word" else size
     with tqdm(total=epochs, desc=f"{name} vectors", unit="epoch") as bar:
 
         class Progress(CallbackAny2Vec):
@@ -243,7 +245,7 @@ def _word2vec(name: str, corpus: Path, count: int, config: VectorsConfig, seed: 
         try:
             model = Word2Vec(
                 corpus_file=str(corpus),
-                vector_size=size,
+                vector_size=learnt,
                 sg=1,
                 window=config.window,
                 negative=config.negative,
@@ -260,7 +262,20 @@ def _word2vec(name: str, corpus: Path, count: int, config: VectorsConfig, seed: 
             least = f"occurs vectors.min_count = {config.min_count} times"
             raise VectorsError(f"too little text to learn {name} vectors from: no {name} {least}") from error
     words = [word.replace(_SPACE, " ") for word in model.wv.index_to_key]
-    return make_table(name, words, model.wv.vectors, config)
+    return make_table(name, words, reduced(model.wv.vectors, size), config)
+
+
+def reduced(vectors: np.ndarray, dimensions: int) -> np.ndarray:
+    """Return vectors (V, D), scaled to unit length, in their first principal components, (V, dimensions).
+
+    Components of the 30,000 most frequent, about the origin; as given where there is nothing to reduce.
+    """
+    if vectors.shape[1] <= dimensions:
+        return vectors
+    vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
+    frequent = vectors[:30_000].astype(np.float64)
+    _, components = np.linalg.eigh(frequent.T @ frequent)  # in ascending order
+    return vectors @ components[:, ::-1][:, :dimensions].astype(np.float32)
 
 
 # ---- ready-made vectors ---------------------------------------------------------------------------------------

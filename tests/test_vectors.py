@@ -21,6 +21,7 @@ from tagger.vectors import (
     load_tables,
     load_word2vec,
     make_table,
+    reduced,
     save_tables,
 )
 from tests.samples import char_lookup, few, rows, table, word_lookup
@@ -322,3 +323,13 @@ def test_other_files_are_told(tmp_path, name, content):
         (tmp_path / name).write_bytes(content)
     with pytest.raises(VectorsError, match="own"):
         load_word2vec(tmp_path / name, VectorsConfig())
+
+
+def test_fewer_dimensions_keep_what_tells_words_apart():
+    rng = np.random.default_rng(1)
+    flat = rng.normal(size=(200, 3)) @ rng.normal(size=(3, 8))  # 8 numbers a word, of which 3 say it all
+    unit = flat / np.linalg.norm(flat, axis=1, keepdims=True)
+    fewer = reduced(flat.astype(np.float32), 3)
+    assert fewer.shape == (200, 3)
+    np.testing.assert_allclose(fewer @ fewer.T, unit @ unit.T, atol=1e-4)
+    assert reduced(flat, 8) is flat
