@@ -38,6 +38,8 @@ _EXAMPLES = {
   tagger export bundle weights.safetensors --to weights
   tagger export bundle model.weights.h5 --to weights
   tagger export bundle served --to saved_model
+  tagger export bundle folder --to onnx
+  tagger export bundle model.tflite --to litert
 """,
     "vectors": """examples:
   tagger vectors news.txt.gz train.jsonl --out vectors
@@ -136,7 +138,9 @@ def _parser() -> argparse.ArgumentParser:
     one = command("export", _export, "write the trained network in another form")
     one.add_argument("bundle", metavar="BUNDLE", help="folder of a trained tagger")
     one.add_argument("out", metavar="OUT", type=Path, help="file or folder to write")
-    one.add_argument("--to", choices=("weights", "saved_model"), required=True, help="the form")
+    forms = ("weights", "saved_model", "onnx", "litert")
+    about = "weights: a file; saved_model: a folder; onnx: a folder of model.onnx and tagger.json; litert: a file"
+    one.add_argument("--to", choices=forms, required=True, help=about)
     one.add_argument("--force", action="store_true", help="replace what exists")
 
     one = command("vectors", _vectors, "learn word2vec tables from any amount of text")
@@ -287,7 +291,8 @@ def _progress(items: Iterable[Any], text: Callable[[Any], str], shown: bool = Tr
 
 
 def _export(options: argparse.Namespace) -> None:
-    _import_tensorflow()
+    if options.to != "onnx":
+        _import_tensorflow()
     from tagger import bundle
     from tagger.export import FORMS
 

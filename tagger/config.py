@@ -66,7 +66,7 @@ class VectorsConfig:
     # Word vectors of one's own (word2vec text or binary format, .gz too) instead of training.
     pretrained: str = ""
     # Most frequent items kept in each table, give or take those as rare as the last; 0 for all.
-    limit: int = 50_000
+    limit: int = 45_000
 
 
 @dataclass(frozen=True)
@@ -180,8 +180,8 @@ PRESETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "contest": {
         "text": {"unit": "word", "clean": True, "fold": False, "maxlen": 80, "overlap": 20},
         "vectors": {
-            "dimensions": 128, "learnt_dimensions": 0, "window": 8, "negative": 8, "min_count": 1, "sample": 1e-3, "epochs": 20, "norm": 1.0,
-            "limit": 0, "storage": "float32",
+            "dimensions": 128, "learnt_dimensions": 0, "window": 8, "negative": 8, "min_count": 1, "sample": 1e-3,
+            "epochs": 20, "norm": 1.0, "limit": 0, "storage": "float32",
         },
         "batches": {"units": 0, "texts": 256, "accumulate": 4, "forget": 0.0},  # steps of 1,024 texts
         "model": {

@@ -1,5 +1,9 @@
-"""The trained network in other forms: Keras weights, safetensors, SavedModel, ONNX."""
+"""The trained network in other forms: Keras weights, safetensors, SavedModel, ONNX, LiteRT."""
 
+import base64
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -7,26 +11,51 @@ import numpy as np
 
 from tagger.bundle import ONNX, Bundle, atomic_folder, refuse_existing
 from tagger.errors import BundleError, require
-from tagger.lookup import Lookup
-from tagger.network import Direction, Network
+from tagger.lexicon import LONGEST
+from tagger.lookup import Lookup, places
+from tagger.network import Direction, Frozen, Network
+from tagger.text import normal
+from tagger.vectors import PADDING, RESERVED, UNKNOWN, Table
 
 
 def build(bundle: Bundle) -> Any:
     """Return the bundle's Keras model, its weights loaded."""
     model = fresh_model(bundle.config, bundle.scheme, bundle.lookup)
-    try:
-        found = Network.read(bundle.folder / ONNX, len(model.embeddings), len(model.layers_))
-        for table, rows in zip(model.embeddings, found["embeddings"], strict=True):
+    found = stored(bundle)
+    with _fitting(bundle):
+        for table, (_, rows) in zip(model.embeddings, found.embeddings, strict=True):
             table.embeddings.assign(rows)
-        for layer, sides in zip(model.layers_, found["layers"], strict=True):
+        for layer, sides in zip(model.layers_, found.layers, strict=True):
             for side, weights in zip((layer.forward, layer.backward), sides, strict=True):
                 side.set_weights(weights)
-        model.output_.set_weights([found["kernel"], found["bias"]])
+        model.output_.set_weights([found.kernel, found.bias])
         if bundle.config.model.crf:
             model.transitions.assign(np.where(bundle.scheme.allowed, bundle.transitions.scores, 0))
+    return model
+
+
+def stored(bundle: Bundle) -> Network:
+    """Return the network in the bundle's `model.onnx`; needs no TensorFlow.
+
+    Raises:
+        BundleError: If the file does not fit the bundle's settings.
+    """
+    config, lookup = bundle.config.model, bundle.lookup
+    trained = lookup.embeddings(config)
+    with _fitting(bundle):
+        found = Network.read(bundle.folder / ONNX, len(trained), len(config.layers))
+    columns = [embedding.columns for embedding in trained]
+    found["embeddings"] = list(zip(columns, found["embeddings"], strict=True))
+    return Network(columns=lookup.columns, dimensions=lookup.dimensions, merge=config.merge, **found)
+
+
+@contextmanager
+def _fitting(bundle: Bundle) -> Iterator[None]:
+    """Turn what goes wrong with the bundle's weights into one line."""
+    try:
+        yield
     except (OSError, ValueError, KeyError, IndexError) as error:
         raise BundleError(f"{bundle.folder}: {ONNX} does not fit the bundle's settings: {error}") from error
-    return model
 
 
 def network(model: Any, columns: int) -> Network:
@@ -82,30 +111,206 @@ def to_saved_model(bundle: Bundle, out: Path, replace: bool = False) -> None:
     """
     import tensorflow as tf
 
-    model = build(bundle)
-    constants = {
-        table.name: tf.constant(table.rows(np.arange(len(table.vocabulary)))) for table in bundle.lookup.tables
-    }
-    tables = [(column, constants[table.name]) for column, table in bundle.lookup.looked_up]
-
-    class Served(tf.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.model = model
-
-        @tf.function(
-            input_signature=[
-                tf.TensorSpec((None, None, bundle.lookup.columns), tf.int32, "ids"),
-                tf.TensorSpec((None,), tf.int32, "lengths"),
-            ]
-        )
-        def __call__(self, ids: tf.Tensor, lengths: tf.Tensor) -> dict[str, tf.Tensor]:
-            vectors = tf.concat([tf.gather(table, ids[:, :, c]) for c, table in tables], axis=-1)
-            return {"scores": self.model({"ids": ids, "vectors": vectors, "lengths": lengths}, training=False)}
-
-    served = Served()
+    served = _served(bundle, build(bundle))
     with atomic_folder(out, replace) as folder:
         tf.saved_model.save(served, str(folder), signatures={"serving_default": served.__call__})
 
 
-FORMS = {"weights": to_weights, "saved_model": to_saved_model}
+def to_litert(bundle: Bundle, out: Path, replace: bool = False) -> None:
+    """Write a `.tflite` file that LiteRT (TensorFlow Lite) runs with its built-in operators.
+
+    Its signature takes one text at a time, `ids` (1, T, F) int32 and `lengths` (1,) int32, and returns `scores`
+    (1, T, K); the tables of vectors are inside. What the ids are is told by the `tagger.json` of `to_onnx`.
+    """
+    import tensorflow as tf
+
+    if out.suffix != ".tflite":
+        raise BundleError(f"{out}: the name of a LiteRT file ends in .tflite")
+    refuse_existing(out, replace)
+    model = build(bundle)
+    for layer in model.layers_:
+        layer.on_card = True  # Keras' own loop; LiteRT wants the shape of all that a loop keeps, which ours leaves open
+    served = _served(bundle, model, texts=1)
+    signature = served.__call__.get_concrete_function()
+    out.write_bytes(tf.lite.TFLiteConverter.from_concrete_functions([signature], served).convert())
+
+
+def _served(bundle: Bundle, model: Any, texts: int | None = None) -> Any:
+    """Return a `tf.Module` from ids and lengths to scores, weights and tables in it as constants.
+
+    Args:
+        bundle: Its tables are used.
+        model: Its Keras model.
+        texts: Size B of every batch, or None for any.
+    """
+    import tensorflow as tf
+
+    lookup = bundle.lookup
+    vectors = {table.name: tf.constant(table.vectors) for table in lookup.tables}
+    scales = {table.name: tf.constant(table.scales) for table in lookup.tables if table.scales is not None}
+    variables = model.trainable_variables, model.non_trainable_variables
+    weights = [[tf.constant(variable) for variable in some] for some in variables]
+
+    def rows(table: Table, ids: tf.Tensor) -> tf.Tensor:
+        found = tf.gather(vectors[table.name], ids)
+        return tf.cast(found, tf.float32) * tf.gather(scales[table.name], ids) if table.name in scales else found
+
+    class Served(tf.Module):
+        @tf.function(
+            input_signature=[
+                tf.TensorSpec((texts, None, lookup.columns), tf.int32, "ids"),
+                tf.TensorSpec((texts,), tf.int32, "lengths"),
+            ]
+        )
+        def __call__(self, ids: tf.Tensor, lengths: tf.Tensor) -> dict[str, tf.Tensor]:
+            found = tf.concat([rows(table, ids[:, :, column]) for column, table in lookup.looked_up], axis=-1)
+            inputs = {"ids": ids, "vectors": found, "lengths": lengths}
+            scores, _ = model.stateless_call(*weights, inputs, training=False)
+            return {"scores": scores}
+
+    return Served()
+
+
+def to_onnx(bundle: Bundle, out: Path, replace: bool = False) -> None:
+    """Write a folder with `model.onnx`, and with `tagger.json`, which tells how to feed it and read what it returns.
+
+    The model takes `ids` (B, T, F) int32 and `lengths` (B,) int32 and returns `scores` (B, T, K); the tables of
+    vectors are inside. It has ONNX's standard operators only. Needs no TensorFlow.
+    """
+    lookup = bundle.lookup
+    tables = [
+        Frozen(tuple(column for column, own in lookup.looked_up if own is table), table.vectors, table.scales)
+        for table in lookup.tables
+    ]
+    network = stored(bundle)
+    with atomic_folder(out, replace) as folder:
+        network.write(folder / "model.onnx", tables)
+        parts = (f"{json.dumps(key)}: {_compact(value)}" for key, value in description(bundle).items())
+        (folder / "tagger.json").write_text("{\n" + ",\n".join(parts) + "\n}\n", "utf-8")
+
+
+def _compact(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+def description(bundle: Bundle) -> dict[str, Any]:
+    """Return what another language needs to feed the network and to decode its scores, as JSON holds it."""
+    config, lookup, transitions = bundle.config, bundle.lookup, bundle.transitions
+    names = {column: table.name for column, table in lookup.looked_up}
+    of_characters = config.text.unit == "char"
+    abouts = _CHARACTER if of_characters else _WORD
+    each_length = {str(size): places(np.array([size])).tolist() for size in (1, 2, 3, 4)}
+    return {
+        "format": 1,
+        "about": _ABOUT,
+        "text": {
+            "about": _TEXT,
+            "replace": _replaced(config.text.fold),
+            "fold": config.text.fold,
+            "clean": config.text.clean,
+            "segmenter": {**bundle.manifest["segmenter"], "about": _SEGMENTER, "words": list(config.text.words)},
+        },
+        "unit": config.text.unit,
+        "window": {"about": _WINDOW, "units": config.text.maxlen, "overlap": config.text.overlap},
+        "ids": {"about": _IDS, "padding": PADDING, "unknown": UNKNOWN, "first": RESERVED},
+        "columns": [
+            {"vocabulary": names.get(column), "about": about}
+            for column, about in zip(range(lookup.columns), abouts, strict=False)
+        ],
+        "places": each_length if of_characters else None,
+        "lexicon": _lexicon(bundle.folder) if lookup.lexicon else None,
+        "tags": bundle.scheme.names,
+        "decode": {"about": _DECODE, "log_softmax": not config.model.crf, "score": config.decode.score},
+        "transitions": [_legal(row) for row in transitions.scores],
+        "starts": _legal(transitions.starts),
+        "ends": _legal(transitions.ends),
+        "calibration": {"about": _CALIBRATION, **bundle.calibration.to_dict()},
+        "vocabularies": {table.name: table.vocabulary.words for table in lookup.tables},
+    }
+
+
+def _replaced(fold: bool) -> dict[str, str]:
+    """Return every character that is looked up as another one, but for lone surrogates, which JSON cannot hold."""
+    every = "".join(map(chr, [*range(0xD800), *range(0xE000, 0x110000)]))
+    return {old: new for old, new in zip(every, normal(every, fold), strict=True) if old != new}
+
+
+def _legal(scores: np.ndarray) -> list[float | None]:
+    """Return scores with None for what is forbidden."""
+    return [float(score) if np.isfinite(score) else None for score in scores]
+
+
+def _lexicon(folder: Path) -> dict[str, Any]:
+    """Return the lexicon in a bundle's folder, its arrays in Base64."""
+
+    def encoded(name: str, kind: str) -> str:
+        array = np.load(folder / f"lexicon.{name}.npy", allow_pickle=False)
+        return base64.b64encode(array.astype(kind).tobytes()).decode("ascii")
+
+    return {
+        "about": _LEXICON,
+        "longest": LONGEST,
+        "vocabulary_tags": encoded("words", "u1"),
+        "keys": encoded("keys", "<u4"),
+        "tags": encoded("tags", "u1"),
+    }
+
+
+# What stands in tagger.json beside the numbers.
+_ABOUT = (
+    "How to use model.onnx. Inputs: ids (B, T, F) int32, a row of F ids for each unit, padded on the right with 0; "
+    "lengths (B,) int32, units of each text, at least 1. Output: scores (B, T, K) float32, one for each tag; what "
+    "stands past a text's end has no meaning. Text -> words -> units -> ids -> scores -> tags -> entities."
+)
+_TEXT = (
+    "A character is a Unicode code point. Replace characters by 'replace', one for one, so that places in the text "
+    "stay; fold says whether that makes Latin letters small and digits 0. With clean, every character outside Han, "
+    "0-9, a-z, A-Z, 《》 () （） “” · . then becomes one space, and these are one word each, the leftmost first: the "
+    "inside of 《…》, the inside of “…” up to ten characters, a run of Latin letters, digits, dots and the spaces "
+    "between them, a run of spaces. The rest is cut into words by the segmenter. A unit is a character, or, with unit "
+    "= word, a word."
+)
+_SEGMENTER = "jieba's standard dictionary and these words; HMM off. The words of a text, joined, are the text again."
+_WINDOW = (
+    "Longest text, in units, that the network was made for. A longer one goes through it in windows that share units "
+    "with the one before; the score of a unit is taken from the window in which it lies deeper."
+)
+_IDS = "A vocabulary's strings have ids from 'first' on, in order; 'unknown' is for strings that are not in it."
+_BY_PARTS = "its id, else that of its longest known ending, else that of its longest known beginning, else 'unknown'"
+_WORD = (f"the unit: {_BY_PARTS}",)
+_LONGEST_WORD = "of two or more characters, of equally long ones that which begins first; its id, 0 for no such word"
+_CHARACTER = (
+    "the character",
+    "it and the next one; a space stands after the last",
+    "the one before and it; a space stands before the first",
+    f"the word around it: {_BY_PARTS}",
+    "its place in the word around it: see 'places', by the word's length; longer words go 7, 8, ..., 8, 9",
+    f"the longest word of the lexicon that begins at it, {_LONGEST_WORD}",
+    f"the longest word of the lexicon that covers it (neither begins nor ends at it), {_LONGEST_WORD}",
+    f"the longest word of the lexicon that ends at it, {_LONGEST_WORD}",
+    "lengths of these three as one number, 16 b + 4 c + e: 0 for no word, 1 for two characters, 2 for three, else 3",
+    "tag, in the lexicon, of the word around it; 0 if it is not there",
+    "tag of the longest word that begins at it; 0 for no word",
+    "tag of the longest word that covers it; 0 for no word",
+    "tag of the longest word that ends at it; 0 for no word",
+)
+_LEXICON = (
+    "Words of at most 'longest' characters, each with its key, its tag (a part of speech) and its id. First, those "
+    "words of the vocabulary 'word' whose vocabulary_tags (Base64 of one byte each) is not 0: that is their tag, and "
+    "they have their id in the vocabulary. Then words of which only the key is known: keys (Base64 of little-endian "
+    "uint32) and tags (of one byte each); their id is 'unknown'. Of equal keys the first counts. The key of a word, "
+    "all modulo 2^32: state = 0; for each character c: state = (state xor c) * 0x9E3779B1 + 0x7F4A7C15; then key = "
+    "(state + length) * 0x85EBCA6B; key = (key xor (key >> 15)) * 0xC2B2AE35; key = key xor (key >> 16)."
+)
+_DECODE = (
+    "With log_softmax, take it of the scores of each unit. The tags are the path with the largest sum of scores, "
+    "transitions[i][j] for tag j after tag i, starts and ends; null is forbidden. O is outside; an entity with label X "
+    "is S-X, or B-X, any number of M-X, and E-X. Its score is its probability over all paths (marginal) or the "
+    "geometric mean of its tags' probabilities (mean)."
+)
+_CALIBRATION = (
+    "The log-odds of an entity's score become slope * log-odds + offset. Unless repeats is 0, other occurrences in the "
+    "text of an entity's string (two or more characters) are entities too, if repeats times its score is at least 0.5."
+)
+
+FORMS = {"weights": to_weights, "saved_model": to_saved_model, "onnx": to_onnx, "litert": to_litert}

@@ -25,6 +25,14 @@ class Direction(NamedTuple):
     bias: np.ndarray  # (4H,)
 
 
+class Frozen(NamedTuple):
+    """A table of frozen vectors, and the id columns that are looked up in it."""
+
+    columns: tuple[int, ...]
+    vectors: np.ndarray  # (V, D) float32, or int8 to be multiplied by scales
+    scales: np.ndarray | None  # (V, 1) float32
+
+
 @dataclass(frozen=True)
 class Network:
     """Everything between ids and vectors, and scores.
@@ -46,9 +54,14 @@ class Network:
     kernel: np.ndarray
     bias: np.ndarray
 
-    def write(self, path: Path) -> None:
-        """Write the graph in single precision; its weights are kept in half precision."""
-        graph = _Graph(self)
+    def write(self, path: Path, tables: Sequence[Frozen] = ()) -> None:
+        """Write the graph in single precision; its weights are kept in half precision.
+
+        Args:
+            path: The file.
+            tables: What the frozen vectors are looked up in, to be put into the graph. Without it, they are an input.
+        """
+        graph = _Graph(self, tables)
         hidden = graph.inputs()
         for number, sides in enumerate(self.layers):
             hidden = graph.merged(graph.lstm(number, hidden, sides), number)
@@ -68,7 +81,7 @@ class Network:
         bound = max([largest, *(float(np.abs(rows).max()) for _, rows in self.embeddings)])
         wider = self._with_ends()
         graph = _Graph(wider)
-        hidden = graph.ends(graph.inputs(), bound)
+        hidden = graph.ends(graph.inputs(eight_bits=True), bound)
         for number, sides in enumerate(wider.layers):
             hidden = graph.merged(graph.quantized_lstm(number, hidden, sides), number)
         graph.write(hidden, path)
@@ -116,8 +129,8 @@ class Network:
 class _Graph:
     """Builds a graph node by node."""
 
-    def __init__(self, network: Network) -> None:
-        self.network, self.onnx = network, require("onnx", "train")
+    def __init__(self, network: Network, tables: Sequence[Frozen] = ()) -> None:
+        self.network, self.tables, self.onnx = network, tables, require("onnx", "train")
         self.constants: list[Any] = []
         self.nodes: list[Any] = []
 
@@ -134,18 +147,34 @@ class _Graph:
         self.nodes.append(self.onnx.helper.make_node(operator, inputs, [output], domain=domain, **attributes))
         return output
 
-    def inputs(self) -> str:
+    def inputs(self, eight_bits: bool = False) -> str:
         """Frozen and trained vectors side by side, (T, B, D)."""
         self.constant("side_by_side", np.array([0, 0, -1], np.int64))
-        parts = ["vectors"]
+        parts = [self.frozen(f"table_{number}", table) for number, table in enumerate(self.tables)] or ["vectors"]
         for number, (columns, rows) in enumerate(self.network.embeddings):
             name = f"embedding_{number}"
-            ids = self.node(
-                "Gather", ["ids", self.constant(f"{name}_columns", np.array(columns, np.int64))], f"{name}_ids", axis=2
-            )
-            found = self.node("Gather", [self.weights(name, rows), ids], f"{name}_found")  # (B, T, columns, dimensions)
+            if eight_bits:
+                values, scales = _quantized(rows.T[None])
+                parts.append(self.frozen(name, Frozen(columns, values[0].T, scales[0][:, None])))
+                continue
+            found = self.node("Gather", [self.weights(name, rows), self.ids(name, columns)], f"{name}_found")
             parts.append(self.node("Reshape", [found, "side_by_side"], f"{name}_vectors"))
         return self.node("Transpose", [self.node("Concat", parts, "inputs", axis=2)], "hidden", perm=[1, 0, 2])
+
+    def ids(self, name: str, columns: Sequence[int]) -> str:
+        """Some columns of the ids, (B, T, columns)."""
+        chosen = self.constant(f"{name}_columns", np.array(columns, np.int64))
+        return self.node("Gather", ["ids", chosen], f"{name}_ids", axis=2)
+
+    def frozen(self, name: str, table: Frozen) -> str:
+        """The vectors of a table's columns side by side, (B, T, columns x D)."""
+        ids = self.ids(name, table.columns)
+        found = self.node("Gather", [self.constant(name, table.vectors), ids], f"{name}_found")  # (B, T, columns, D)
+        if table.scales is not None:
+            found = self.node("Cast", [found], f"{name}_single", to=self.onnx.TensorProto.FLOAT)
+            factors = self.node("Gather", [self.constant(f"{name}_scales", table.scales), ids], f"{name}_factors")
+            found = self.node("Mul", [found, factors], f"{name}_scaled")
+        return self.node("Reshape", [found, "side_by_side"], f"{name}_vectors")
 
     def lstm(self, number: int, hidden: str, sides: Sequence[Direction]) -> str:
         """Both directions, (T, 2, B, H)."""
@@ -205,15 +234,16 @@ class _Graph:
         product = self.node("MatMul", [hidden, self.weights("kernel", network.kernel)], "product")
         by_time = self.node("Add", [product, self.weights("bias", network.bias)], "by_time")
         self.node("Transpose", [by_time], "scores", perm=[1, 0, 2])
-        inputs = [
-            helper.make_tensor_value_info("ids", kind.INT32, ["B", "T", network.columns]),
-            helper.make_tensor_value_info("vectors", kind.FLOAT, ["B", "T", network.dimensions]),
-            helper.make_tensor_value_info("lengths", kind.INT32, ["B"]),
-        ]
+        inputs = [helper.make_tensor_value_info("lengths", kind.INT32, ["B"])]
+        if not self.tables:
+            inputs.insert(0, helper.make_tensor_value_info("vectors", kind.FLOAT, ["B", "T", network.dimensions]))
+        if self.tables or network.embeddings:
+            inputs.insert(0, helper.make_tensor_value_info("ids", kind.INT32, ["B", "T", network.columns]))
         outputs = [helper.make_tensor_value_info("scores", kind.FLOAT, ["B", "T", network.kernel.shape[1]])]
-        inputs = inputs if network.embeddings else inputs[1:]
         graph = helper.make_graph(self.nodes, "tagger", inputs, outputs, self.constants)
-        versions = [helper.make_opsetid("", 17), helper.make_opsetid("com.microsoft", 1)]
+        versions = [helper.make_opsetid("", 17)]
+        if any(node.domain for node in self.nodes):
+            versions.append(helper.make_opsetid("com.microsoft", 1))
         path.write_bytes(helper.make_model(graph, opset_imports=versions, ir_version=9).SerializeToString())
 
 
@@ -256,6 +286,6 @@ def _with_ends(side: Direction, parts: int) -> Direction:
 
 
 def _quantized(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return weights (2, D, 4H) as int8, and the factor of each column, (2, 4H) float32."""
+    """Return weights (N, D, M) as int8, and the factor of each column, (N, M) float32."""
     scales = np.maximum(np.abs(weights).max(axis=1), 1e-9) / 127
     return np.rint(weights / scales[:, None]).astype(np.int8), scales.astype(np.float32)

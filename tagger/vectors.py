@@ -98,6 +98,14 @@ class Table:
         found: np.ndarray = self.vectors[ids]
         return found if self.scales is None else found * self.scales[ids]
 
+    def head(self, limit: int) -> "Table":
+        """Return the table with its first `limit` words, the most frequent; all for 0."""
+        if not limit or limit >= len(self.vocabulary.words):
+            return self
+        scales = None if self.scales is None else self.scales[: limit + RESERVED]
+        words = Vocabulary(self.vocabulary.words[:limit])
+        return Table(self.name, words, self.vectors[: limit + RESERVED], scales)
+
     def save(self, folder: Path) -> None:
         """Write `NAME.txt` and `NAME.npy` (and `NAME.scales.npy`) into `folder`."""
         (folder / f"{self.name}.txt").write_text("".join(f"{w}\n" for w in self.vocabulary.words), "utf-8")

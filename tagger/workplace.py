@@ -205,7 +205,7 @@ def make_tables(config: Config, texts: Iterable[str], units: UnitMaker, folder: 
         return learn(counted, units, config.vectors, config.training.seed, folder)
     path = Path(given)
     if path.is_dir():
-        return load_tables(path, config.text.unit)
+        return [table.head(config.vectors.limit) for table in load_tables(path, config.text.unit)]
     if not path.is_file():
         raise VectorsError(f"{path}: vectors.pretrained is neither a file nor a folder of `tagger vectors`")
     words = load_word2vec(path, config.vectors, config.text.fold)

@@ -333,3 +333,12 @@ def test_fewer_dimensions_keep_what_tells_words_apart():
     assert fewer.shape == (200, 3)
     np.testing.assert_allclose(fewer @ fewer.T, unit @ unit.T, atol=1e-4)
     assert reduced(flat, 8) is flat
+
+
+@pytest.mark.parametrize("storage", ["int8", "float32"])
+def test_the_head_of_a_table_is_its_most_frequent_words(storage):
+    whole = make_table("word", ["北京", "大学", "的"], np.eye(3), VectorsConfig(storage=storage))
+    head = whole.head(2)
+    assert head.vocabulary.words == ["北京", "大学"]
+    np.testing.assert_array_equal(head.rows(np.arange(4)), whole.rows(np.arange(4)))
+    assert whole.head(0) is whole is whole.head(3)
