@@ -112,8 +112,8 @@ class ModelConfig:
 class TrainingConfig:
     """How the network is fitted, and on which device."""
 
-    # Passes over the training texts.
-    epochs: int = 12
+    # Passes over the training texts; 0 for as many as make about six million units, 12 to 24.
+    epochs: int = 0
     # Of Adam, at its highest.
     learning_rate: float = 0.003
     # How the rate goes on: constant, or up over the first twentieth of the steps and down along a cosine.
@@ -245,7 +245,7 @@ _LEAST = {
     "text.maxlen": 2, "vectors.dimensions": 1, "vectors.char_dimensions": 1, "vectors.bigram_dimensions": 1,
     "vectors.window": 1, "vectors.negative": 1,
     "vectors.min_count": 1, "vectors.workers": 1, "batches.texts": 1, "batches.accumulate": 1,
-    "training.epochs": 1, "training.gpu": -1,
+    "training.gpu": -1,
 }  # fmt: skip
 
 

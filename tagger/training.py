@@ -6,6 +6,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,10 @@ def train(config: Config, sources: Sources, out: Path, resume: bool = False, rep
     units = UnitMaker(config.text)
     tables = work.tables(units)
     lookup = Lookup(tables, dictionary(config.text, tables[-1].vocabulary) if config.has_lexicon else None)
-    keeper = fit(config, scheme, units, lookup, work.store(units, lookup, scheme), work)
+    store = work.store(units, lookup, scheme)
+    if not config.training.epochs:
+        config = replace(config, training=replace(config.training, epochs=epochs_for(int(store.lengths.sum()))))
+    keeper = fit(config, scheme, units, lookup, store, work)
     scores = calibrate(keeper.tagger, sources.dev) if config.decode.calibrate else keeper.best_scores
     metrics = {**scores, "epoch": keeper.best_epoch, "seed": config.training.seed}
 
@@ -77,6 +81,11 @@ def train(config: Config, sources: Sources, out: Path, resume: bool = False, rep
     )
     work.remove()
     return metrics
+
+
+def epochs_for(units: int) -> int:
+    """Return the number of epochs, where it is left open, for a corpus of so many units."""
+    return int(np.clip(round(6_400_000 / units), 12, 24))
 
 
 def fit(

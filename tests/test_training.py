@@ -175,6 +175,13 @@ def test_a_model_trains_on_each_of_several_logical_devices():
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True)
 
 
+@pytest.mark.parametrize(("units", "epochs"), [(1, 24), (400_000, 16), (10**9, 12)])
+def test_small_corpora_are_gone_through_more_often(units, epochs):
+    from tagger.training import epochs_for
+
+    assert epochs_for(units) == epochs
+
+
 def test_vectors_are_learnt_once(small_corpus, tmp_path, monkeypatch, capsys):
     from tagger.text import UnitMaker
     from tagger.workplace import Sources, Workplace
