@@ -1,12 +1,12 @@
 """Fit the network, keep the best weights by entity F1 on dev, go on after an interruption."""
 
 import contextlib
+import dataclasses
 import itertools
 import json
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +62,8 @@ def train(config: Config, sources: Sources, out: Path, resume: bool = False, rep
     lookup = Lookup(tables, dictionary(config.text, tables[-1].vocabulary) if config.has_lexicon else None)
     store = work.store(units, lookup, scheme)
     if not config.training.epochs:
-        config = replace(config, training=replace(config.training, epochs=epochs_for(int(store.lengths.sum()))))
+        settings = dataclasses.replace(config.training, epochs=epochs_for(int(store.lengths.sum())))
+        config = dataclasses.replace(config, training=settings)
     keeper = fit(config, scheme, units, lookup, store, work)
     scores = calibrate(keeper.tagger, sources.dev) if config.decode.calibrate else keeper.best_scores
     metrics = {**scores, "epoch": keeper.best_epoch, "seed": config.training.seed}
