@@ -19,6 +19,9 @@ CONTEST_TABLE = {
 }  # fmt: skip
 
 
+_SCALED = 4  # units from one scaling to the next
+
+
 @dataclass(frozen=True)
 class Transitions:
     """Scores of tag j after tag i, of starting and of ending with a tag.
@@ -94,8 +97,8 @@ class Lattice:
     Args:
         scores: As given to `lattice`, (B, T, K).
         transitions: As given.
-        forward: Summed weight of all paths up to a tag, it included, as a share at each unit, (T, B, K).
-        backward: Summed weight of all ways on from a tag, it excluded, as a share at each unit, (T, B, K).
+        forward: Summed weight of all paths up to a tag, it included, scaled, (T, B, K).
+        backward: Summed weight of all ways on from a tag, it excluded, scaled, (T, B, K).
         reached: Log of what `forward` was divided by, (T, B).
         left: Log of what `backward` was divided by, (T, B).
         total: Log of the summed weight of all paths, (B,).
@@ -139,43 +142,40 @@ class Lattice:
 def lattice(scores: np.ndarray, lengths: np.ndarray, transitions: Transitions) -> Lattice:
     """Return the forward and backward scores of a batch.
 
-    The sums run over probabilities scaled at each unit, so that a unit costs a matrix product, not K x K logarithms.
+    The sums run over weights that are scaled now and then, so that a unit costs a matrix product, not K x K logarithms.
 
     Args:
         scores: Score of each tag at each unit, (B, T, K) float32. Not modified.
         lengths: Units of each text, (B,) int; at least 1.
         transitions: See `Transitions`.
     """
-    size, longest, tags = scores.shape
-    tiny = np.finfo(np.float64).tiny
+    size, longest, _ = scores.shape
+    tiny, rows = np.finfo(np.float64).tiny, np.arange(size)
     by_unit = scores.transpose(1, 0, 2)
     top = by_unit.max(axis=2)  # (T, B)
     weights = np.exp(by_unit - top[:, :, None]).astype(np.float64)  # (T, B, K)
     step = np.exp(transitions.scores.astype(np.float64))
-    forward, backward = np.empty((longest, size, tags)), np.empty((longest, size, tags))
-    totals = np.empty((longest, size))
-    now = weights[0] * np.exp(transitions.starts)
+    starts, ends = (np.exp(some.astype(np.float64)) for some in (transitions.starts, transitions.ends))
+    # Both directions in one loop: a backward step is a forward one in the text reversed, where j comes after i.
+    mirrored = np.maximum(lengths - 1 - np.arange(longest)[:, None], 0)
+    both = np.stack([weights, weights[mirrored, rows]], axis=1)  # (T, 2, B, K)
+    tops = np.stack([top, top[mirrored, rows]], axis=1)
+    steps = np.stack([step, step.T])
+    came, now = np.empty(both.shape), np.empty(both.shape)  # before and after the unit's own weight
+    came[0] = np.stack([starts, ends])[:, None]
+    totals = np.ones(tops.shape)
     for t in range(longest):
         if t:
-            now = (forward[t - 1] @ step) * weights[t]
-        totals[t] = now.sum(axis=1) + tiny
-        np.divide(now, totals[t][:, None], out=forward[t])
-    reached = np.cumsum(np.log(totals) + top, axis=0)
-    rows = np.arange(size)
-    ends = np.exp(transitions.ends.astype(np.float64))
+            np.matmul(now[t - 1], steps, out=came[t])
+        np.multiply(came[t], both[t], out=now[t])
+        if t % _SCALED == _SCALED - 1:
+            totals[t] = now[t].sum(axis=2) + tiny
+            now[t] /= totals[t][:, :, None]
+    logs = np.cumsum(np.log(totals) + tops, axis=0)  # of what `now` was divided by, (T, 2, B)
+    forward, reached = now[:, 0], logs[:, 0]
     total = reached[lengths - 1, rows] + np.log((forward[lengths - 1, rows] * ends).sum(axis=1) + tiny)
-    scales = np.ones((longest, size))
-    gained = np.zeros((longest, size))
-    backward[-1] = ends
-    for t in range(longest - 2, -1, -1):
-        inside = t < lengths - 1
-        following = (backward[t + 1] * weights[t + 1]) @ step.T
-        scale = following.sum(axis=1) + tiny
-        backward[t] = np.where(inside[:, None], following / scale[:, None], ends)
-        scales[t] = np.where(inside, scale, 1.0)
-        gained[t] = np.where(inside, top[t + 1], 0.0)
-    left = np.cumsum((np.log(scales) + gained)[::-1], axis=0)[::-1]
-    return Lattice(scores, transitions, forward, backward, reached, left, total)
+    before = np.concatenate([np.zeros((1, size)), logs[:-1, 1]])
+    return Lattice(scores, transitions, forward, came[mirrored, 1, rows], reached, before[mirrored, rows], total)
 
 
 def log_softmax(scores: np.ndarray) -> np.ndarray:
