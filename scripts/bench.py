@@ -35,7 +35,17 @@ from pathlib import Path
 
 from bench_accuracy import markdown, plain
 from bench_peers import CALLS, PEERS, NotMeasuredError, first_answer, install, last_line, size_mb
-from benching import PROJECT, add_data_option, corpus_file, machine, run_measured, say, write_json
+from benching import (
+    PROJECT,
+    add_data_option,
+    between_markers,
+    corpus_file,
+    fill_readme,
+    machine,
+    run_measured,
+    say,
+    write_json,
+)
 from packaging.requirements import Requirement
 
 from tagger.corpus import Entity, read
@@ -44,7 +54,6 @@ from tagger.score import Scores
 LINES_2016, MOST_SECONDS, CHARACTERS = 200, 120, 30
 SHORT_TEXT = "李明在北京大学读书。"
 BASELINE = "tagger, characters, onnx"
-MARKERS = "<!-- bench -->", "<!-- /bench -->"
 PACKAGES = ("tensorflow", "keras", "onnxruntime", "numpy", "jieba", "rjieba", "python-crfsuite")
 
 # What the table shows: key in a row's figures, heading, how a value is written.
@@ -136,7 +145,7 @@ def parse_arguments():
         if needed and not needed.is_file():
             parser.error(f"{needed}: no such file")
     if options.readme:
-        between_markers(PROJECT / "README.md")
+        between_markers("bench", PROJECT / "README.md")
     return options
 
 
@@ -297,7 +306,7 @@ def show(figures, options):
     table = table_rows(rows)
     print(f"{plain(table)}\n\nmultiples of: {BASELINE}\n{plain(ratio_rows(rows))}\n\n{notes(figures)}")
     if options.readme:
-        fill_readme(PROJECT / "README.md", f"{markdown(table)}\n\n{notes(figures)}")
+        fill_readme("bench", PROJECT / "README.md", f"{markdown(table)}\n\n{notes(figures)}")
     picture = options.out.with_suffix(".png")
     draw(rows, picture)
     say(f"figures: {options.out} and {picture}")
@@ -343,21 +352,6 @@ def notes(figures):
     if any(row.get("saw_dev") for row in measured):
         said.append("* very likely learnt these dev texts too: see scripts/bench_peers.py.")
     return " ".join(said)
-
-
-def between_markers(readme):
-    """Return what stands between the markers of a README, with them."""
-    found = re.findall(rf"^{MARKERS[0]}\n(?:.*\n)*?{MARKERS[1]}$", readme.read_text("utf-8"), re.M)
-    if len(found) != 1:
-        sys.exit(f"{readme}: expected one line {MARKERS[0]} and one line {MARKERS[1]} after it")
-    return found[0]
-
-
-def fill_readme(readme, content):
-    """Put something between the markers of a README."""
-    old = between_markers(readme)
-    text = readme.read_text("utf-8").replace(old, f"{MARKERS[0]}\n{content}\n{MARKERS[1]}")
-    readme.write_text(text, "utf-8")
 
 
 def draw(rows, file):

@@ -21,7 +21,6 @@ seeds together.
 
 import argparse
 import json
-import re
 import sys
 import tempfile
 from pathlib import Path
@@ -29,7 +28,9 @@ from pathlib import Path
 from benching import (
     PROJECT,
     add_data_option,
+    between_markers,
     corpus_file,
+    fill_readme,
     machine,
     mean_and_spread,
     run_measured,
@@ -52,7 +53,6 @@ COLUMNS = [
     ("peak_mb", "peak memory, MB", ".0f"),
     ("size_mb", "model, MB", ".1f"),
 ]
-MARKERS = "<!-- bench_accuracy -->", "<!-- /bench_accuracy -->"
 
 
 def main():
@@ -76,7 +76,11 @@ def main():
     rows, reliability, note = accuracy_rows(figures["runs"]), reliability_rows(figures["runs"]), vectors_note(figures)
     print("\n\n".join(filter(None, (plain(rows), plain(reliability), note))))
     if options.readme:
-        fill_readme(PROJECT / "README.md", "\n\n".join(filter(None, (markdown(rows), note, markdown(reliability)))))
+        fill_readme(
+            "bench_accuracy",
+            PROJECT / "README.md",
+            "\n\n".join(filter(None, (markdown(rows), note, markdown(reliability)))),
+        )
     say(f"figures: {options.out}")
 
 
@@ -120,7 +124,7 @@ def check(parser, options):
             if name not in known:
                 parser.error(f"{name!r} is none of: {', '.join(known)}")
     if options.readme:
-        between_markers(PROJECT / "README.md")
+        between_markers("bench_accuracy", PROJECT / "README.md")
 
 
 def corpora(data):
@@ -253,20 +257,6 @@ def markdown(rows):
         return ""
     head, *body = ("| " + " | ".join(row) + " |" for row in rows)
     return "\n".join([head, "|" + "---|" * len(rows[0]), *body])
-
-
-def between_markers(readme):
-    """Return where the text between the markers begins and ends in a README."""
-    found = re.findall(rf"^{MARKERS[0]}\n(?:.*\n)*?{MARKERS[1]}$", readme.read_text("utf-8"), re.M)
-    if len(found) != 1:
-        sys.exit(f"{readme}: expected one line {MARKERS[0]} and one line {MARKERS[1]} after it")
-    return found[0]
-
-
-def fill_readme(readme, tables):
-    """Put the tables between the markers of a README."""
-    text = readme.read_text("utf-8")
-    readme.write_text(text.replace(between_markers(readme), f"{MARKERS[0]}\n{tables}\n{MARKERS[1]}"), "utf-8")
 
 
 # ---- the CRF without a network, in processes of its own ---------------------------------------------------------

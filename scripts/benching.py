@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import re
 import statistics
 import subprocess
 import sys
@@ -69,3 +70,19 @@ def mean_and_spread(values, form):
     """Return the mean of some values ± their sample standard deviation, as text; "-" of none."""
     spread = f" ± {statistics.stdev(values):{form}}" if len(values) > 1 else ""
     return f"{statistics.mean(values):{form}}{spread}" if values else "-"
+
+
+def between_markers(name, readme):
+    """Return what stands between the markers of a bench's tables in a README, with them."""
+    first, last = f"<!-- {name} -->", f"<!-- /{name} -->"
+    found = re.findall(rf"^{first}\n(?:.*\n)*?{last}$", readme.read_text("utf-8"), re.M)
+    if len(found) != 1:
+        sys.exit(f"{readme}: expected one line {first} and one line {last} after it")
+    return found[0]
+
+
+def fill_readme(name, readme, content):
+    """Put something between the markers of a README."""
+    text = readme.read_text("utf-8")
+    filled = f"<!-- {name} -->\n{content}\n<!-- /{name} -->"
+    readme.write_text(text.replace(between_markers(name, readme), filled), "utf-8")

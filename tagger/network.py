@@ -64,7 +64,7 @@ class Network:
         graph = _Graph(self, tables)
         hidden = graph.inputs()
         for number, sides in enumerate(self.layers):
-            hidden = graph.merged(graph.lstm(number, hidden, sides), number)
+            hidden = graph.merged(graph.lstm(number, hidden, sides))
         graph.write(hidden, path)
 
     def write_eight_bits(self, path: Path, largest: float) -> None:
@@ -83,7 +83,7 @@ class Network:
         graph = _Graph(wider)
         hidden = graph.ends(graph.inputs(eight_bits=True), bound)
         for number, sides in enumerate(wider.layers):
-            hidden = graph.merged(graph.quantized_lstm(number, hidden, sides), number)
+            hidden = graph.merged(graph.quantized_lstm(number, hidden, sides))
         graph.write(hidden, path)
 
     def _with_ends(self) -> "Network":
@@ -220,7 +220,7 @@ class _Graph:
         options = {"hidden_size": size, "direction": "bidirectional"}
         return self.node("DynamicQuantizeLSTM", inputs, name, "com.microsoft", **options)
 
-    def merged(self, both: str, number: int) -> str:
+    def merged(self, both: str) -> str:
         """(T, 2, B, H) -> (T, B, 2H) or, summed, (T, B, H)."""
         if self.network.merge == "sum":
             axis = self.constant(f"{both}_axis", np.array([1], np.int64))
@@ -229,7 +229,7 @@ class _Graph:
         return self.node("Reshape", [turned, "side_by_side"], f"{both}_out")
 
     def write(self, hidden: str, path: Path) -> None:
-        """Add the last layer, check the graph, and write it."""
+        """Add the last layer, and write the graph."""
         network, helper, kind = self.network, self.onnx.helper, self.onnx.TensorProto
         product = self.node("MatMul", [hidden, self.weights("kernel", network.kernel)], "product")
         by_time = self.node("Add", [product, self.weights("bias", network.bias)], "by_time")
