@@ -56,6 +56,13 @@ class Store:
         """Units of each text, (N,) int64."""
         return np.diff(self.bounds)
 
+    def occurring(self, column: int, count: int) -> np.ndarray:
+        """Return which of so many ids occur in a column of ids, (count,) bool."""
+        found = np.zeros(count, bool)
+        for number in range(len(self)):
+            found[self[number][0][:, column]] = True
+        return found
+
     def __getitem__(self, number: int) -> tuple[np.ndarray, np.ndarray]:
         """Return ids (T, F) and tags (T,) of a text, int32."""
         width = 4 * (self.columns + 1)

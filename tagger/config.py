@@ -124,6 +124,9 @@ class TrainingConfig:
     average: float = 0.997
     # Epochs without a better entity F1 on dev before training stops; 0 never stops early.
     patience: int = 0
+    # What the LSTMs' matrix products are computed in during training; "auto" is bfloat16 where the processor has
+    # instructions for it (AMX). Weights, and all else, are float32.
+    products: Literal["auto", "float32", "bfloat16"] = "auto"
     # Of weights, dropout, batches and vectors.
     seed: int = 1
     # Which graphics card to use: its index; -1 for none. Ignored where there is none.

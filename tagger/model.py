@@ -15,7 +15,14 @@ from tagger.tags import TagScheme
 _SMALL = 128  # rows of a table
 
 
-def lstm(x: tf.Tensor, kernel: tf.Tensor, recurrent: tf.Tensor, bias: tf.Tensor, frozen: int = 0) -> tf.Tensor:
+def lstm(
+    x: tf.Tensor,
+    kernel: tf.Tensor,
+    recurrent: tf.Tensor,
+    bias: tf.Tensor,
+    frozen: int = 0,
+    products: tf.DType = tf.float32,
+) -> tf.Tensor:
     """Return what an LSTM (Hochreiter and Schmidhuber, 1997) puts out at each step, in the weights of Keras' layer.
 
     The same numbers as `keras.layers.LSTM`, in half to two thirds of its time on a CPU at small batches: only what
@@ -25,6 +32,7 @@ def lstm(x: tf.Tensor, kernel: tf.Tensor, recurrent: tf.Tensor, bias: tf.Tensor,
         x: (T, B, D).
         kernel, recurrent, bias: (D, 4H), (H, 4H), (4H,); gates in Keras' order: input, forget, candidate, output.
         frozen: How many of the first of D numbers have no use for a gradient; theirs is zero.
+        products: What matrix products are computed in; all else, and what they add up to, is float32.
 
     Returns:
         (T, B, H).
@@ -32,20 +40,29 @@ def lstm(x: tf.Tensor, kernel: tf.Tensor, recurrent: tf.Tensor, bias: tf.Tensor,
 
     @tf.custom_gradient
     def run(*inputs: tf.Tensor) -> Any:
-        return _lstm_and_gradient(frozen, *inputs)
+        return _lstm_and_gradient(frozen, products, *inputs)
 
     found: tf.Tensor = run(x, kernel, recurrent, bias)
     return found
 
 
-def _lstm_and_gradient(frozen: int, x: tf.Tensor, kernel: tf.Tensor, recurrent: tf.Tensor, bias: tf.Tensor) -> Any:
+def _lstm_and_gradient(
+    frozen: int, products: tf.DType, x: tf.Tensor, kernel: tf.Tensor, recurrent: tf.Tensor, bias: tf.Tensor
+) -> Any:
+    def narrow(value: tf.Tensor) -> tf.Tensor:
+        return tf.cast(value, products)
+
+    def product(a: tf.Tensor, b: tf.Tensor, **options: bool) -> tf.Tensor:
+        return tf.cast(tf.matmul(narrow(a), narrow(b), **options), tf.float32)
+
     inputs, units = x.shape[2], recurrent.shape[0]
     steps, size = tf.shape(x)[0], tf.shape(x)[1]
     # tanh(z) = 2 sigmoid(2z) - 1, so with the candidate's weights doubled one sigmoid serves all gates.
     double = tf.repeat(tf.constant([1.0, 1.0, 2.0, 1.0]), units)
-    projected = tf.matmul(tf.reshape(x, (-1, inputs)), kernel * double) + bias * double
+    flat = narrow(tf.reshape(x, (-1, inputs)))
+    projected = product(flat, kernel * double) + bias * double
     projected = tf.reshape(projected, (steps, size, 4 * units))
-    twice = recurrent * double
+    twice = narrow(recurrent * double)
     zero = tf.zeros((size, units))
 
     def array(width: int) -> tf.TensorArray:
@@ -54,7 +71,7 @@ def _lstm_and_gradient(frozen: int, x: tf.Tensor, kernel: tf.Tensor, recurrent: 
     before = array(4 * units).unstack(projected)
 
     def forward(t: Any, h: Any, c: Any, gates: Any, cells: Any, outputs: Any) -> tuple[Any, ...]:
-        gate = tf.sigmoid(tf.matmul(h, twice) + before.read(t))
+        gate = tf.sigmoid(product(h, twice) + before.read(t))
         i, f, g, o = tf.split(gate, 4, axis=1)
         c = f * c + i * (2.0 * g - 1.0)
         h = o * tf.tanh(c)
@@ -72,6 +89,7 @@ def _lstm_and_gradient(frozen: int, x: tf.Tensor, kernel: tf.Tensor, recurrent: 
             [g * i * (1.0 - i), earlier * f * (1.0 - f), i * (1.0 - g * g), squashed * o * (1.0 - o)], axis=2
         )
         slope = array(4 * units).unstack(slopes)
+        once = narrow(recurrent)
         through = array(units).unstack(o * (1.0 - squashed * squashed))
         forget, given = array(units).unstack(f), array(units).unstack(upstream)
 
@@ -79,16 +97,17 @@ def _lstm_and_gradient(frozen: int, x: tf.Tensor, kernel: tf.Tensor, recurrent: 
             dh = dh + given.read(t)
             dc = dc + dh * through.read(t)
             dz = tf.concat([dc, dc, dc, dh], axis=1) * slope.read(t)
-            return t - 1, tf.matmul(dz, recurrent, transpose_b=True), dc * forget.read(t), found.write(t, dz)
+            return t - 1, product(dz, once, transpose_b=True), dc * forget.read(t), found.write(t, dz)
 
         *_, found = tf.while_loop(lambda t, *_: t >= 0, backward, (steps - 1, zero, zero, array(4 * units)))
         dz = tf.reshape(found.stack(), (-1, 4 * units))  # (T B, 4H)
         shifted = tf.concat([zero[None], outputs[:-1]], axis=0)
-        dx = tf.reshape(tf.matmul(dz, kernel[frozen:], transpose_b=True), (steps, size, inputs - frozen))
+        narrow_dz = narrow(dz)
+        dx = product(narrow_dz, kernel[frozen:], transpose_b=True)
         return (
-            tf.pad(dx, ((0, 0), (0, 0), (frozen, 0))),
-            tf.matmul(tf.reshape(x, (-1, inputs)), dz, transpose_a=True),
-            tf.matmul(tf.reshape(shifted, (-1, units)), dz, transpose_a=True),
+            tf.pad(tf.reshape(dx, (steps, size, inputs - frozen)), ((0, 0), (0, 0), (frozen, 0))),
+            product(flat, narrow_dz, transpose_a=True),
+            product(tf.reshape(shifted, (-1, units)), narrow_dz, transpose_a=True),
             tf.reduce_sum(dz, axis=0),
         )
 
@@ -120,19 +139,21 @@ class BiLSTM(keras.layers.Layer):
         self.backward.build(shape)
         self.built = True
 
-    def call(self, inputs: tf.Tensor, lengths: tf.Tensor, frozen: int = 0) -> tf.Tensor:
-        """Return (T, B, D) -> (T, B, 2H) or, summed, (T, B, H); the first `frozen` of D get no gradient."""
-        ahead = self._run(self.forward, inputs, frozen)  # (T, B, H)
+    def call(
+        self, inputs: tf.Tensor, lengths: tf.Tensor, frozen: int = 0, products: tf.DType = tf.float32
+    ) -> tf.Tensor:
+        """Return (T, B, D) -> (T, B, 2H) or, summed, (T, B, H); `frozen` and `products` as in `lstm`."""
+        ahead = self._run(self.forward, inputs, frozen, products)  # (T, B, H)
         reverse = functools.partial(tf.reverse_sequence, seq_lengths=lengths, seq_axis=0, batch_axis=1)
-        behind = reverse(self._run(self.backward, reverse(inputs), frozen))
+        behind = reverse(self._run(self.backward, reverse(inputs), frozen, products))
         return ahead + behind if self.merge == "sum" else tf.concat([ahead, behind], axis=-1)
 
-    def _run(self, layer: keras.layers.LSTM, inputs: tf.Tensor, frozen: int) -> tf.Tensor:
+    def _run(self, layer: keras.layers.LSTM, inputs: tf.Tensor, frozen: int, products: tf.DType) -> tf.Tensor:
         if self.on_card:
             return tf.transpose(layer(tf.transpose(inputs, (1, 0, 2))), (1, 0, 2))
         cell = layer.cell
         kernel, recurrent, bias = map(tf.convert_to_tensor, (cell.kernel, cell.recurrent_kernel, cell.bias))
-        return lstm(inputs, kernel, recurrent, bias, frozen)
+        return lstm(inputs, kernel, recurrent, bias, frozen, products)
 
 
 def crf_log_partition(scores: tf.Tensor, lengths: tf.Tensor, step: tf.Tensor, scheme: TagScheme) -> tf.Tensor:
@@ -219,8 +240,8 @@ class TaggerModel(keras.Model):
         self.output_.build((None, None, size))
         self.built = True
 
-    def call(self, inputs: dict[str, tf.Tensor], training: bool = False) -> tf.Tensor:
-        """Return the score of each tag at each unit, (B, T, K) float32."""
+    def call(self, inputs: dict[str, tf.Tensor], training: bool = False, products: tf.DType = tf.float32) -> tf.Tensor:
+        """Return the score of each tag at each unit, (B, T, K) float32; `products` as in `lstm`."""
         parts = [inputs["vectors"]]  # (B, T, D)
         for table, columns in zip(self.embeddings, self.columns, strict=True):
             ids = tf.gather(inputs["ids"], columns, axis=2)
@@ -232,7 +253,8 @@ class TaggerModel(keras.Model):
         hidden = tf.transpose(tf.concat(parts, axis=-1), (1, 0, 2))  # (T, B, D): steps are slices
         frozen = self.dimensions
         for layer in self.layers_:
-            hidden = layer(self.dropout(hidden, training=training), inputs["lengths"], frozen=frozen)
+            hidden = self.dropout(hidden, training=training)
+            hidden = layer(hidden, inputs["lengths"], frozen=frozen, products=products)
             frozen = 0
         scores = self.output_(self.output_dropout(hidden, training=training))
         return tf.transpose(scores, (1, 0, 2))

@@ -97,6 +97,7 @@ def fit(
     keras.utils.set_random_seed(settings.seed)
     tf.config.experimental.enable_op_determinism()
     model = fresh_model(config, scheme, lookup)
+    silence_unseen(model, store)
     batches = Batches(BatchMaker(store, lookup, scheme.size, config.batches.forget), config.batches, settings.seed)
     accumulate = config.batches.accumulate
     optimizer = keras.optimizers.Adam(
@@ -109,7 +110,7 @@ def fit(
     tagger = Tagger(config, scheme, transitions, units, lookup, KerasRuntime(model, lookup))
     state = State(model, optimizer, settings.average)
     keeper = EpochKeeper(tagger, state, batches, work)
-    step = train_step(model, optimizer, state, lookup)
+    step = train_step(model, optimizer, state, lookup, products(settings))
     watched = [keras.callbacks.TensorBoard(settings.tensorboard)] if settings.tensorboard else []
     watchers = keras.callbacks.CallbackList(watched, model=model)
     watchers.on_train_begin()
@@ -125,8 +126,13 @@ def fit(
     return keeper
 
 
-def train_step(model: Any, optimizer: Any, state: "State", lookup: Lookup) -> Callable[..., tf.Tensor]:
-    """Return a function that takes a `Batch`, makes one step of training, and returns the loss."""
+def train_step(
+    model: Any, optimizer: Any, state: "State", lookup: Lookup, products: tf.DType = tf.float32
+) -> Callable[..., tf.Tensor]:
+    """Return a function that takes a `Batch`, makes one step of training, and returns the loss.
+
+    Matrix products of the LSTMs are computed in `products`; weights and all else are float32.
+    """
     inputs = {
         "ids": tf.TensorSpec((None, None, lookup.columns), tf.int32),
         "vectors": tf.TensorSpec((None, None, lookup.dimensions), tf.float32),
@@ -137,7 +143,7 @@ def train_step(model: Any, optimizer: Any, state: "State", lookup: Lookup) -> Ca
     @tf.function(input_signature=(inputs, targets, tf.TensorSpec((None, None), tf.float32)))
     def step(inputs: dict[str, tf.Tensor], targets: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
         with tf.GradientTape() as tape:
-            scores = model(inputs, training=True)
+            scores = model(inputs, training=True, products=products)
             loss = model.compute_loss(inputs, targets, scores, weights)
         gradients = tape.gradient(loss, model.trainable_variables)
         optimizer.apply_gradients(zip(gradients, model.trainable_variables, strict=True))
@@ -145,6 +151,13 @@ def train_step(model: Any, optimizer: Any, state: "State", lookup: Lookup) -> Ca
         return loss
 
     return step
+
+
+def silence_unseen(model: Any, store: Store) -> None:
+    """Set the trainable vectors of what the training texts do not have to zero: they would stay the noise they are."""
+    for columns, layer in zip(model.columns, model.embeddings, strict=True):
+        seen = np.any([store.occurring(column, layer.input_dim) for column in columns], axis=0)
+        layer.embeddings.assign(layer.embeddings.numpy() * seen[:, None])
 
 
 def calibrate(tagger: Tagger, dev: Path) -> dict[str, Any]:
@@ -326,6 +339,13 @@ def use_device(settings: TrainingConfig) -> None:
             tf.config.experimental.set_memory_growth(card, settings.gpu_memory_growth)
     except RuntimeError as error:
         raise TrainingError(f"the device was chosen too late: {error}") from error
+
+
+def products(settings: TrainingConfig, told: Path = Path("/proc/cpuinfo")) -> tf.DType:
+    """Return what matrix products in training are computed in; `told` is what Linux says of the processor."""
+    if settings.products != "auto":
+        return tf.as_dtype(settings.products)
+    return tf.bfloat16 if told.exists() and "amx_bf16" in told.read_text().split() else tf.float32
 
 
 def draw_curves(history: Sequence[dict[str, Any]], path: Path) -> None:

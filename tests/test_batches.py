@@ -56,6 +56,11 @@ def test_a_store_returns_what_was_added(tmp_path):
             np.testing.assert_array_equal(received, expected)
 
 
+def test_a_store_knows_which_ids_occur(make):
+    assert make([2, 0, 1]).store.occurring(0, 5).tolist() == [False, False, True, False, False]
+    assert make([2, 2, 1]).store.occurring(0, 4).tolist() == [False, False, True, True]
+
+
 def test_an_empty_store_has_no_batches(make):
     batches = Batches(make([]), BatchesConfig(), seed=1)
     assert (len(batches), batches.units, list(batches.epoch(0))) == (0, 0, [])

@@ -56,6 +56,22 @@ def test_our_lstm_and_its_gradients_are_those_of_keras(steps, frozen):
         np.testing.assert_allclose(our, their, atol=1e-5)
 
 
+def test_narrow_products_change_little():
+    rng = np.random.default_rng(7)
+    x = tf.constant(rng.normal(size=(9, 4, 16)).astype(np.float32))
+    weights = [tf.constant(rng.normal(size=shape).astype(np.float32) / 4) for shape in ((16, 32), (8, 32), (32,))]
+    found = []
+    for products in (tf.float32, tf.bfloat16):
+        with tf.GradientTape() as tape:
+            tape.watch([x, *weights])
+            out = lstm(x, *weights, products=products)
+            loss = tf.reduce_sum(tf.sin(out))
+        found.append([out, *tape.gradient(loss, [x, *weights])])
+    for single, narrow in zip(*found, strict=True):
+        assert narrow.dtype == tf.float32
+        np.testing.assert_allclose(narrow, single, atol=0.03 * np.abs(single).max())
+
+
 def test_padding_changes_no_score():
     rng = np.random.default_rng(2)
     model = TaggerModel(load("default").model, TagScheme(("A", "B")), 6, [Embedding((0,), 9, 4)])

@@ -109,6 +109,38 @@ def test_the_kept_weights_are_those_that_were_scored(bundle, small_corpus):
     assert scores.overall.f1 == pytest.approx(bundles.load(bundle).json("metrics.json")["f1"], abs=1e-9)
 
 
+def test_a_character_that_training_never_showed_brings_no_noise(bundle, small_corpus):
+    from tagger.export import build
+
+    found = bundles.load(bundle)
+    shown = set("".join(document.text for document in corpus.read(small_corpus / "train.jsonl")))
+    items = found.lookup.tables[0].vocabulary.items
+    unseen = [number for number, character in enumerate(items) if character not in shown]
+    rows = build(found).embeddings[0].embeddings.numpy()
+    assert not rows[unseen].any()
+    assert rows[[number for number in range(len(items)) if number not in unseen]].any(axis=1).mean() > 0.5
+
+
+@pytest.mark.parametrize(
+    ("choice", "flags", "expected"),
+    [
+        ("auto", "fpu amx_bf16 avx512_fp16", "bfloat16"),
+        ("auto", "fpu avx512_bf16", "float32"),
+        ("auto", None, "float32"),
+        ("float32", "fpu amx_bf16 avx512_fp16", "float32"),
+        ("bfloat16", None, "bfloat16"),
+    ],
+)
+def test_products_are_narrow_where_the_processor_has_instructions_for_it(tmp_path, choice, flags, expected):
+    from tagger.training import products
+
+    told = tmp_path / "cpuinfo"
+    if flags is not None:
+        told.write_text(f"flags\t\t: {flags}\n")
+    settings = config.load("default", [f"training.products={choice}"]).training
+    assert products(settings, told).name == expected
+
+
 class FakeDevices:
     """Stands in for `tf.config` on a machine with two cards."""
 
