@@ -5,6 +5,7 @@ depends on the batch and not on the corpus.
 """
 
 import os
+from array import array
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +17,7 @@ import numpy as np
 
 from tagger.config import BatchesConfig
 from tagger.lookup import Lookup
+from tagger.tags import OPEN
 
 
 class Batch(NamedTuple):
@@ -23,8 +25,9 @@ class Batch(NamedTuple):
 
     Args:
         inputs: `ids` (B, T, F) int32, `vectors` (B, T, D) float32, `lengths` (B,) int32.
-        targets: One-hot labels, (B, T, K) float32; all zero in padding.
-        weights: 1 for a unit, 0 for padding, (B, T) float32.
+        targets: 1 for each tag that may be right, (B, T, K) float32: one tag, or all where the unit is not labelled;
+            all zero in padding.
+        weights: The text's weight for a unit, 0 for padding, (B, T) float32.
     """
 
     inputs: dict[str, np.ndarray]
@@ -33,15 +36,23 @@ class Batch(NamedTuple):
 
 
 class Store:
-    """Ids and tags of many texts on disk; only their bounds are in memory, 8 bytes a text.
+    """Ids and tags of many texts on disk; only their bounds and weights are in memory, 12 bytes a text.
 
     Args:
         folder: Holds the files of `StoreWriter`.
+
+    Attributes:
+        bounds: Of each text in the rows, (N + 1,) int64.
+        weights: How much each text counts, (N,) float32.
+        columns: Number F of id columns.
+        partial: Whether some unit is not labelled.
     """
 
     def __init__(self, folder: Path) -> None:
-        self.bounds: np.ndarray = np.load(folder / "bounds.npy", allow_pickle=False)
-        self.columns = int(np.load(folder / "columns.npy", allow_pickle=False))
+        with np.load(folder / "texts.npz", allow_pickle=False) as kept:
+            self.bounds: np.ndarray = kept["bounds"]
+            self.weights: np.ndarray = kept["weights"]
+            self.columns, self.partial = int(kept["about"][0]), bool(kept["about"][1])
         self._rows = os.open(folder / "rows.bin", os.O_RDONLY)
 
     def __len__(self) -> int:
@@ -85,19 +96,22 @@ class StoreWriter:
         folder.mkdir(parents=True, exist_ok=True)
         self._folder, self._columns = folder, columns
         self._file = (folder / "rows.bin").open("wb")
-        self._bounds = [0]
+        self._bounds, self._weights, self._partial = array("q", [0]), array("f"), False
 
-    def add(self, ids: np.ndarray, tags: np.ndarray) -> None:
-        """Add a text's ids (T, F) and tags (T,)."""
+    def add(self, ids: np.ndarray, tags: np.ndarray, weight: float = 1.0) -> None:
+        """Add a text's ids (T, F) and tags (T,), and how much it counts."""
         rows = np.concatenate([ids, tags[:, None]], axis=1).astype(np.int32)
         self._file.write(rows.tobytes())
         self._bounds.append(self._bounds[-1] + len(rows))
+        self._weights.append(weight)
+        self._partial = self._partial or bool((tags == OPEN).any())
 
     def close(self) -> Store:
         """Finish, and return the store."""
         self._file.close()
-        np.save(self._folder / "bounds.npy", np.array(self._bounds, np.int64), allow_pickle=False)
-        np.save(self._folder / "columns.npy", np.array(self._columns), allow_pickle=False)
+        bounds, weights = np.array(self._bounds, np.int64), np.array(self._weights, np.float32)
+        about = np.array([self._columns, self._partial])
+        np.savez(self._folder / "texts.npz", allow_pickle=False, bounds=bounds, weights=weights, about=about)
         return Store(self._folder)
 
 
@@ -126,7 +140,10 @@ class BatchMaker:
         targets = np.zeros((*ids.shape[:2], self.tags), np.float32)
         for row, (_, tags) in enumerate(texts):
             targets[row, np.arange(len(tags)), tags] = 1
+            if self.store.partial:
+                targets[row, : len(tags)][tags == OPEN] = 1
         weights = (np.arange(ids.shape[1]) < lengths[:, None]).astype(np.float32)
+        weights *= self.store.weights[np.asarray(numbers, np.int64)][:, None]
         return Batch({"ids": ids, "vectors": self.lookup.vectors(ids), "lengths": lengths}, targets, weights)
 
 

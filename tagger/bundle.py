@@ -39,6 +39,7 @@ from tagger.text import Segmenter, UnitMaker
 from tagger.vectors import load_tables, save_tables
 
 FORMAT = 2
+MANIFEST = "manifest.json"
 ONNX, EIGHT_BITS = "model.onnx", "model.int8.onnx"
 NETWORKS = {"onnx": ONNX, "int8": EIGHT_BITS}  # by runtime
 _LIBRARIES = ("tensorflow", "keras", "numpy", "gensim", "jieba", "rjieba", "onnxruntime")
@@ -149,7 +150,7 @@ def save(
             "segmenter": {"name": segmenter.engine, "fingerprint": segmenter.fingerprint},
             "files": {file.name: sha256(file) for file in sorted(folder.iterdir())},
         }
-        (folder / "manifest.json").write_text(json.dumps(manifest, indent=1), "utf-8")
+        (folder / MANIFEST).write_text(json.dumps(manifest, indent=1), "utf-8")
 
 
 def load(path: Path | str) -> Bundle:
@@ -160,7 +161,7 @@ def load(path: Path | str) -> Bundle:
     """
     folder = Path(path)
     try:
-        manifest = json.loads((folder / "manifest.json").read_text("utf-8"))
+        manifest = json.loads((folder / MANIFEST).read_text("utf-8"))
         found_format, files = manifest["format"], dict(manifest["files"])
         fingerprint = manifest["segmenter"]["fingerprint"]
     except FileNotFoundError:

@@ -24,6 +24,12 @@ _EXAMPLES = {
   tagger train --train train.jsonl --dev dev.jsonl --out bundle --config contest
   tagger train --train train.jsonl --dev dev.jsonl --out bundle --resume
 """,
+    "transfer": """examples:
+  tagger transfer --train train.jsonl --dev dev.jsonl --unlabelled more.txt.gz --out bundle
+  tagger transfer --train train.jsonl --dev dev.jsonl --unlabelled a.txt b.txt --out bundle --rounds 2
+  tagger transfer --train train.jsonl --dev dev.jsonl --unlabelled more.txt --out bundle --scheme contest
+  tagger transfer --train train.jsonl --dev dev.jsonl --unlabelled more.txt.gz --out bundle --resume
+""",
     "evaluate": """examples:
   tagger evaluate bundle test.jsonl
   tagger evaluate bundle test.jsonl --json
@@ -110,15 +116,15 @@ def _parser() -> argparse.ArgumentParser:
         return made
 
     one = command("train", _train, "train a tagger on a labelled corpus")
-    one.add_argument("--train", required=True, metavar="F", type=Path, help="labelled corpus to learn from")
-    one.add_argument("--dev", required=True, metavar="F", type=Path, help="labelled corpus that picks the best epoch")
     one.add_argument("--unlabelled", nargs="+", default=[], metavar="F", type=Path, help="more text for the vectors")
-    one.add_argument("--out", required=True, metavar="BUNDLE", type=Path, help="folder to write the tagger to")
-    one.add_argument("--words", metavar="F", type=Path, help="words to add to the segmenter, one a line")
-    one.add_argument("--seed", type=int, metavar="N", help="same as --set training.seed=N")
-    one.add_argument("--resume", action="store_true", help="go on with an interrupted training")
-    one.add_argument("--force", action="store_true", help="replace an existing bundle")
-    _add_config(one)
+    _add_training(one)
+
+    one = command("transfer", _transfer, "train a tagger on labelled and unlabelled texts, in rounds")
+    one.add_argument("--unlabelled", nargs="+", required=True, metavar="F", type=Path, help="texts without labels")
+    about = "what is learnt from predictions: what is sure of them, or as in 2016 (default: sure)"
+    one.add_argument("--scheme", choices=("sure", "contest"), default="sure", help=about)
+    one.add_argument("--rounds", type=int, metavar="N", help="same as --set transfer.rounds=N (default: 4)")
+    _add_training(one)
 
     one = command("evaluate", _evaluate, "score a tagger on a labelled corpus")
     one.add_argument("bundle", metavar="BUNDLE", help="folder of a trained tagger")
@@ -157,6 +163,17 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _add_training(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--train", required=True, metavar="F", type=Path, help="labelled corpus to learn from")
+    parser.add_argument("--dev", required=True, metavar="F", type=Path, help="labelled corpus that picks the best")
+    parser.add_argument("--out", required=True, metavar="BUNDLE", type=Path, help="folder to write the tagger to")
+    parser.add_argument("--words", metavar="F", type=Path, help="words to add to the segmenter, one a line")
+    parser.add_argument("--seed", type=int, metavar="N", help="same as --set training.seed=N")
+    parser.add_argument("--resume", action="store_true", help="go on with what was interrupted")
+    parser.add_argument("--force", action="store_true", help="replace an existing bundle")
+    _add_config(parser)
+
+
 def _add_config(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--config", default="default", metavar="PRESET|F.toml", help="preset (default, contest) or a TOML file"
@@ -176,7 +193,9 @@ def _load_config(options: argparse.Namespace) -> Any:
     overrides = list(options.set)
     if getattr(options, "seed", None) is not None:
         overrides.append(f"training.seed={options.seed}")
-    loaded = config.load(options.config, overrides)
+    if getattr(options, "rounds", None) is not None:
+        overrides.append(f"transfer.rounds={options.rounds}")
+    loaded = config.load(options.config, overrides, getattr(options, "scheme", ""))
     if getattr(options, "words", None):
         with corpus.open_text(options.words) as lines:
             words = list(text.read_words((line for _, line in lines), str(options.words)))
@@ -191,14 +210,41 @@ def _train(options: argparse.Namespace) -> None:
     from tagger.workplace import Sources
 
     sources = Sources(options.train, options.dev, tuple(options.unlabelled))
-    try:
+    with _resumable(f"{options.out}.training"):
         metrics = train(config, sources, options.out, options.resume, options.force)
-    except KeyboardInterrupt:
-        print(f"tagger: interrupted; what is done is kept in {options.out}.training: add --resume to go on",
-              file=sys.stderr)  # fmt: skip
-        raise SystemExit(130) from None
     print(f"\n{options.out}: epoch {metrics['epoch']}, scores on {options.dev}", file=sys.stderr)
     _print_scores(metrics, file=sys.stderr)
+
+
+@contextlib.contextmanager
+def _resumable(kept: str) -> Iterator[None]:
+    """Say where the work is kept, if it is interrupted."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        print(f"tagger: interrupted; what is done is kept in {kept}: add --resume to go on", file=sys.stderr)
+        raise SystemExit(130) from None
+
+
+def _transfer(options: argparse.Namespace) -> None:
+    config = _load_config(options)
+    _import_tensorflow()
+    from tagger.transfer import best, transfer
+    from tagger.workplace import Sources
+
+    sources = Sources(options.train, options.dev, tuple(options.unlabelled))
+    with _resumable(f"{options.out}.transfer"):
+        history = transfer(config, sources, options.out, options.resume, options.force)
+    print(f"\n{options.out}: round {best(history)}, scores on {options.dev}", file=sys.stderr)
+    figures = ("precision", "recall", "f1", *(["top1"] if "top1" in history[0] else []))
+    rows = [
+        (str(row["round"]), f"{row.get('texts', 0):,}", f"{row.get('entities', 0):,}",
+         f"{100 * row.get('labelled', 0):.1f}", *(f"{100 * row[name]:.2f}" for name in figures))
+        for row in history
+    ]  # fmt: skip
+    heading = ["round", "predicted texts", "entities", "characters labelled, %", "precision", "recall", "F1", "top-1"]
+    _print_table(heading[: 4 + len(figures)], rows, file=sys.stderr)
+    _print_scores(history[best(history)], file=sys.stderr)
 
 
 def _evaluate(options: argparse.Namespace) -> None:

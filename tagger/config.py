@@ -140,6 +140,30 @@ class TrainingConfig:
 
 
 @dataclass(frozen=True)
+class TransferConfig:
+    """Rounds of self-training over unlabelled texts (`tagger transfer`); `--scheme` sets them together."""
+
+    # Rounds at most: each predicts the unlabelled texts and trains on labelled and predicted texts together.
+    rounds: int = 4
+    # What of a prediction is learnt from: entities, and stretches without any, that are sure (all else is left open);
+    # or, as in 2016, each text's most probable entity, as long as all rounds agree on it.
+    select: Literal["sure", "agreed"] = "sure"
+    # Least probability at which an entity is sure, and at which a unit is surely in none.
+    entity: float = 0.9
+    outside: float = 0.95
+    # Weight of a predicted text in each round, that of a labelled one being 1; the last is that of all further rounds.
+    weights: tuple[float, ...] = (1.0,)
+    # Whether a round trains a new network; otherwise it goes on with that of the round before.
+    fresh: bool = True
+    # Passes over the texts in a round; 0 for as `training.epochs` says.
+    epochs: int = 0
+    # Rounds without a better entity F1 on dev before it stops; 0 never stops early.
+    patience: int = 2
+    # Characters of unlabelled text that are predicted at most, taken evenly from all there is; 0 for all.
+    characters: int = 3_000_000
+
+
+@dataclass(frozen=True)
 class DecodeConfig:
     """Scores -> entities."""
 
@@ -161,6 +185,7 @@ class Config:
     batches: BatchesConfig = field(default_factory=BatchesConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
+    transfer: TransferConfig = field(default_factory=TransferConfig)
     decode: DecodeConfig = field(default_factory=DecodeConfig)
 
     @property
@@ -199,14 +224,23 @@ PRESETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     },
 }  # fmt: skip
 
+# Schemes of self-training: the settings in [transfer] that go together.
+SCHEMES: Mapping[str, Mapping[str, Any]] = {
+    "sure": {},
+    "contest": {
+        "rounds": 4, "select": "agreed", "weights": [0.1, 0.2, 1.0, 1.0], "fresh": False, "epochs": 20, "patience": 0,
+    },
+}  # fmt: skip
 
-def load(source: str | Path = "default", overrides: Iterable[str] = ()) -> Config:
+
+def load(source: str | Path = "default", overrides: Iterable[str] = (), scheme: str = "") -> Config:
     """Return the settings of a preset or TOML file, with overrides on top.
 
     Args:
         source: Name of a preset, or path of a TOML file. A file may start from a preset with a top-level
             `preset = "contest"`.
         overrides: `section.key=value` each; the value is TOML, a bare word is taken as a string.
+        scheme: Name of a scheme of self-training, between the two; none where empty.
 
     Raises:
         ConfigError: If the file cannot be read or a setting does not exist or cannot take its value.
@@ -221,6 +255,8 @@ def load(source: str | Path = "default", overrides: Iterable[str] = ()) -> Confi
             raise ConfigError(f"{source}: preset = {preset!r} does not exist{_nearest(str(preset), PRESETS)}")
         config = merge(config, PRESETS[preset], f"preset {preset}")
         config = merge(config, data, str(source))
+    if scheme:
+        config = merge(config, {"transfer": SCHEMES[scheme]}, f"scheme {scheme}")
     for override in overrides:
         config = merge(config, _parse_override(override), f"--set {override}")
     return check(config)
@@ -248,7 +284,7 @@ _LEAST = {
     "text.maxlen": 2, "vectors.dimensions": 1, "vectors.char_dimensions": 1, "vectors.bigram_dimensions": 1,
     "vectors.window": 1, "vectors.negative": 1,
     "vectors.min_count": 1, "vectors.workers": 1, "batches.texts": 1, "batches.accumulate": 1,
-    "training.gpu": -1,
+    "training.gpu": -1, "transfer.rounds": 1,
 }  # fmt: skip
 
 
@@ -274,6 +310,12 @@ def check(config: Config) -> Config:
         (config.model.output_dropout < 1, "model.output_dropout must be below 1"),
         (config.training.average < 1, "training.average must be below 1"),
         (config.training.learning_rate > 0, "training.learning_rate must be positive"),
+        (
+            bool(config.transfer.weights) and all(0 < weight < math.inf for weight in config.transfer.weights),
+            "transfer.weights needs positive numbers, such as [0.1, 0.2, 1]",
+        ),
+        (config.transfer.entity <= 1, "transfer.entity must be at most 1"),
+        (config.transfer.outside <= 1, "transfer.outside must be at most 1"),
         (
             not (config.model.crf and config.decode.transitions == "contest"),
             "decode.transitions = contest needs model.crf = false: a CRF brings its own transitions",

@@ -1,6 +1,7 @@
 """Labelled documents: readers and writers, streaming, and the alignment report.
 
-Native form: JSON Lines, `{"text": ..., "entities": [{"start", "end", "label"}]}`, character offsets, half-open.
+Native form: JSON Lines, `{"text": ..., "entities": [{"start", "end", "label"}]}`, character offsets, half-open;
+`"unlabelled": [[start, end], ...]` are stretches that nobody has looked at.
 Contest form (2016): `{"content": ..., "core_entity": [strings]}`; every occurrence of an answer is marked.
 Anything else is plain text, one document a line, without labels. `.gz` is read as it is; `-` is standard input.
 """
@@ -53,11 +54,13 @@ class Document:
         text: As given, never changed.
         entities: Gold spans in order of start, not overlapping.
         answers: Strings that count as right in the contest, without white space; they may not occur in the text.
+        unlabelled: Stretches, start and end, of which it is not known what is an entity there, but for `entities`.
     """
 
     text: str
     entities: tuple[Span, ...] = ()
     answers: tuple[str, ...] = ()
+    unlabelled: tuple[tuple[int, int], ...] = ()
 
 
 @contextmanager
@@ -182,7 +185,18 @@ def _native(line: str, place: str) -> Document:
     given = value.get("core_entity")
     answers = [a for a in given if isinstance(a, str)] if isinstance(given, list) else []
     answers += [text[span.start : span.end] for span in spans]
-    return Document(text, tuple(spans), _answers(answers))
+    return Document(text, tuple(spans), _answers(answers), _stretches(value.get("unlabelled", []), text, place))
+
+
+def _stretches(given: Any, text: str, place: str) -> tuple[tuple[int, int], ...]:
+    if not isinstance(given, list):
+        raise CorpusError(place, '"unlabelled" with a list', repr(given), _FORM)
+    for stretch in given:
+        whole = isinstance(stretch, list) and len(stretch) == 2 and all(type(bound) is int for bound in stretch)
+        if not (whole and 0 <= stretch[0] < stretch[1] <= len(text)):
+            expected = f"an unlabelled stretch [start, end] with 0 <= start < end <= {len(text)}"
+            raise CorpusError(place, expected, json.dumps(stretch, ensure_ascii=False), _FORM)
+    return tuple((start, end) for start, end in given)
 
 
 def _span(entity: Any, text: str, place: str) -> Span:
@@ -232,9 +246,11 @@ def mark(text: str, answers: Iterable[str]) -> tuple[Span, ...]:
     return tuple(sorted(taken))
 
 
-def to_native(text: str, entities: Iterable[Entity | Span]) -> str:
+def to_native(text: str, entities: Iterable[Entity | Span], unlabelled: Iterable[tuple[int, int]] = ()) -> str:
     """Return one line of native JSON, without the line end; lone surrogates are escaped."""
-    value = {"text": text, "entities": [entity._asdict() for entity in entities]}
+    value: dict[str, Any] = {"text": text, "entities": [entity._asdict() for entity in entities]}
+    if stretches := list(unlabelled):
+        value["unlabelled"] = stretches
     return _dumps(value)
 
 

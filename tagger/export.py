@@ -21,6 +21,12 @@ from tagger.vectors import PADDING, RESERVED, UNKNOWN, Table
 def build(bundle: Bundle) -> Any:
     """Return the bundle's Keras model, its weights loaded."""
     model = fresh_model(bundle.config, bundle.scheme, bundle.lookup)
+    load_weights(model, bundle)
+    return model
+
+
+def load_weights(model: Any, bundle: Bundle) -> None:
+    """Put the bundle's weights into a Keras model of its settings, tags and tables."""
     found = stored(bundle)
     with _fitting(bundle):
         for table, (_, rows) in zip(model.embeddings, found.embeddings, strict=True):
@@ -31,7 +37,6 @@ def build(bundle: Bundle) -> Any:
         model.output_.set_weights([found.kernel, found.bias])
         if bundle.config.model.crf:
             model.transitions.assign(np.where(bundle.scheme.allowed, bundle.transitions.scores, 0))
-    return model
 
 
 def stored(bundle: Bundle) -> Network:

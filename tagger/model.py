@@ -13,6 +13,7 @@ from tagger.lookup import Embedding
 from tagger.tags import TagScheme
 
 _SMALL = 128  # rows of a table
+_NEVER = -1e9  # the score of a tag that cannot be
 
 
 def lstm(
@@ -266,19 +267,42 @@ class TaggerModel(keras.Model):
         y_pred: Any = None,
         sample_weight: Any = None,
         training: bool = True,
+        partial: bool = False,
     ) -> tf.Tensor:
-        """Return the loss per unit: negative log-likelihood of the tag path (CRF) or of each tag (softmax)."""
-        count = tf.reduce_sum(sample_weight)
+        """Return the loss per unit: negative log-likelihood of the tag path (CRF) or of each tag (softmax).
+
+        Args:
+            x, y, sample_weight: Inputs, targets and weights of a `Batch`.
+            y_pred: Scores, (B, T, K).
+            training: Of no effect.
+            partial: Whether some units are not labelled: then it is the likelihood of all paths, or tags, that agree
+                with what is labelled (Tsuboi et al., 2008).
+        """
+        count = tf.reduce_sum(tf.cast(sample_weight > 0, tf.float32))
+        agreeing = tf.where(y > 0, y_pred, _NEVER) if partial else None
         if self.config.crf:
-            step = tf.exp(self.transitions)
-            allowed = self.scheme.allowed.astype(np.float32)
-            total = crf_log_partition(y_pred, x["lengths"], step * allowed, self.scheme)
-            gold = tf.reduce_sum(y_pred * y)
-            gold += tf.reduce_sum(tf.einsum("bti,btj->ij", y[:, :-1], y[:, 1:]) * self.transitions)
-            return (tf.reduce_sum(total) - gold) / count
-        each = tf.nn.softmax_cross_entropy_with_logits(y, y_pred) * sample_weight
-        loss = tf.reduce_sum(each) / count
+            return self._crf_loss(x["lengths"], y, y_pred, sample_weight, agreeing) / count
+        if agreeing is None:
+            each = tf.nn.softmax_cross_entropy_with_logits(y, y_pred)
+        else:
+            each = tf.reduce_logsumexp(y_pred, axis=2) - tf.reduce_logsumexp(agreeing, axis=2)
+        loss = tf.reduce_sum(each * sample_weight) / count
         if self.config.activity_l1:
             share = tf.reduce_sum(tf.abs(tf.nn.softmax(y_pred)) * sample_weight[:, :, None]) / count
             loss += self.config.activity_l1 * share
         return loss
+
+    def _crf_loss(
+        self, lengths: tf.Tensor, y: tf.Tensor, scores: tf.Tensor, weights: tf.Tensor, agreeing: tf.Tensor | None
+    ) -> tf.Tensor:
+        """Return the summed loss of a batch's texts."""
+        step = tf.exp(self.transitions) * self.scheme.allowed.astype(np.float32)
+        if agreeing is not None:  # both sums in one loop
+            both = crf_log_partition(tf.concat([scores, agreeing], axis=0), tf.tile(lengths, [2]), step, self.scheme)
+            total, some = tf.split(both, 2)
+            return tf.reduce_sum((total - some) * weights[:, 0])
+        total = crf_log_partition(scores, lengths, step, self.scheme)
+        weighted = y * weights[:, :, None]
+        gold = tf.reduce_sum(scores * weighted)
+        gold += tf.reduce_sum(tf.einsum("bti,btj->ij", weighted[:, :-1], y[:, 1:]) * self.transitions)
+        return tf.reduce_sum(total * weights[:, 0]) - gold

@@ -3,7 +3,7 @@
 import itertools
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +16,11 @@ from tagger.batches import group, pad
 from tagger.calibration import Calibration
 from tagger.config import BatchesConfig, Config
 from tagger.corpus import Document, Entity
-from tagger.decode import Transitions, best_span, lattice, log_softmax, viterbi
+from tagger.decode import Lattice, Transitions, best_span, lattice, log_softmax, viterbi
 from tagger.lookup import Lookup
 from tagger.runtime import KerasRuntime, OnnxRuntime, Runtime
 from tagger.score import Scores
-from tagger.tags import TagScheme, UnitSpan
+from tagger.tags import OUTSIDE, TagScheme, UnitSpan
 from tagger.text import UnitMaker, Units, pieces, windows
 
 # Texts are taken in groups of at most this many characters and texts: memory does not depend on how many follow.
@@ -37,11 +37,28 @@ class Result:
         text: As given.
         entities: In order, not overlapping.
         answer: The most probable entity, also where `entities` is empty; None for a blank text.
+        outside: Probability of each character to be in no entity, (len(text),) float32, where it was asked for.
     """
 
     text: str
     entities: list[Entity]
     answer: Entity | None
+    outside: np.ndarray | None = None
+
+    @staticmethod
+    def joined(text: str, parts: Sequence["Result"]) -> "Result":
+        """Return the result of a text from those of the pieces it was cut into."""
+        if len(parts) == 1:
+            return parts[0]
+        entities: list[Entity] = []
+        answer, offset = None, 0
+        for part in parts:
+            entities += [e._replace(start=e.start + offset, end=e.end + offset) for e in part.entities]
+            if part.answer and (answer is None or part.answer.score > answer.score):
+                answer = part.answer._replace(start=part.answer.start + offset, end=part.answer.end + offset)
+            offset += len(part.text)
+        known = [part.outside for part in parts if part.outside is not None]
+        return Result(text, entities, answer, np.concatenate(known) if known else None)
 
 
 class Tagger:
@@ -111,56 +128,48 @@ class Tagger:
 
     def __call__(self, text: str) -> list[Entity]:
         """Return the entities of one text, in order."""
-        return self._group([text], answers=False)[0].entities
+        return self._group([text])[0].entities
 
     def stream(self, texts: Iterable[str]) -> Iterator[list[Entity]]:
         """Yield the entities of each text, in order, in bounded memory."""
         for result in self.results(texts, answers=False):
             yield result.entities
 
-    def results(self, texts: Iterable[str], answers: bool = True) -> Iterator[Result]:
+    def results(self, texts: Iterable[str], answers: bool = True, outside: bool = False) -> Iterator[Result]:
         """Yield a `Result` for each text, in order, in bounded memory.
 
         Args:
             texts: Any iterable; read as far as needed.
             answers: Whether to look for the answer where a text has no entity; otherwise it is None there.
+            outside: Whether to tell what is in no entity.
         """
         waiting: deque[Future[list[Result]]] = deque()
         with ThreadPoolExecutor(self.workers) as pool:
             for group in _groups(texts):
-                waiting.append(pool.submit(self._group, group, answers))
+                waiting.append(pool.submit(self._group, group, answers, outside))
                 if len(waiting) > self.workers:
                     yield from waiting.popleft().result()
             for future in waiting:
                 yield from future.result()
 
-    def _group(self, texts: list[str], answers: bool) -> list[Result]:
+    def _group(self, texts: list[str], answers: bool = False, outside: bool = False) -> list[Result]:
         """Return the results of some texts; a very long one is tagged piece by piece."""
         cuts = [pieces(text) for text in texts]
         parts = [text[start:end] for text, spans in zip(texts, cuts, strict=True) for start, end in spans]
-        rest = iter(self._pieces(parts, answers))
-        results = []
-        for text, spans in zip(texts, cuts, strict=True):
-            entities: list[Entity] = []
-            answer = None
-            for (offset, _), (some, candidate) in zip(spans, itertools.islice(rest, len(spans)), strict=True):
-                if offset:
-                    some = [e._replace(start=e.start + offset, end=e.end + offset) for e in some]
-                entities += some
-                if candidate and (answer is None or candidate.score > answer.score):
-                    answer = candidate._replace(start=candidate.start + offset, end=candidate.end + offset)
-            results.append(Result(text, entities, answer))
-        return results
+        rest = iter(self._pieces(parts, answers, outside))
+        every = zip(texts, cuts, strict=True)
+        return [Result.joined(text, list(itertools.islice(rest, len(spans)))) for text, spans in every]
 
-    def _pieces(self, texts: list[str], answers: bool) -> list[tuple[list[Entity], Entity | None]]:
+    def _pieces(self, texts: list[str], answers: bool, outside: bool) -> list[Result]:
         made = [self.units(text) for text in texts]
         scores = self._scores(made)
         lengths = np.fromiter(map(len, made), np.int64, len(made))
-        found: list[tuple[list[Entity], Entity | None]] = [([], None)] * len(made)
+        nothing = np.zeros(0, np.float32) if outside else None
+        found = [Result(text, [], None, nothing) for text in texts]
         for numbers in group(lengths, _DECODER):
             numbers = numbers[lengths[numbers] > 0]
             if len(numbers):
-                some = self._decode([made[n] for n in numbers], [scores[n] for n in numbers], answers)
+                some = self._decode([made[n] for n in numbers], [scores[n] for n in numbers], answers, outside)
                 for number, one in zip(numbers, some, strict=True):
                     found[number] = one
         return found
@@ -182,10 +191,8 @@ class Tagger:
             scores = [log_softmax(score) if len(score) else score for score in scores]
         return scores
 
-    def _decode(
-        self, made: list[Units], scores: list[np.ndarray], answers: bool
-    ) -> list[tuple[list[Entity], Entity | None]]:
-        """Return entities and answer of texts that are not empty."""
+    def _decode(self, made: list[Units], scores: list[np.ndarray], answers: bool, outside: bool) -> list[Result]:
+        """Return the results of texts that are not empty."""
         lengths = np.fromiter(map(len, made), np.int64, len(made))
         padded = np.zeros((len(made), int(lengths.max()), self.scheme.size), np.float32)
         for row, score in enumerate(scores):
@@ -194,7 +201,7 @@ class Tagger:
         spans = [self.scheme.decode(path[:length]) for path, length in zip(paths, lengths, strict=True)]
         by_mean = self.config.decode.score == "mean"
         missing = [answers and not some and bool(units.text.strip()) for some, units in zip(spans, made, strict=True)]
-        wanted = [row for row in range(len(made)) if missing[row] or (spans[row] and not by_mean)]
+        wanted = [row for row in range(len(made)) if outside or missing[row] or (spans[row] and not by_mean)]
         around = lattice(padded[wanted], lengths[wanted], self.transitions) if wanted else None
         places = {row: place for place, row in enumerate(wanted)}
         found = []
@@ -210,8 +217,15 @@ class Tagger:
                 answer = self._entity(units, span, around.span(places[row], span))
             if answer:
                 answer = answer._replace(score=round(self.calibration.probability(answer.score), 4))
-            found.append((self.calibration(units.text, entities), answer))
+            free = self._outside(around, places[row], units) if outside and around is not None else None
+            found.append(Result(units.text, self.calibration(units.text, entities), answer, free))
         return found
+
+    def _outside(self, around: Lattice, row: int, units: Units) -> np.ndarray:
+        """Return the probability of each character to be in no entity, corrected as an entity's own is."""
+        inside = 1 - around.marginals(row, len(units))[:, OUTSIDE]
+        free = [1 - self.calibration.probability(share) for share in inside.tolist()]
+        return np.repeat(np.array(free, np.float32), np.diff(units.bounds))
 
     def _entity(self, units: Units, span: UnitSpan, score: float) -> Entity:
         start, end = int(units.bounds[span.start]), int(units.bounds[span.end])

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+OPEN = -1  # stands for the tag of a unit that is not labelled: any may be right
 OUTSIDE = 0
 SINGLE, FIRST, MIDDLE, LAST = 1, 2, 3, 4
 PARTS = "OSBME"  # the letter of each part, as in B-PER
@@ -70,9 +71,14 @@ class TagScheme:
                     inside[base + before, base + after] = True
         return inside | (self.ends[:, None] & self.starts[None, :])
 
-    def encode(self, spans: Iterable[UnitSpan], size: int) -> np.ndarray:
-        """Return the tag of each unit, (size,) int32; spans must not overlap."""
+    def encode(self, spans: Iterable[UnitSpan], size: int, unlabelled: Iterable[slice] = ()) -> np.ndarray:
+        """Return the tag of each unit, (size,) int32; spans must not overlap.
+
+        Units in `unlabelled` stretches that are in no span get `OPEN`.
+        """
         tags = np.zeros(size, np.int32)
+        for stretch in unlabelled:
+            tags[stretch] = OPEN
         for start, end, label in spans:
             base = 4 * label
             if end - start == 1:

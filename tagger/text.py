@@ -143,6 +143,11 @@ class Units:
             return int(first), int(last)
         return None
 
+    def touched(self, start: int, end: int) -> slice:
+        """Return the units that have one of the characters `start` to `end`."""
+        first, last = np.searchsorted(self.bounds, (start, end), "right") - 1
+        return slice(int(first), int(last) + bool(self.bounds[last] < end))
+
     def sentence_ends(self) -> np.ndarray:
         """True at bound t where a sentence ends, (T + 1,) bool; the text's end counts."""
         ends = np.zeros(len(self.bounds), bool)

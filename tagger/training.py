@@ -22,7 +22,7 @@ from tagger.calibration import Calibrator
 from tagger.config import Config, TrainingConfig
 from tagger.decode import Transitions
 from tagger.errors import TrainingError, require
-from tagger.export import fresh_model, network
+from tagger.export import fresh_model, load_weights, network
 from tagger.lexicon import dictionary
 from tagger.lookup import Lookup
 from tagger.pipeline import Tagger, evaluate
@@ -98,6 +98,8 @@ def fit(
     tf.config.experimental.enable_op_determinism()
     model = fresh_model(config, scheme, lookup)
     silence_unseen(model, store)
+    if work.sources.start:
+        load_weights(model, bundles.load(work.sources.start))
     batches = Batches(BatchMaker(store, lookup, scheme.size, config.batches.forget), config.batches, settings.seed)
     accumulate = config.batches.accumulate
     optimizer = keras.optimizers.Adam(
@@ -110,7 +112,7 @@ def fit(
     tagger = Tagger(config, scheme, transitions, units, lookup, KerasRuntime(model, lookup))
     state = State(model, optimizer, settings.average)
     keeper = EpochKeeper(tagger, state, batches, work)
-    step = train_step(model, optimizer, state, lookup, products(settings))
+    step = train_step(model, optimizer, state, lookup, products(settings), store.partial)
     watched = [keras.callbacks.TensorBoard(settings.tensorboard)] if settings.tensorboard else []
     watchers = keras.callbacks.CallbackList(watched, model=model)
     watchers.on_train_begin()
@@ -127,11 +129,17 @@ def fit(
 
 
 def train_step(
-    model: Any, optimizer: Any, state: "State", lookup: Lookup, products: tf.DType = tf.float32
+    model: Any,
+    optimizer: Any,
+    state: "State",
+    lookup: Lookup,
+    products: tf.DType = tf.float32,
+    partial: bool = False,
 ) -> Callable[..., tf.Tensor]:
     """Return a function that takes a `Batch`, makes one step of training, and returns the loss.
 
-    Matrix products of the LSTMs are computed in `products`; weights and all else are float32.
+    Matrix products of the LSTMs are computed in `products`; weights and all else are float32. Where training is
+    `partial`, some units are not labelled.
     """
     inputs = {
         "ids": tf.TensorSpec((None, None, lookup.columns), tf.int32),
@@ -144,7 +152,7 @@ def train_step(
     def step(inputs: dict[str, tf.Tensor], targets: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
         with tf.GradientTape() as tape:
             scores = model(inputs, training=True, products=products)
-            loss = model.compute_loss(inputs, targets, scores, weights)
+            loss = model.compute_loss(inputs, targets, scores, weights, partial=partial)
         gradients = tape.gradient(loss, model.trainable_variables)
         optimizer.apply_gradients(zip(gradients, model.trainable_variables, strict=True))
         state.update_averages()

@@ -41,15 +41,24 @@ class Sources:
         train: Labelled corpus.
         dev: Labelled corpus that picks the best epoch.
         unlabelled: More text for the vectors.
+        predicted: Texts labelled by a tagger, learnt from as well.
+        weight: Of a predicted text, that of a labelled one being 1.
+        vectors: Bundle whose vectors are used instead of new ones.
+        start: Bundle whose network is trained further instead of a new one; its vectors are `vectors`.
     """
 
     train: Path
     dev: Path
     unlabelled: tuple[Path, ...] = ()
+    predicted: Path | None = None
+    weight: float = 1.0
+    vectors: Path | None = None
+    start: Path | None = None
 
     def fingerprint(self) -> dict[str, str]:
         """Return the SHA-256 of each file."""
-        files = [self.train, self.dev, *self.unlabelled]
+        bundles_read = [bundle / bundles.MANIFEST for bundle in (self.vectors, self.start) if bundle]
+        files = [self.train, self.dev, *self.unlabelled, *filter(None, [self.predicted]), *bundles_read]
         missing = [str(file) for file in files if not file.is_file()]
         if missing:
             raise TrainingError(f"{missing[0]}: no such file")
@@ -67,35 +76,19 @@ class Workplace:
 
     def __init__(self, folder: Path, config: Config, sources: Sources, resume: bool) -> None:
         self.folder, self.config, self.sources = folder, config, sources
-        self.files = sources.fingerprint()
-        wanted = {"config": config.to_dict(), "files": self.files}
-        kept = folder / "run.json"
-        if kept.exists() and resume:
-            if json.loads(kept.read_text("utf-8")) != wanted:
-                raise TrainingError(
-                    f"{folder}: was started with other settings or files; use those, or delete the folder"
-                )
-            return
-        if (folder / _CHECKPOINT).exists():
-            raise TrainingError(
-                f"{folder}: an interrupted training is kept here; add --resume to go on, or delete the folder"
-            )
-        try:
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir(parents=True)
-            self._write_json("run.json", wanted)
-        except OSError as error:
-            raise TrainingError(f"{folder}: cannot be written: {error.strerror}") from error
+        self.files = claim(folder, config, sources, resume, _CHECKPOINT)
 
     def labels(self) -> tuple[str, ...]:
         """Return the labels of the training corpus."""
         kept = self.folder / "labels.json"
         if not kept.exists():
-            self._write_json("labels.json", corpus.labels(corpus.read(self.sources.train)))
+            write_json(kept, corpus.labels(corpus.read(self.sources.train)))
         return tuple(json.loads(kept.read_text("utf-8")))
 
     def tables(self, units: UnitMaker) -> list[Table]:
         """Return the tables of vectors, learnt or loaded."""
+        if self.sources.vectors:
+            return load_tables(self.sources.vectors, self.config.text.unit)
         kept = self.folder / "tables"
         if not kept.exists():
             known = None if self.config.vectors.pretrained else self._cache(units)
@@ -127,13 +120,16 @@ class Workplace:
         return corpus_texts([self.sources.train, *self.sources.unlabelled])
 
     def store(self, units: UnitMaker, lookup: Lookup, scheme: TagScheme) -> Store:
-        """Return the ids and tags of the training corpus."""
+        """Return the ids and tags of the training corpus, and of the predicted texts after it."""
         kept = self.folder / "store"
         if not kept.exists():
             report = Alignment()
             with bundles.atomic_folder(kept) as folder:
-                documents = iter(tqdm(corpus.read(self.sources.train), "ids", unit=" texts"))
-                fill_store(folder, documents, units, lookup, scheme, report)
+                writer = StoreWriter(folder, lookup.columns)
+                fill_store(writer, corpus.read(self.sources.train), units, lookup, scheme, report)
+                if more := self.sources.predicted:
+                    fill_store(writer, corpus.read(more), units, lookup, scheme, Alignment(), self.sources.weight)
+                writer.close()
                 (folder / "alignment.json").write_text(json.dumps(report.rows(), ensure_ascii=False), "utf-8")
             if report.cut or report.long:
                 say(
@@ -168,10 +164,47 @@ class Workplace:
         with np.load(path, allow_pickle=False) as kept:
             return dict(kept)
 
-    def _write_json(self, name: str, content: Any) -> None:
-        part = self.folder / f"{name}.part"
-        part.write_text(json.dumps(content, ensure_ascii=False), "utf-8")
-        part.replace(self.folder / name)
+
+def claim(folder: Path, config: Config, sources: Sources, resume: bool, begun: str) -> dict[str, str]:
+    """Take a folder for work on these files with these settings: an empty one, or one to be resumed.
+
+    Args:
+        folder: Made if absent.
+        config, sources: Of this work; what is resumed must have had the same.
+        resume: Whether what is there may be used.
+        begun: Pattern of what is there when something would be lost.
+
+    Returns:
+        The SHA-256 of each file.
+
+    Raises:
+        TrainingError: If the folder holds something else, or cannot be written.
+    """
+    files = sources.fingerprint()
+    wanted = {"config": config.to_dict(), "files": files}
+    kept = folder / "run.json"
+    if kept.exists() and resume:
+        if json.loads(kept.read_text("utf-8")) != wanted:
+            raise TrainingError(f"{folder}: was started with other settings or files; use those, or delete the folder")
+        return files
+    if any(folder.glob(begun)):
+        raise TrainingError(
+            f"{folder}: an interrupted training is kept here; add --resume to go on, or delete the folder"
+        )
+    try:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        write_json(kept, wanted)
+    except OSError as error:
+        raise TrainingError(f"{folder}: cannot be written: {error.strerror}") from error
+    return files
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write a JSON file that is there whole, or not at all."""
+    part = path.with_name(f"{path.name}.part")
+    part.write_text(json.dumps(content, ensure_ascii=False), "utf-8")
+    part.replace(path)
 
 
 def cache_folder() -> Path | None:
@@ -215,22 +248,25 @@ def make_tables(config: Config, texts: Iterable[str], units: UnitMaker, folder: 
 
 
 def fill_store(
-    folder: Path,
+    writer: StoreWriter,
     documents: Iterator[Document],
     units: UnitMaker,
     lookup: Lookup,
     scheme: TagScheme,
     report: Alignment,
-) -> Store:
+    weight: float = 1.0,
+) -> None:
     """Write the ids and tags of documents, window by window; no gold entity is cut that fits a window."""
-    writer = StoreWriter(folder, lookup.columns)
+    documents = iter(tqdm(documents, "ids", unit=" texts"))
     while some := list(itertools.islice(documents, 500)):
         aligned = [corpus.align(document, units, scheme, report) for document in some]
-        for (made, spans), ids in zip(aligned, lookup.ids([made for made, _ in aligned]), strict=True):
-            tags = scheme.encode(spans, len(made))
+        all_ids = lookup.ids([made for made, _ in aligned])
+        for document, (made, spans), ids in zip(some, aligned, all_ids, strict=True):
+            unlabelled = [made.touched(start, end) for start, end in document.unlabelled]
+            tags = scheme.encode(spans, len(made), unlabelled)
             for window in windows(made, units.config.maxlen, whole=spans):
-                writer.add(ids[window.start : window.stop], tags[window.start : window.stop])
-    return writer.close()
+                part = slice(window.start, window.stop)
+                writer.add(ids[part], tags[part], weight)
 
 
 def say(line: str) -> None:
