@@ -238,8 +238,8 @@ def _transfer(options: argparse.Namespace) -> None:
     print(f"\n{options.out}: round {best(history)}, scores on {options.dev}", file=sys.stderr)
     figures = ("precision", "recall", "f1", *(["top1"] if "top1" in history[0] else []))
     rows = [
-        (str(row["round"]), f"{row.get('texts', 0):,}", f"{row.get('entities', 0):,}",
-         f"{100 * row.get('labelled', 0):.1f}", *(f"{100 * row[name]:.2f}" for name in figures))
+        (str(row["round"]), f"{row['predicted']['texts']:,}", f"{row['predicted']['entities']:,}",
+         f"{100 * row['predicted']['labelled']:.1f}", *(f"{100 * row[name]:.2f}" for name in figures))
         for row in history
     ]  # fmt: skip
     heading = ["round", "predicted texts", "entities", "characters labelled, %", "precision", "recall", "F1", "top-1"]

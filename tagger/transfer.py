@@ -50,7 +50,8 @@ def transfer(
         replace: Whether an existing bundle, and its rounds, may be replaced.
 
     Returns:
-        Each round's figures: its number, scores on dev, and what it learnt from, as `label` counts it.
+        Each round's figures: its number, scores on dev as `Scores.to_dict`, and what was `predicted` for it, as
+        `label` counts it.
 
     Raises:
         TaggerError: If a file, a setting or the place to write to is at fault.
@@ -86,7 +87,7 @@ def _finished(history: Sequence[dict[str, Any]], patience: int) -> bool:
 def _round(number: int, config: Config, sources: Sources, folder: Path) -> dict[str, Any]:
     """Make a round, as far as it is not made yet, and return its figures."""
     settings, made = config.transfer, folder / f"round_{number}"
-    learnt_from: dict[str, Any] = {}
+    predicted: dict[str, Any] = {"texts": 0, "entities": 0, "labelled": 0.0}
     if number:
         before = folder / f"round_{number - 1}"
         data, counted = folder / f"round_{number}.jsonl.gz", folder / f"round_{number}.json"
@@ -97,7 +98,7 @@ def _round(number: int, config: Config, sources: Sources, folder: Path) -> dict[
             documents = tqdm(corpus.read(texts), "predicting", unit=" texts")
             with _writing(data) as write:
                 write_json(counted, label(Tagger.load(before), documents, settings, agree, write))
-        learnt_from = json.loads(counted.read_text("utf-8"))
+        predicted = json.loads(counted.read_text("utf-8"))
         training = dataclasses.replace(config.training, epochs=settings.epochs or config.training.epochs)
         config = dataclasses.replace(config, training=training)
         weight = settings.weights[min(number, len(settings.weights)) - 1]
@@ -108,7 +109,7 @@ def _round(number: int, config: Config, sources: Sources, folder: Path) -> dict[
         train(config, sources, made, resume=True)
     shutil.rmtree(made.with_name(made.name + ".training"), ignore_errors=True)  # of a run killed just there
     scores = json.loads((made / "metrics.json").read_text("utf-8"))
-    return {"round": number, **learnt_from, **scores}
+    return {"round": number, "predicted": predicted, **scores}
 
 
 # ---- what a round learns from ---------------------------------------------------------------------------------

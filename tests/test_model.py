@@ -143,3 +143,103 @@ def test_softmax_loss_leaves_padding_out_and_l1_of_probabilities_is_a_constant()
     shares = np.exp(scores) / np.exp(scores).sum(-1, keepdims=True)
     expected = -(np.log(shares[0, 0, 0]) + np.log(shares[0, 1, 1])) / 2 + 0.01
     assert float(loss) == pytest.approx(expected, abs=1e-5)
+
+
+def brute_agreeing(scores, transitions, lengths, masks, scheme):
+    """Return the summed negative log-likelihood of the paths that go through allowed tags only."""
+    total = 0.0
+    for row, length in enumerate(lengths):
+        some = np.where(masks[row], scores[row], -np.inf)
+        total += brute_log_partition(scores[row], length, transitions, scheme)
+        total -= brute_log_partition(some, length, transitions, scheme)
+    return total
+
+
+@pytest.fixture
+def crf():
+    model = TaggerModel(load("default").model, TagScheme(("A",)), 6, [Embedding((0,), 9, 4)])
+    model.build()
+    model.transitions.assign(np.random.default_rng(8).normal(size=(5, 5)))
+    return model
+
+
+def test_the_loss_of_partly_labelled_texts_sums_over_the_paths_that_agree(crf):
+    rng = np.random.default_rng(9)
+    lengths, weights = np.array([4, 2], np.int32), np.zeros((2, 4), np.float32)
+    scores = rng.normal(size=(2, 4, 5)).astype(np.float32) * 3
+    masks = np.zeros((2, 4, 5), np.float32)
+    for row, tags in enumerate([[0, -1, 4, -1], [-1, 1]]):
+        weights[row, : len(tags)] = 1
+        for t, tag in enumerate(tags):
+            masks[row, t, slice(None) if tag < 0 else tag] = 1
+    transitions = crf.transitions.numpy()
+    expected = brute_agreeing(scores, transitions, lengths, masks > 0, crf.scheme)
+    loss = crf.compute_loss({"lengths": lengths}, masks, scores, weights, partial=True)
+    assert float(loss) == pytest.approx(expected / 6, abs=1e-4)
+    nothing_known = crf.compute_loss({"lengths": lengths}, np.ones_like(masks), scores, weights, partial=True)
+    assert float(nothing_known) == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize("preset", ["default", "contest"])
+def test_wholly_labelled_texts_have_the_same_loss_and_gradient_either_way(preset):
+    rng = np.random.default_rng(10)
+    scheme = TagScheme(("A",))
+    model = TaggerModel(load(preset).model, scheme, 6, [Embedding((0,), 9, 4)])
+    model.build()
+    lengths = np.array([4, 2], np.int32)
+    scores = tf.constant(rng.normal(size=(2, 4, 5)).astype(np.float32))
+    targets, weights = np.zeros((2, 4, 5), np.float32), np.zeros((2, 4), np.float32)
+    for row, tags in enumerate([[0, 2, 4, 1], [1, 0]]):
+        targets[row, range(len(tags)), tags] = 1
+        weights[row, : len(tags)] = row + 0.5
+    found = []
+    for partial in (False, True):
+        with tf.GradientTape() as tape:
+            tape.watch(scores)
+            loss = model.compute_loss({"lengths": lengths}, targets, scores, weights, partial=partial)
+        found.append((loss, tape.gradient(loss, scores)))
+    for plain, masked in zip(*found, strict=True):
+        np.testing.assert_allclose(masked, plain, atol=1e-5)
+
+
+def test_the_gradient_of_a_partly_labelled_text_is_finite_and_that_of_small_steps(crf):
+    rng = np.random.default_rng(11)
+    lengths, weights = np.array([3], np.int32), np.ones((1, 3), np.float32)
+    masks = np.ones((1, 3, 5), np.float32)
+    masks[0, 1] = [1, 0, 0, 0, 0]
+    scores = rng.normal(size=(1, 3, 5)).astype(np.float32)
+    scores[0, 1, 0] = -60  # what is labelled is all but impossible
+
+    def loss(scores):
+        return crf.compute_loss({"lengths": lengths}, masks, scores, weights, partial=True)
+
+    given = tf.constant(scores)
+    with tf.GradientTape() as tape:
+        tape.watch(given)
+        value = loss(given)
+    gradient = tape.gradient(value, given).numpy()
+    assert np.isfinite(gradient).all()
+    assert gradient[0, 1, 0] == pytest.approx(-1 / 3, abs=1e-3)
+    for place in [(0, 0, 1), (0, 1, 2), (0, 2, 4)]:
+        step = np.zeros_like(scores)
+        step[place] = 0.05
+        slope = (float(loss(given + step)) - float(loss(given - step))) / 0.1
+        assert gradient[place] == pytest.approx(slope, abs=5e-3)
+
+
+@pytest.mark.parametrize("preset", ["default", "contest"])
+def test_a_text_counts_as_much_as_its_weight(preset):
+    rng = np.random.default_rng(12)
+    model = TaggerModel(load(preset, ["model.activity_l1=0"]).model, TagScheme(("A",)), 6, [])
+    model.build()
+    scores = rng.normal(size=(2, 3, 5)).astype(np.float32)
+    targets = np.zeros((2, 3, 5), np.float32)
+    targets[:, :, 0] = 1
+    lengths = np.array([3, 3], np.int32)
+
+    def loss(*weights):
+        rows = np.repeat(np.array(weights, np.float32)[:, None], 3, axis=1)
+        return float(model.compute_loss({"lengths": lengths}, targets, scores, rows))
+
+    first, second = loss(1, 0), loss(0, 1)  # texts without weight do not count at all
+    assert loss(1, 0.25) == pytest.approx((first + 0.25 * second) / 2, abs=1e-5)
