@@ -31,8 +31,11 @@ from benching import (
     between_markers,
     corpus_file,
     fill_readme,
+    kept_figures,
     machine,
+    markdown,
     mean_and_spread,
+    plain,
     run_measured,
     say,
     seed_list,
@@ -138,13 +141,7 @@ def load_figures(options):
     """Return what the file of figures holds, or that no run was made."""
     settings = {"data": str(options.data.resolve()), "vectors": str(options.vectors.resolve())}
     settings["epochs"] = options.epochs
-    now = {"settings": settings, "machine": machine("tensorflow", "keras", "gensim", "numpy", "python-crfsuite")}
-    if not options.out.is_file():
-        return {**now, "runs": []}
-    kept = json.loads(options.out.read_text("utf-8"))
-    if kept["settings"] != settings:
-        sys.exit(f"{options.out}: its runs were made with {kept['settings']}, not {settings}; give another --out")
-    return {**kept, **now}
+    return kept_figures(options.out, settings, machine("tensorflow", "keras", "gensim", "numpy", "python-crfsuite"))
 
 
 def planned(options, runs):
@@ -245,18 +242,6 @@ def share(rows):
 def vectors_note(figures):
     took = figures.get("vectors")
     return took and f"Vectors of `default`, learnt once: {took['total_seconds']:.0f} s, {took['peak_mb']:.0f} MB."
-
-
-def plain(rows):
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
-
-
-def markdown(rows):
-    if not rows:
-        return ""
-    head, *body = ("| " + " | ".join(row) + " |" for row in rows)
-    return "\n".join([head, "|" + "---|" * len(rows[0]), *body])
 
 
 # ---- the CRF without a network, in processes of its own ---------------------------------------------------------

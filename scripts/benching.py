@@ -34,9 +34,9 @@ def say(line):
     print(line, file=sys.stderr, flush=True)
 
 
-def train_command(config, train, dev, out, seed, *more):
-    """Return the command that trains a tagger."""
-    command = [sys.executable, "-m", "tagger.cli", "train", "--config", config, "--train", train, "--dev", dev]
+def train_command(config, train, dev, out, seed, *more, command="train"):
+    """Return the command that trains a tagger, `tagger train` or `tagger transfer`."""
+    command = [sys.executable, "-m", "tagger.cli", command, "--config", config, "--train", train, "--dev", dev]
     return [*command, "--out", out, "--seed", seed, *more]
 
 
@@ -64,6 +64,31 @@ def write_json(file, content):
     part = file.with_name(file.name + ".part")
     part.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", "utf-8")
     part.replace(file)
+
+
+def kept_figures(file, settings, machine):
+    """Return what a file of figures holds, or that no run was made; stop if it was made with other settings."""
+    now = {"settings": settings, "machine": machine}
+    if not file.is_file():
+        return {**now, "runs": []}
+    kept = json.loads(file.read_text("utf-8"))
+    if kept["settings"] != settings:
+        sys.exit(f"{file}: its runs were made with {kept['settings']}, not {settings}; give another --out")
+    return {**kept, **now}
+
+
+def plain(rows):
+    """Return rows of text, the first one the heading, as a table for the terminal."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
+
+
+def markdown(rows):
+    """Return rows of text, the first one the heading, as a Markdown table; nothing for none."""
+    if not rows:
+        return ""
+    head, *body = ("| " + " | ".join(row) + " |" for row in rows)
+    return "\n".join([head, "|" + "---|" * len(rows[0]), *body])
 
 
 def mean_and_spread(values, form):

@@ -61,6 +61,8 @@ def transfer(
     if replace and not resume:
         shutil.rmtree(folder, ignore_errors=True)
     claim(folder, config, sources, resume, "round_*")
+    for left in folder.glob(".*.part"):  # by a run that was killed
+        shutil.rmtree(left, ignore_errors=True)
     if not (folder / _TEXTS).exists():
         gather(config, sources, folder)
     history: list[dict[str, Any]] = []

@@ -21,7 +21,14 @@ from tagger.workplace import Sources
 from tests.conftest import ROOT, SMALL
 from tests.samples import few
 
-SETTINGS = [*SMALL, "batches.texts=16", "training.epochs=6", "transfer.epochs=3", "transfer.entity=0.3", "transfer.outside=0.9"]
+SETTINGS = [
+    *SMALL,
+    "batches.texts=16",
+    "training.epochs=6",
+    "transfer.epochs=3",
+    "transfer.entity=0.3",
+    "transfer.outside=0.9",
+]
 
 
 def entity(start, end, score, text="李明去北京大学", label="A"):

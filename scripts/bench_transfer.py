@@ -1,0 +1,201 @@
+"""Learning curves: what unlabelled text adds to few and to many labelled texts, over seeds.
+
+For each number of labelled texts, drawn at random by the seed, three runs:
+
+`supervised` is `tagger train --config default`, its vectors learnt from these texts alone.
+`sure` is `tagger transfer --config default`: its round 0 is the same with `joint vectors`, learnt from all text there
+is; the result is the round that is best on dev, as `tagger transfer` picks it.
+`contest` is `tagger transfer --config contest --scheme contest` with 60 epochs in round 0; its `first prediction` is
+round 0, and the result is the last round, as in 2016.
+
+The unlabelled side is the text of all training and dev texts, and of --more. Scores are those on dev, which also picks
+the epoch, and the round of `sure`. Top-1 is the share of texts whose most probable entity is an answer. Each run is a
+process of its own; spreads are sample standard deviations over seeds.
+"""
+
+import argparse
+import json
+import random
+import shutil
+import tempfile
+from pathlib import Path
+
+from benching import (
+    PROJECT,
+    add_data_option,
+    between_markers,
+    corpus_file,
+    fill_readme,
+    kept_figures,
+    machine,
+    markdown,
+    mean_and_spread,
+    plain,
+    run_measured,
+    say,
+    seed_list,
+    train_command,
+    write_json,
+)
+
+JOBS = ("supervised", "sure", "contest")
+# What the tables show: name, the run it is of, and which of the run's rounds: the first, the last, or the best.
+CURVES = [
+    ("supervised", "supervised", "first"),
+    ("joint vectors", "sure", "first"),
+    ("sure", "sure", "best"),
+    ("contest, first prediction", "contest", "first"),
+    ("contest", "contest", "last"),
+]
+MEASURES = {"top1": "top-1", "f1": "entity F1"}
+PICTURE = PROJECT / "data" / "transfer.png"  # of the README
+
+
+def main():
+    options = parse_arguments()
+    settings = {"corpus": options.corpus, "data": str(options.data.resolve())}
+    settings |= {"more": [str(file.resolve()) for file in options.more], "set": options.set}
+    figures = kept_figures(options.out, settings, machine("tensorflow", "keras", "gensim", "numpy"))
+    for texts, job, seed in planned(options, figures["runs"]):
+        say(f"== {options.corpus}, {named(texts)} labelled texts: {job}, seed {seed}")
+        with tempfile.TemporaryDirectory(prefix="bench_transfer_") as folder:
+            run = {"texts": texts, "job": job, "seed": seed, **measure(options, texts, job, seed, Path(folder))}
+        figures["runs"] = [kept for kept in figures["runs"] if key(kept) != key(run)] + [run]
+        write_json(options.out, figures)  # after each run, so that a bench that is stopped goes on
+    tables = [rows(figures["runs"], measure) for measure in MEASURES]
+    print("\n\n".join(plain(table) for table in tables if table))
+    picture = options.out.with_suffix(".png")
+    draw(figures["runs"], picture)
+    if options.readme:
+        shutil.copyfile(picture, PICTURE)
+        about = f"![Learning curves]({PICTURE.relative_to(PROJECT)})"
+        fill_readme("bench_transfer", PROJECT / "README.md", "\n\n".join([*map(markdown, filter(None, tables)), about]))
+    say(f"figures: {options.out}, {picture}")
+
+
+def parse_arguments():
+    about = "What unlabelled text adds to few and to many labelled texts, over seeds."
+    parser = argparse.ArgumentParser("bench_transfer", description=about)
+    out = PROJECT / "bench-out" / "transfer.json"
+    add_data_option(parser, "corpora, each with train.jsonl and dev.jsonl")
+    parser.add_argument("--corpus", default="core2016", metavar="NAME", help="one of them (default: %(default)s)")
+    parser.add_argument(
+        "--texts", type=sizes, default=[250, 1000, 3000, 0], metavar="N,N,all", help="default: 250,1000,3000,all"
+    )
+    parser.add_argument(
+        "--jobs", type=lambda given: given.split(","), default=JOBS, metavar="A,B", help=", ".join(JOBS)
+    )
+    parser.add_argument("--seeds", type=seed_list, default=[1, 2, 3], metavar="1,2,3", help="a run of each")
+    parser.add_argument("--more", nargs="+", type=Path, default=[], metavar="F", help="more unlabelled text")
+    parser.add_argument("--set", action="append", default=[], metavar="section.key=value", help="in every run")
+    parser.add_argument("--out", type=Path, default=out, metavar="F", help="figures, as JSON (default: %(default)s)")
+    parser.add_argument("--again", action="store_true", help="also make the runs that F has already")
+    parser.add_argument("--readme", action="store_true", help="put tables and picture into README.md and data/")
+    options = parser.parse_args()
+    if not corpus_file(options.data, options.corpus, "train").is_file():
+        parser.error(f"{options.data}: no corpus {options.corpus}; give the data with --data or TAGGER_DATA")
+    if unknown := set(options.jobs) - set(JOBS):
+        parser.error(f"{', '.join(unknown)}: none of {', '.join(JOBS)}")
+    if options.readme:
+        between_markers("bench_transfer", PROJECT / "README.md")
+    return options
+
+
+def sizes(given):
+    """Return numbers of texts, 0 for all."""
+    return [0 if part == "all" else int(part) for part in given.split(",")]
+
+
+def named(texts):
+    return f"{texts:,}" if texts else "all"
+
+
+def planned(options, runs):
+    """Return texts, job and seed of each run that is to be made."""
+    made = set() if options.again else set(map(key, runs))
+    wanted = [(texts, job, seed) for seed in options.seeds for texts in options.texts for job in options.jobs]
+    return [run for run in wanted if run not in made]
+
+
+def key(run):
+    return run["texts"], run["job"], run["seed"]
+
+
+def measure(options, texts, job, seed, folder):
+    """Make a run and return the scores of its rounds on dev, and what it took."""
+    every, dev = (corpus_file(options.data, options.corpus, name) for name in ("train", "dev"))
+    train, out = folder / "train.jsonl", folder / "bundle"
+    lines = every.read_text("utf-8").splitlines(keepends=True)
+    chosen = sorted(random.Random(seed).sample(range(len(lines)), texts or len(lines)))
+    train.write_text("".join(lines[number] for number in chosen), "utf-8")
+    more = [part for setting in options.set for part in ("--set", setting)]
+    if job == "supervised":
+        costs = run_measured(train_command("default", train, dev, out, seed, *more))
+        rounds = [json.loads((out / "metrics.json").read_text("utf-8"))]
+    else:
+        more += ["--unlabelled", every, dev, *(file.resolve() for file in options.more), "--scheme", job]
+        if job == "contest":
+            config, more = "contest", ["--set", "training.epochs=60", *more]
+        else:
+            config = "default"
+        costs = run_measured(train_command(config, train, dev, out, seed, *more, command="transfer"))
+        rounds = json.loads((folder / "bundle.transfer" / "rounds.json").read_text("utf-8"))
+    names = ("precision", "recall", "f1", "top1", "epoch", "predicted")
+    return {"rounds": [{name: made[name] for name in names if name in made} for made in rounds], **costs}
+
+
+# ---- tables and picture -----------------------------------------------------------------------------------------
+
+
+def values(runs, texts, job, which, measure):
+    """Return a score of each run of a job on so many texts."""
+    picked = [run["rounds"] for run in runs if (run["texts"], run["job"]) == (texts, job)]
+    place = {"first": lambda rounds: rounds[0], "last": lambda rounds: rounds[-1]}
+    place["best"] = lambda rounds: max(rounds, key=lambda made: made["f1"])
+    found = [place[which](rounds) for rounds in picked]
+    return [made[measure] for made in found if measure in made]
+
+
+def columns(runs):
+    """Return the numbers of texts there are runs of, all last."""
+    return sorted({run["texts"] for run in runs}, key=lambda texts: texts or float("inf"))
+
+
+def rows(runs, measure):
+    """Return mean and spread of a score, a row for each curve; nothing where the corpus does not have it."""
+    sizes = columns(runs)
+    table = [(f"{MEASURES[measure]} on dev with labelled texts", *map(named, sizes))]
+    for name, job, which in CURVES:
+        cells = [mean_and_spread(values(runs, texts, job, which, measure), ".4f") for texts in sizes]
+        if set(cells) != {"-"}:
+            table.append((name, *cells))
+    return table if len(table) > 1 else []
+
+
+def draw(runs, path):
+    """Draw the curves of the first measure there is."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    measure = next(measure for measure in MEASURES if rows(runs, measure))
+    sizes = columns(runs)
+    figure, axes = pyplot.subplots(figsize=(7, 4.5), layout="constrained")
+    for name, job, which in CURVES:
+        points = [(place, values(runs, texts, job, which, measure)) for place, texts in enumerate(sizes)]
+        points = [(place, [100 * value for value in some]) for place, some in points if some]
+        if points:
+            means = [sum(some) / len(some) for _, some in points]
+            low = [mean - min(some) for mean, (_, some) in zip(means, points, strict=True)]
+            high = [max(some) - mean for mean, (_, some) in zip(means, points, strict=True)]
+            axes.errorbar([place for place, _ in points], means, (low, high), marker="o", capsize=3, label=name)
+    axes.set(xticks=range(len(sizes)), xticklabels=map(named, sizes))
+    axes.set(xlabel="labelled texts", ylabel=f"{MEASURES[measure]} on dev, %")
+    figure.legend(loc="outside upper center", ncols=3)
+    figure.savefig(path, dpi=120)
+    pyplot.close(figure)
+
+
+if __name__ == "__main__":
+    main()
