@@ -30,6 +30,10 @@ _EXAMPLES = {
   tagger transfer --train train.jsonl --dev dev.jsonl --unlabelled more.txt --out bundle --scheme contest
   tagger transfer --train train.jsonl --dev dev.jsonl --unlabelled more.txt.gz --out bundle --resume
 """,
+    "pretrain": """examples:
+  tagger pretrain more.txt.gz train.jsonl --out pretrained --set training.epochs=10
+  tagger train --train train.jsonl --dev dev.jsonl --start pretrained --out bundle
+""",
     "evaluate": """examples:
   tagger evaluate bundle test.jsonl
   tagger evaluate bundle test.jsonl --json
@@ -126,6 +130,13 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--rounds", type=int, metavar="N", help="same as --set transfer.rounds=N (default: 4)")
     _add_training(one)
 
+    one = command("pretrain", _pretrain, "train the network on text without labels, to start from")
+    one.add_argument("files", nargs="+", metavar="F", type=Path, help="text or labelled files, .gz too")
+    one.add_argument("--out", required=True, metavar="BUNDLE", type=Path, help="folder to write the network to")
+    one.add_argument("--seed", type=int, metavar="N", help="same as --set training.seed=N")
+    one.add_argument("--resume", action="store_true", help="go on with what was interrupted")
+    _add_making(one)
+
     one = command("evaluate", _evaluate, "score a tagger on a labelled corpus")
     one.add_argument("bundle", metavar="BUNDLE", help="folder of a trained tagger")
     one.add_argument("corpus", metavar="F", type=Path, help="labelled corpus")
@@ -152,9 +163,7 @@ def _parser() -> argparse.ArgumentParser:
     one = command("vectors", _vectors, "learn word2vec tables from any amount of text")
     one.add_argument("files", nargs="+", metavar="F", type=Path, help="text or labelled files, .gz too")
     one.add_argument("--out", required=True, metavar="DIR", type=Path, help="folder to write the tables to")
-    one.add_argument("--words", metavar="F", type=Path, help="words to add to the segmenter, one a line")
-    one.add_argument("--force", action="store_true", help="replace an existing folder")
-    _add_config(one)
+    _add_making(one)
 
     one = command("inspect", _inspect, "look at a corpus before training, or into a bundle")
     one.add_argument("what", metavar="CORPUS|BUNDLE", type=Path, help="labelled file, or folder of a tagger")
@@ -167,10 +176,16 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--train", required=True, metavar="F", type=Path, help="labelled corpus to learn from")
     parser.add_argument("--dev", required=True, metavar="F", type=Path, help="labelled corpus that picks the best")
     parser.add_argument("--out", required=True, metavar="BUNDLE", type=Path, help="folder to write the tagger to")
-    parser.add_argument("--words", metavar="F", type=Path, help="words to add to the segmenter, one a line")
+    parser.add_argument("--start", metavar="BUNDLE", type=Path,
+                        help="trained or pretrained bundle whose vectors and network to start from")  # fmt: skip
     parser.add_argument("--seed", type=int, metavar="N", help="same as --set training.seed=N")
     parser.add_argument("--resume", action="store_true", help="go on with what was interrupted")
-    parser.add_argument("--force", action="store_true", help="replace an existing bundle")
+    _add_making(parser)
+
+
+def _add_making(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--words", metavar="F", type=Path, help="words to add to the segmenter, one a line")
+    parser.add_argument("--force", action="store_true", help="replace what exists")
     _add_config(parser)
 
 
@@ -207,11 +222,9 @@ def _train(options: argparse.Namespace) -> None:
     config = _load_config(options)
     _import_tensorflow()
     from tagger.training import train
-    from tagger.workplace import Sources
 
-    sources = Sources(options.train, options.dev, tuple(options.unlabelled))
     with _resumable(f"{options.out}.training"):
-        metrics = train(config, sources, options.out, options.resume, options.force)
+        metrics = train(config, _sources(options), options.out, options.resume, options.force)
     print(f"\n{options.out}: epoch {metrics['epoch']}, scores on {options.dev}", file=sys.stderr)
     _print_scores(metrics, file=sys.stderr)
 
@@ -226,15 +239,30 @@ def _resumable(kept: str) -> Iterator[None]:
         raise SystemExit(130) from None
 
 
+def _sources(options: argparse.Namespace) -> Any:
+    from tagger.workplace import Sources
+
+    start = options.start
+    return Sources(options.train, options.dev, tuple(options.unlabelled), vectors=start, start=start)
+
+
+def _pretrain(options: argparse.Namespace) -> None:
+    config = _load_config(options)
+    _import_tensorflow()
+    from tagger.pretrain import pretrain
+
+    with _resumable(f"{options.out}.training"):
+        pretrain(config, options.files, options.out, options.resume, options.force)
+    print(f"{options.out}: written; start from it with: tagger train --start {options.out} ...", file=sys.stderr)
+
+
 def _transfer(options: argparse.Namespace) -> None:
     config = _load_config(options)
     _import_tensorflow()
     from tagger.transfer import best, transfer
-    from tagger.workplace import Sources
 
-    sources = Sources(options.train, options.dev, tuple(options.unlabelled))
     with _resumable(f"{options.out}.transfer"):
-        history = transfer(config, sources, options.out, options.resume, options.force)
+        history = transfer(config, _sources(options), options.out, options.resume, options.force)
     print(f"\n{options.out}: round {best(history)}, scores on {options.dev}", file=sys.stderr)
     figures = ("precision", "recall", "f1", *(["top1"] if "top1" in history[0] else []))
     rows = [
@@ -402,9 +430,13 @@ def _inspect_bundle(options: argparse.Namespace) -> None:
     _print_table(["file", "bytes"], [(name, f"{size:,}") for name, size in sizes.items()])
     tables = [(t.name, f"{len(t.vocabulary):,} x {t.dimensions}") for t in found.lookup.tables]
     _print_table(["vectors", "size"], tables)
-    epochs = [(str(h["epoch"]), f"{h['loss']:.4f}", f"{100 * h['f1']:.2f}", f"{h['seconds']:.1f}") for h in history]
+    epochs = [
+        (str(h["epoch"]), f"{h['loss']:.4f}", f"{100 * h['f1']:.2f}" if "f1" in h else "-", f"{h['seconds']:.1f}")
+        for h in history
+    ]
     _print_table(["epoch", "loss", "dev F1", "seconds"], epochs)
-    _print_scores(metrics)
+    if metrics:  # none of a network that is only pretrained
+        _print_scores(metrics)
 
 
 def _import_tensorflow() -> None:

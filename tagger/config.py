@@ -77,6 +77,8 @@ class BatchesConfig:
     units: int = 2400
     # Share of words and pairs that are taken for unknown, at random, so that the network learns to do without.
     forget: float = 0.1
+    # Share of the words that are hidden, to be told from the others (`tagger pretrain`).
+    hide: float = 0.15
     # Texts in a batch at most.
     texts: int = 1024
     # Batches whose gradients are added up before the weights change: large steps in little memory.
@@ -306,6 +308,7 @@ def check(config: Config) -> Config:
         (len(config.model.layers) >= 1, "model.layers needs at least one layer, such as [128, 64]"),
         (all(size >= 1 for size in config.model.layers), "model.layers must be positive"),
         (config.batches.forget < 1, "batches.forget must be below 1"),
+        (0 < config.batches.hide < 1, "batches.hide must be between 0 and 1"),
         (config.model.dropout < 1, "model.dropout must be below 1"),
         (config.model.output_dropout < 1, "model.output_dropout must be below 1"),
         (config.training.average < 1, "training.average must be below 1"),

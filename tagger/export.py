@@ -26,16 +26,26 @@ def build(bundle: Bundle) -> Any:
 
 
 def load_weights(model: Any, bundle: Bundle) -> None:
-    """Put the bundle's weights into a Keras model of its settings, tags and tables."""
+    """Put the bundle's weights into a Keras model of its settings and tables; those of its tags, if it has them too.
+
+    Raises:
+        BundleError: If the model is of another shape.
+    """
     found = stored(bundle)
+    theirs, ours = bundle.config.model, model.config
+    if (theirs.layers, theirs.merge) != (ours.layers, ours.merge):
+        raise BundleError(f"{bundle.folder}: its layers are {list(theirs.layers)}, {theirs.merge}; "
+                          f"expected {list(ours.layers)}, {ours.merge}; use the settings it was made with")  # fmt: skip
     with _fitting(bundle):
         for table, (_, rows) in zip(model.embeddings, found.embeddings, strict=True):
             table.embeddings.assign(rows)
         for layer, sides in zip(model.layers_, found.layers, strict=True):
             for side, weights in zip((layer.forward, layer.backward), sides, strict=True):
                 side.set_weights(weights)
+        if model.scheme != bundle.scheme:
+            return
         model.output_.set_weights([found.kernel, found.bias])
-        if bundle.config.model.crf:
+        if theirs.crf and ours.crf:
             model.transitions.assign(np.where(bundle.scheme.allowed, bundle.transitions.scores, 0))
 
 

@@ -19,6 +19,9 @@ PLACES = 10
 _PLACE, _MATCHED, _LENGTHS, _TAGS = 4, (5, 6, 7), 8, (9, 10, 11, 12)
 # What may be forgotten in training: a pair, or a word and its part of speech.
 _FORGOTTEN = ((1,), (2,), *zip((3, *_MATCHED), _TAGS, strict=True))
+# What tells of a character, and how far away it still does; words of the lexicon are rarely longer.
+_TELLING = (((0, 3), 0), ((1, 2), 1), ((*_MATCHED, *_TAGS), 3))
+_FIRSTS = (1, 2, 4, 7)  # places in which a word begins
 
 
 class Embedding(NamedTuple):
@@ -110,6 +113,26 @@ class Lookup:
                     part[chosen & (part != PADDING)] = UNKNOWN
         return ids
 
+    def some_words(self, ids: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
+        """Return which units of rows of ids (B, T, F) are in a random share of the words, (B, T) bool."""
+        words = np.cumsum(np.isin(ids[:, :, _PLACE], _FIRSTS), axis=1, dtype=np.int64)
+        drawn = np.take_along_axis(rng.random((len(ids), ids.shape[1] + 1)), words, axis=1)
+        return (drawn < share) & (ids[:, :, 0] != PADDING)
+
+    def hide(self, ids: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+        """Return rows of ids (B, T, F) without what tells of the chosen words, (B, T) bool, there and around them."""
+        ids = ids.copy()
+        for columns, reach in _TELLING:
+            near = chosen.copy()
+            for step in range(1, reach + 1):
+                near[:, step:] |= chosen[:, :-step]
+                near[:, :-step] |= chosen[:, step:]
+            for column in columns:
+                if column < self.columns:
+                    part = ids[:, :, column]
+                    part[near & (part != PADDING)] = UNKNOWN
+        return ids
+
     def vectors(self, ids: np.ndarray) -> np.ndarray:
         """Return the frozen vectors of rows of ids: (..., F) int32 -> (..., D) float32."""
         rows = [table.rows(ids[..., column]) for column, table in self.looked_up]
@@ -118,7 +141,7 @@ class Lookup:
 
 def places(lengths: np.ndarray) -> np.ndarray:
     """Return each character's place in its word, 1 to 9, for words of these lengths: (sum(lengths),) int32."""
-    first = np.choose(np.minimum(lengths, 4) - 1, [1, 2, 4, 7]).astype(np.int32)  # of each word
+    first = np.choose(np.minimum(lengths, 4) - 1, _FIRSTS).astype(np.int32)  # of each word
     found = np.repeat(first + 1, lengths)
     ends = np.cumsum(lengths)
     found[ends - lengths] = first

@@ -243,6 +243,11 @@ class TaggerModel(keras.Model):
 
     def call(self, inputs: dict[str, tf.Tensor], training: bool = False, products: tf.DType = tf.float32) -> tf.Tensor:
         """Return the score of each tag at each unit, (B, T, K) float32; `products` as in `lstm`."""
+        scores = self.output_(self.hidden(inputs, training, products))
+        return tf.transpose(scores, (1, 0, 2))
+
+    def hidden(self, inputs: dict[str, tf.Tensor], training: bool, products: tf.DType) -> tf.Tensor:
+        """Return what the last layer has of each unit, (T, B, H) float32."""
         parts = [inputs["vectors"]]  # (B, T, D)
         for table, columns in zip(self.embeddings, self.columns, strict=True):
             ids = tf.gather(inputs["ids"], columns, axis=2)
@@ -257,8 +262,7 @@ class TaggerModel(keras.Model):
             hidden = self.dropout(hidden, training=training)
             hidden = layer(hidden, inputs["lengths"], frozen=frozen, products=products)
             frozen = 0
-        scores = self.output_(self.output_dropout(hidden, training=training))
-        return tf.transpose(scores, (1, 0, 2))
+        return self.output_dropout(hidden, training=training)
 
     def compute_loss(
         self,

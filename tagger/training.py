@@ -69,9 +69,7 @@ def train(config: Config, sources: Sources, out: Path, resume: bool = False, rep
     metrics = {**scores, "epoch": keeper.best_epoch, "seed": config.training.seed}
 
     def write_network(folder: Path) -> None:
-        made = network(keeper.state.model, lookup.columns)
-        made.write(folder / bundles.ONNX)
-        made.write_eight_bits(folder / bundles.EIGHT_BITS, lookup.largest)
+        write_networks(keeper.state.model, lookup, folder)
         draw_curves(keeper.history, folder / "curves.png")
 
     reports = {"history.json": keeper.history, "metrics.json": metrics, "alignment.json": work.alignment()}
@@ -82,6 +80,13 @@ def train(config: Config, sources: Sources, out: Path, resume: bool = False, rep
     )
     work.remove()
     return metrics
+
+
+def write_networks(model: Any, lookup: Lookup, folder: Path) -> None:
+    """Write a model's weights into a bundle's folder, as graphs."""
+    made = network(model, lookup.columns)
+    made.write(folder / bundles.ONNX)
+    made.write_eight_bits(folder / bundles.EIGHT_BITS, lookup.largest)
 
 
 def epochs_for(units: int) -> int:

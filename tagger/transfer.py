@@ -104,7 +104,7 @@ def _round(number: int, config: Config, sources: Sources, folder: Path) -> dict[
         training = dataclasses.replace(config.training, epochs=settings.epochs or config.training.epochs)
         config = dataclasses.replace(config, training=training)
         weight = settings.weights[min(number, len(settings.weights)) - 1]
-        start = None if settings.fresh else before
+        start = sources.start if settings.fresh else before
         sources = Sources(sources.train, sources.dev, (), data, weight, before, start)
     if not made.exists():
         say(f"round {number} of {settings.rounds}: training")

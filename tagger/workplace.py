@@ -44,7 +44,7 @@ class Sources:
         predicted: Texts labelled by a tagger, learnt from as well.
         weight: Of a predicted text, that of a labelled one being 1.
         vectors: Bundle whose vectors are used instead of new ones.
-        start: Bundle whose network is trained further instead of a new one; its vectors are `vectors`.
+        start: Bundle whose network is trained further instead of a new one; its vectors are those of `vectors`.
     """
 
     train: Path
@@ -98,7 +98,7 @@ class Workplace:
                 with contextlib.suppress(OSError):
                     os.utime(known)  # it is the latest now
             else:
-                tables = make_tables(self.config, self._texts(), units, self.folder)
+                tables = make_tables(self.config, corpus_texts(self._texts()), units, self.folder)
                 if known:
                     remember(tables, known)
             with bundles.atomic_folder(kept) as folder:
@@ -108,7 +108,7 @@ class Workplace:
     def _cache(self, units: UnitMaker) -> Path | None:
         """Return where tables learnt from these texts with these settings are remembered, by their hash."""
         about = {
-            "texts": [digest for file, digest in self.files.items() if file != str(self.sources.dev)],
+            "texts": [self.files[str(file)] for file in self._texts()],
             "settings": [asdict(self.config.text), asdict(self.config.vectors), self.config.training.seed],
             "words": units.segmenter.fingerprint,
         }
@@ -116,8 +116,9 @@ class Workplace:
         folder = cache_folder()
         return folder / "vectors" / name if folder else None
 
-    def _texts(self) -> Iterator[str]:
-        return corpus_texts([self.sources.train, *self.sources.unlabelled])
+    def _texts(self) -> list[Path]:
+        """Return the files that vectors are learnt from."""
+        return [self.sources.train, *self.sources.unlabelled]
 
     def store(self, units: UnitMaker, lookup: Lookup, scheme: TagScheme) -> Store:
         """Return the ids and tags of the training corpus, and of the predicted texts after it."""
