@@ -1,10 +1,12 @@
 """Learning curves: what unlabelled text adds to few and to many labelled texts, over seeds.
 
-For each number of labelled texts, drawn at random by the seed, three runs:
+For each number of labelled texts, drawn at random by the seed, four runs:
 
 `supervised` is `tagger train --config default`, its vectors learnt from these texts alone.
 `sure` is `tagger transfer --config default`: its round 0 is the same with `joint vectors`, learnt from all text there
 is; the result is the round that is best on dev, as `tagger transfer` picks it.
+`pretrained` is the same with `--start`, from a bundle that `tagger pretrain` made of all text, once, before; its time
+stands apart. Round 0 is `pretrained`, the result `pretrained, sure`.
 `contest` is `tagger transfer --config contest --scheme contest` with 60 epochs in round 0; its `first prediction` is
 round 0, and the result is the last round, as in 2016.
 
@@ -17,6 +19,7 @@ import argparse
 import json
 import random
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 
@@ -38,12 +41,14 @@ from benching import (
     write_json,
 )
 
-JOBS = ("supervised", "sure", "contest")
+JOBS = ("supervised", "sure", "pretrained", "contest")
 # What the tables show: name, the run it is of, and which of the run's rounds: the first, the last, or the best.
 CURVES = [
     ("supervised", "supervised", "first"),
     ("joint vectors", "sure", "first"),
     ("sure", "sure", "best"),
+    ("pretrained", "pretrained", "first"),
+    ("pretrained, sure", "pretrained", "best"),
     ("contest, first prediction", "contest", "first"),
     ("contest", "contest", "last"),
 ]
@@ -57,6 +62,8 @@ def main():
     settings |= {"more": [str(file.resolve()) for file in options.more], "set": options.set}
     figures = kept_figures(options.out, settings, machine("tensorflow", "keras", "gensim", "numpy"))
     for texts, job, seed in planned(options, figures["runs"]):
+        if job == "pretrained":
+            pretrain(options, figures)
         say(f"== {options.corpus}, {named(texts)} labelled texts: {job}, seed {seed}")
         with tempfile.TemporaryDirectory(prefix="bench_transfer_") as folder:
             run = {"texts": texts, "job": job, "seed": seed, **measure(options, texts, job, seed, Path(folder))}
@@ -87,6 +94,9 @@ def parse_arguments():
     )
     parser.add_argument("--seeds", type=seed_list, default=[1, 2, 3], metavar="1,2,3", help="a run of each")
     parser.add_argument("--more", nargs="+", type=Path, default=[], metavar="F", help="more unlabelled text")
+    parser.add_argument(
+        "--pretrained", type=Path, metavar="BUNDLE", help="made if absent (default: pretrained_CORPUS beside --out)"
+    )
     parser.add_argument("--set", action="append", default=[], metavar="section.key=value", help="in every run")
     parser.add_argument("--out", type=Path, default=out, metavar="F", help="figures, as JSON (default: %(default)s)")
     parser.add_argument("--again", action="store_true", help="also make the runs that F has already")
@@ -98,6 +108,7 @@ def parse_arguments():
         parser.error(f"{', '.join(unknown)}: none of {', '.join(JOBS)}")
     if options.readme:
         between_markers("bench_transfer", PROJECT / "README.md")
+    options.pretrained = options.pretrained or options.out.with_name(f"pretrained_{options.corpus}")
     return options
 
 
@@ -121,6 +132,27 @@ def key(run):
     return run["texts"], run["job"], run["seed"]
 
 
+def unlabelled(options):
+    return [corpus_file(options.data, options.corpus, name) for name in ("train", "dev")] + [
+        file.resolve() for file in options.more
+    ]
+
+
+def set_options(options):
+    return [part for setting in options.set for part in ("--set", setting)]
+
+
+def pretrain(options, figures):
+    """Pretrain on all text, if that is not done, and note what it took."""
+    if options.pretrained.is_dir():
+        return
+    say(f"== {options.corpus}: pretraining")
+    options.pretrained.parent.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-m", "tagger.cli", "pretrain", *unlabelled(options), *set_options(options)]
+    figures["pretrain"] = run_measured([*command, "--out", options.pretrained.resolve()])
+    write_json(options.out, figures)
+
+
 def measure(options, texts, job, seed, folder):
     """Make a run and return the scores of its rounds on dev, and what it took."""
     every, dev = (corpus_file(options.data, options.corpus, name) for name in ("train", "dev"))
@@ -128,16 +160,17 @@ def measure(options, texts, job, seed, folder):
     lines = every.read_text("utf-8").splitlines(keepends=True)
     chosen = sorted(random.Random(seed).sample(range(len(lines)), texts or len(lines)))
     train.write_text("".join(lines[number] for number in chosen), "utf-8")
-    more = [part for setting in options.set for part in ("--set", setting)]
+    more = set_options(options)
     if job == "supervised":
         costs = run_measured(train_command("default", train, dev, out, seed, *more))
         rounds = [json.loads((out / "metrics.json").read_text("utf-8"))]
     else:
-        more += ["--unlabelled", every, dev, *(file.resolve() for file in options.more), "--scheme", job]
+        more += ["--unlabelled", *unlabelled(options)]
+        config = "default"
         if job == "contest":
-            config, more = "contest", ["--set", "training.epochs=60", *more]
-        else:
-            config = "default"
+            config, more = "contest", ["--set", "training.epochs=60", "--scheme", "contest", *more]
+        if job == "pretrained":
+            more += ["--start", options.pretrained.resolve()]
         costs = run_measured(train_command(config, train, dev, out, seed, *more, command="transfer"))
         rounds = json.loads((folder / "bundle.transfer" / "rounds.json").read_text("utf-8"))
     names = ("precision", "recall", "f1", "top1", "epoch", "predicted")
