@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from tagger.batches import Batches, BatchMaker, StoreWriter, group, pad, random_batches, sequential_batches, shuffled
 from tagger.batches import wrap_around as wrapped
 from tagger.config import BatchesConfig
+from tagger.tags import OPEN
 from tagger.vectors import UNKNOWN
 from tests.samples import char_lookup, few, word_lookup
 
@@ -170,6 +171,19 @@ def test_a_batch_is_padded_on_the_right(make, lookup):
         for padding in (inputs["ids"], inputs["vectors"], targets):
             assert not padding[row, length:].any()
         assert inputs["vectors"][row, :length].any(axis=1).all()
+
+
+def test_an_unlabelled_unit_may_have_any_tag_and_a_text_counts_as_much_as_its_weight(tmp_path):
+    lookup = word_lookup()
+    writer = StoreWriter(tmp_path / "store", lookup.columns)
+    for tags, weight in (([0, 2, 4], 1.0), ([OPEN, 1], 0.25)):
+        writer.add(np.full((len(tags), 1), 2, np.int32), np.array(tags, np.int32), weight)
+    store = writer.close()
+    assert store.partial
+    _, targets, weights = BatchMaker(store, lookup, TAGS)([1, 0])
+    assert targets[0].tolist() == [[1] * TAGS, [0, 1, 0, 0, 0], [0] * TAGS]
+    np.testing.assert_array_equal(targets[1], np.eye(TAGS)[[0, 2, 4]])
+    assert weights.tolist() == [[0.25, 0.25, 0], [1, 1, 1]]
 
 
 @few

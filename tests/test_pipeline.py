@@ -7,6 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tagger import Tagger, corpus
+from tagger.calibration import Calibration
 from tagger.config import VectorsConfig, load
 from tagger.decode import Transitions
 from tagger.lookup import Lookup
@@ -45,6 +46,27 @@ def test_offsets_are_sacred(tagger, text):
 @pytest.mark.parametrize("text", ["", " ", "\n", "。", "\ud800", "𠀀𠀁", "a" * 3000, "，" * 500])
 def test_odd_texts(tagger, text):
     assert all(text[e.start : e.end] == e.text for e in tagger(text))
+
+
+def test_what_is_outside_is_told_for_each_character(tagger):
+    texts = ["", *sample_texts(30), sample_texts(1)[0] * 700, " "]
+    results = list(tagger.results(texts, outside=True))
+    assert [len(result.outside) for result in results] == list(map(len, texts))
+    for plain, result in zip(tagger.results(texts), results, strict=True):
+        assert result.entities == plain.entities
+        assert ((result.outside >= -1e-6) & (result.outside <= 1 + 1e-6)).all()
+
+
+def test_a_unit_is_inside_at_least_as_surely_as_its_entity_is_one(bundle):
+    tagger = Tagger.load(bundle)
+    tagger.calibration = Calibration(slope=0.8, offset=0.1)
+    rated = [
+        (result.outside[e.start : e.end].max(), e.score)
+        for result in tagger.results(sample_texts(60), outside=True)
+        for e in result.entities
+    ]
+    assert rated
+    assert all(outside <= 1 - score + 1e-4 for outside, score in rated)
 
 
 def test_one_document_in_one_result_out_in_order(tagger):

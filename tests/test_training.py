@@ -232,6 +232,18 @@ def test_vectors_are_learnt_once(small_corpus, tmp_path, monkeypatch, capsys):
     assert not np.array_equal(first[0], other[0])
 
 
+def test_vectors_learnt_from_dev_texts_too_are_others(small_corpus, tmp_path, monkeypatch):
+    from tagger.text import UnitMaker
+    from tagger.workplace import Sources, Workplace
+
+    monkeypatch.setenv("TAGGER_CACHE", str(tmp_path / "cache"))
+    made, dev = config.load("default", SMALL), small_corpus / "dev.jsonl"
+    for number, more in enumerate([(), (dev,)]):
+        sources = Sources(small_corpus / "train.jsonl", dev, more)
+        Workplace(tmp_path / str(number), made, sources, resume=False).tables(UnitMaker(made.text))
+    assert len(list((tmp_path / "cache" / "vectors").iterdir())) == 2
+
+
 def test_only_the_latest_vectors_are_remembered(tmp_path, monkeypatch):
     from tagger import workplace
 

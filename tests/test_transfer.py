@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -196,7 +197,9 @@ def gathered(tmp_path):
         from tagger.transfer import gather
 
         (tmp_path / "train.jsonl").write_text(corpus.to_native("已标注的", ()) + "\n", "utf-8")
-        (tmp_path / "more.txt").write_text("".join(f"{text}\n" for text in texts), "utf-8")
+        with (tmp_path / "more.txt").open("w", encoding="utf-8") as file:
+            file.writelines(f"{text}\n" for text in texts)
+        (tmp_path / "texts.jsonl.gz").unlink(missing_ok=True)
         sources = Sources(tmp_path / "train.jsonl", tmp_path / "train.jsonl", (tmp_path / "more.txt",))
         gather(config.load("default", settings), sources, tmp_path)
         return [document.text for document in corpus.read(tmp_path / "texts.jsonl.gz")]
@@ -219,6 +222,17 @@ def test_of_much_text_an_even_share_is_taken(gathered):
 
 def test_a_huge_text_is_tagged_in_pieces(gathered):
     assert [len(text) for text in gathered(["长" * 45_000])] == [20_000, 20_000, 5_000]
+
+
+def test_gathering_is_a_stream(gathered):
+    """Memory does not grow with the text, but with what is taken of it."""
+    peaks = []
+    for count in (3_000, 12_000):
+        tracemalloc.start()
+        gathered((f"第{number:05}篇文章" for number in range(count)), "transfer.characters=2000")
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 1.2 * peaks[0]
 
 
 def test_nothing_to_tag_is_told(gathered):
