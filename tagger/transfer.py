@@ -68,10 +68,10 @@ def transfer(
     history: list[dict[str, Any]] = []
     for number in range(config.transfer.rounds + 1):
         history.append(_round(number, config, sources, folder))
+        write_json(folder / "rounds.json", history)
+        draw_rounds(history, folder / "rounds.png")
         if _finished(history, config.transfer.patience):
             break
-    write_json(folder / "rounds.json", history)
-    draw_rounds(history, folder / "rounds.png")
     with bundles.atomic_folder(out, replace) as made:
         shutil.copytree(folder / f"round_{best(history)}", made, dirs_exist_ok=True)
     return history
