@@ -167,7 +167,8 @@ def _add_config(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_runtime(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--runtime", choices=("onnx", "int8", "keras"), default="onnx", help="engine (default: onnx)")
+    runtimes = ("onnx", "int8", "openvino", "keras")
+    parser.add_argument("--runtime", choices=runtimes, default="onnx", help="engine (default: onnx)")
 
 
 def _load_config(options: argparse.Namespace) -> Any:

@@ -18,7 +18,7 @@ from tagger.config import BatchesConfig, Config
 from tagger.corpus import Document, Entity
 from tagger.decode import Transitions, best_span, lattice, log_softmax, viterbi
 from tagger.lookup import Lookup
-from tagger.runtime import KerasRuntime, OnnxRuntime, Runtime
+from tagger.runtime import KerasRuntime, OnnxRuntime, OpenvinoRuntime, Runtime
 from tagger.score import Scores
 from tagger.tags import TagScheme, UnitSpan
 from tagger.text import UnitMaker, Units, pieces, windows
@@ -79,27 +79,32 @@ class Tagger:
         self.calibration, self.workers = calibration or Calibration(), workers
 
     @staticmethod
-    def load(path: Path | str, runtime: Literal["onnx", "int8", "keras"] = "onnx", workers: int = 0) -> "Tagger":
+    def load(
+        path: Path | str, runtime: Literal["onnx", "int8", "openvino", "keras"] = "onnx", workers: int = 0
+    ) -> "Tagger":
         """Return the tagger in a bundle.
 
         Args:
             path: The bundle's folder.
-            runtime: "onnx" (light, fast), "int8" (the same in 8-bit integers, faster, not quite the same
-                probabilities) or "keras" (needs TensorFlow).
+            runtime: "onnx" (light, fast), "int8" (the same in 8-bit integers: faster, not quite the same
+                probabilities), "openvino" (OpenVINO: slower to start, fastest for much text; on a processor that
+                multiplies bfloat16, not quite the same probabilities) or "keras" (needs TensorFlow).
             workers: Threads for streams of texts; 0 for as many as there are cores.
 
         Raises:
             BundleError: If the bundle is missing, damaged or does not fit what is installed.
         """
         found = bundles.load(path)
+        workers = workers or os.cpu_count() or 1
         engine: Runtime
         if runtime == "keras":
             from tagger.export import build
 
             engine = KerasRuntime(build(found), found.lookup)
+        elif runtime == "openvino":
+            engine = OpenvinoRuntime(found.folder / bundles.ONNX, found.lookup, workers)
         else:
             engine = OnnxRuntime(found.folder / bundles.NETWORKS[runtime], found.lookup)
-        workers = workers or os.cpu_count() or 1
         return Tagger(
             found.config, found.scheme, found.transitions, found.units, found.lookup, engine, found.calibration, workers
         )

@@ -13,8 +13,8 @@ ORDER = [
     "cli",
 ]  # fmt: skip
 
-FREE = {"tensorflow", "keras", "gensim", "numpy", "onnxruntime", "jieba", "rjieba", "onnx", "matplotlib"}
-HEAVY = {"tensorflow", "keras", "gensim", "onnx", "matplotlib"}
+FREE = {"tensorflow", "keras", "gensim", "numpy", "onnxruntime", "jieba", "rjieba", "onnx", "matplotlib", "openvino"}
+HEAVY = {"tensorflow", "keras", "gensim", "onnx", "matplotlib", "openvino"}
 
 
 def imports(path):
