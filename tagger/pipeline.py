@@ -25,7 +25,7 @@ from tagger.text import UnitMaker, Units, pieces, windows
 
 # Texts are taken in groups of at most this many characters and texts: memory does not depend on how many follow.
 _GROUP_CHARACTERS, _GROUP_TEXTS = 20_000, 1_000
-_NETWORK = BatchesConfig(units=800, texts=64)
+_NETWORK_TEXTS = 128  # in a batch at most
 _DECODER = BatchesConfig(units=20_000, texts=512)
 
 
@@ -177,7 +177,7 @@ class Tagger:
         ids = self.lookup.ids(made)
         scores = [np.empty((len(units), self.scheme.size), np.float32) for units in made]
         lengths = np.array([window.stop - window.start for _, window in parts], np.int64)
-        for numbers in group(lengths, _NETWORK):
+        for numbers in group(lengths, BatchesConfig(units=self.runtime.batch_units, texts=_NETWORK_TEXTS)):
             chosen = [parts[number] for number in numbers]
             rows, sizes = pad([ids[n][w.start : w.stop] for n, w in chosen])
             for (n, window), row in zip(chosen, self.runtime.scores(rows, sizes), strict=True):

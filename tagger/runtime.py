@@ -11,7 +11,13 @@ from tagger.lookup import Lookup
 
 
 class Runtime(Protocol):
-    """Scores batches of ids."""
+    """Scores batches of ids.
+
+    Args:
+        batch_units: Units in a batch, padding included, with which it is fastest.
+    """
+
+    batch_units: int
 
     def scores(self, ids: np.ndarray, lengths: np.ndarray) -> np.ndarray:
         """Return the score of each tag at each unit.
@@ -35,6 +41,8 @@ class OnnxRuntime:
         threads: Threads for one batch. One is best where several batches are scored side by side.
     """
 
+    batch_units = 800  # what fits the processor's cache
+
     def __init__(self, path: Path, lookup: Lookup, threads: int = 1) -> None:
         import onnxruntime
 
@@ -55,6 +63,9 @@ class OnnxRuntime:
         return self._session.run(["scores"], feed)[0]
 
 
+_ROUND = 4  # texts, and units of a text, in a batch for OpenVINO are a multiple of this
+
+
 class OpenvinoRuntime:
     """Runs `model.onnx` on OpenVINO, in bfloat16 where the processor multiplies it; safe to use from several threads.
 
@@ -66,6 +77,8 @@ class OpenvinoRuntime:
         streams: Batches scored side by side, each on a core of its own.
         single: Whether to stay with single precision on any processor.
     """
+
+    batch_units = 2400  # a change of shape costs as much as some hundred units
 
     def __init__(self, path: Path, lookup: Lookup, streams: int = 1, single: bool = False) -> None:
         openvino = require("openvino", "fast")
@@ -85,8 +98,16 @@ class OpenvinoRuntime:
         """See `Runtime.scores`."""
         if not hasattr(self._own, "request"):
             self._own.request = self._compiled.create_infer_request()
-        found: np.ndarray = self._own.request.infer({"ids": ids, "lengths": lengths}, share_inputs=True)[0]
-        return found.copy()  # the request uses its memory again
+        size, longest, _ = ids.shape
+        # A shape that was there before is faster than a new one: few shapes, by padding.
+        more, longer = -size % _ROUND, -longest % _ROUND
+        ids = np.pad(ids, ((0, more), (0, longer), (0, 0)))
+        lengths = np.pad(lengths, (0, more), constant_values=1)
+        places, ends = np.arange(longest + longer, dtype=np.int32), lengths[:, None]
+        mirrored = np.where(places < ends, ends - 1 - places, places)
+        feed = {"ids": ids, "lengths": lengths, "mirrored": mirrored}
+        found: np.ndarray = self._own.request.infer(feed, share_inputs=True)[0]
+        return found[:size, :longest].copy()  # the request uses its memory again
 
 
 def _look_up_inside(model: Any, lookup: Lookup) -> None:
@@ -112,9 +133,14 @@ def _look_up_inside(model: Any, lookup: Lookup) -> None:
 
 
 def _reverse_by_length(model: Any) -> None:
-    """Make each LSTM of both directions two that go forward: OpenVINO's own reads padding before a text's end."""
-    from openvino import opset13
+    """Make each LSTM of both directions two that go forward: OpenVINO's own reads padding before a text's end.
 
+    A new input `mirrored` (B, T) says which unit of its text each unit changes places with.
+    """
+    from openvino import Type, opset13
+
+    mirrored = opset13.parameter([-1, -1], Type.i32, "mirrored")
+    mirrored.output(0).set_names({"mirrored"})
     for node in model.get_ordered_ops():
         if node.get_type_name() != "LSTMSequence":
             continue
@@ -123,11 +149,12 @@ def _reverse_by_length(model: Any) -> None:
         size = node.get_attributes()["hidden_size"]
         sides = []
         for side in (0, 1):
-            first = opset13.reverse_sequence(x, lengths, 0, 1).output(0) if side else x
+            first = opset13.gather(x, mirrored, opset13.constant(np.int32(1)), 1).output(0) if side else x
             h, c, *own = (part.output(side) for part in parts)
             out = opset13.lstm_sequence(first, h, c, lengths, *own, size, "forward").output(0)  # (B, 1, T, H)
-            sides.append(opset13.reverse_sequence(out, lengths, 0, 2).output(0) if side else out)
+            sides.append(opset13.gather(out, mirrored, opset13.constant(np.int32(2)), 1).output(0) if side else out)
         node.output(0).replace(opset13.concat(sides, 1).output(0))
+    model.add_parameters([mirrored])
 
 
 class KerasRuntime:
@@ -137,6 +164,8 @@ class KerasRuntime:
         model: A `TaggerModel`.
         lookup: Ids -> vectors.
     """
+
+    batch_units = 2400
 
     def __init__(self, model: Any, lookup: Lookup) -> None:
         import tensorflow as tf
