@@ -27,12 +27,15 @@ _EXAMPLES = {
     "evaluate": """examples:
   tagger evaluate bundle test.jsonl
   tagger evaluate bundle test.jsonl --json
+  tagger evaluate bundle test.jsonl --html report.html --train train.jsonl
+  tagger evaluate bundle test.jsonl --dictionary names.tsv
 """,
     "predict": """examples:
   tagger predict bundle --text "遵义会议旧址，主要指召开遵义会议的那座小楼。"
   tagger predict bundle texts.txt.gz --out entities.jsonl
   tagger predict bundle texts.txt --format html --out page.html
   cat texts.txt | tagger predict bundle - --format table
+  tagger predict bundle texts.txt --dictionary names.tsv
 """,
     "export": """examples:
   tagger export bundle weights.safetensors --to weights
@@ -40,6 +43,10 @@ _EXAMPLES = {
   tagger export bundle served --to saved_model
   tagger export bundle folder --to onnx
   tagger export bundle model.tflite --to litert
+""",
+    "dictionary": """examples:
+  tagger dictionary bundle names.tsv
+  tagger dictionary bundle --remove
 """,
     "vectors": """examples:
   tagger vectors news.txt.gz train.jsonl --out vectors
@@ -143,6 +150,11 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--to", choices=forms, required=True, help=about)
     one.add_argument("--force", action="store_true", help="replace what exists")
 
+    one = command("dictionary", _dictionary, "keep a dictionary of one's own in a bundle")
+    one.add_argument("bundle", metavar="BUNDLE", help="folder of a trained tagger")
+    one.add_argument("file", nargs="?", metavar="F", type=Path, help="dictionary to keep, in place of the one there")
+    one.add_argument("--remove", action="store_true", help="keep none")
+
     one = command("vectors", _vectors, "learn word2vec tables from any amount of text")
     one.add_argument("files", nargs="+", metavar="F", type=Path, help="text or labelled files, .gz too")
     one.add_argument("--out", required=True, metavar="DIR", type=Path, help="folder to write the tables to")
@@ -167,6 +179,8 @@ def _add_config(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_runtime(parser: argparse.ArgumentParser) -> None:
+    about = "mentions that are to be entities, a line each: mention TAB label [TAB weight]"
+    parser.add_argument("--dictionary", metavar="F", type=Path, help=about)
     parser.add_argument("--runtime", choices=("onnx", "int8", "keras"), default="onnx", help="engine (default: onnx)")
 
 
@@ -203,11 +217,9 @@ def _train(options: argparse.Namespace) -> None:
 
 def _evaluate(options: argparse.Namespace) -> None:
     from tagger import corpus
-    from tagger.pipeline import Tagger, evaluate
+    from tagger.pipeline import evaluate
 
-    if options.runtime == "keras":
-        _import_tensorflow()
-    tagger = Tagger.load(options.bundle, options.runtime)
+    tagger = _load_tagger(options)
     scores = evaluate(tagger, _progress(corpus.read(options.corpus), lambda document: document.text)).to_dict()
     if options.json:
         print(json.dumps(scores, ensure_ascii=False))
@@ -241,18 +253,33 @@ def _print_table(heading: list[str], rows: Iterable[Sequence[str]], file: Any = 
 def _predict(options: argparse.Namespace) -> None:
     if not options.files and not options.text:
         raise ConfigError("nothing to tag: give files, - for standard input, or --text")
-    if options.runtime == "keras":
-        _import_tensorflow()
     from tagger.output import WRITERS
-    from tagger.pipeline import Tagger
 
-    tagger = Tagger.load(options.bundle, options.runtime)
+    tagger = _load_tagger(options)
     results = tagger.results(_texts(options.text, options.files), answers=options.format == "contest")
     if options.files:
         results = _progress(results, lambda result: result.text, bool(options.out) or not sys.stdout.isatty())
     with _output(options.out) as write:
         for line in WRITERS[options.format](results, tagger.labels):
             write(line)
+    _tell_cut(tagger)
+
+
+def _load_tagger(options: argparse.Namespace) -> Any:
+    if options.runtime == "keras":
+        _import_tensorflow()
+    from tagger.pipeline import Tagger
+
+    return Tagger.load(options.bundle, options.runtime, dictionary=options.dictionary)
+
+
+def _tell_cut(tagger: Any) -> None:
+    """Say which mentions of the dictionary do not fit the tagger's units."""
+    cut = tagger.dictionary.cut if tagger.dictionary else None
+    if cut:
+        shown = ", ".join(f"{mention} ({count:,})" for mention, count in cut.most_common(5))
+        print(f"tagger: {cut.total():,} mentions of the dictionary were passed over, as words cut them: {shown}",
+              file=sys.stderr)  # fmt: skip
 
 
 def _texts(given: list[str], files: list[str]) -> Iterator[str]:
@@ -299,6 +326,15 @@ def _export(options: argparse.Namespace) -> None:
     found = bundle.load(options.bundle)
     FORMS[options.to](found, options.out, options.force)
     print(f"{options.out}: written", file=sys.stderr)
+
+
+def _dictionary(options: argparse.Namespace) -> None:
+    if bool(options.file) == options.remove:
+        raise ConfigError("give either a dictionary to keep, or --remove")
+    from tagger import bundle
+
+    bundle.keep_dictionary(options.bundle, options.file)
+    print(f"{options.bundle}: {'dictionary kept' if options.file else 'no dictionary'}", file=sys.stderr)
 
 
 def _vectors(options: argparse.Namespace) -> None:

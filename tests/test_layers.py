@@ -8,7 +8,7 @@ from tests.conftest import ROOT
 
 # A module imports only what stands above it.
 ORDER = [
-    "errors", "tags", "config", "text", "corpus", "vectors", "lexicon", "lookup", "batches", "decode", "score",
+    "errors", "tags", "config", "text", "corpus", "gazetteer", "vectors", "lexicon", "lookup", "batches", "decode", "score",
     "calibration", "bundle", "network", "model", "export", "runtime", "pipeline", "output", "workplace", "training",
     "cli",
 ]  # fmt: skip
