@@ -54,6 +54,7 @@ _EXAMPLES = {
 """,
     "inspect": """examples:
   tagger inspect train.jsonl
+  tagger inspect train.jsonl dev.jsonl --html corpus.html
   tagger inspect train.jsonl --config contest
   tagger inspect bundle --json
 """,
@@ -130,7 +131,9 @@ def _parser() -> argparse.ArgumentParser:
     one = command("evaluate", _evaluate, "score a tagger on a labelled corpus")
     one.add_argument("bundle", metavar="BUNDLE", help="folder of a trained tagger")
     one.add_argument("corpus", metavar="F", type=Path, help="labelled corpus")
-    one.add_argument("--json", action="store_true", help="print the scores as JSON")
+    one.add_argument("--json", action="store_true", help="print the scores, errors and worst texts as JSON")
+    one.add_argument("--html", metavar="F", type=Path, help="write an error report as a page")
+    one.add_argument("--train", metavar="F", type=Path, help="training corpus, to tell seen from unseen mentions")
     _add_runtime(one)
 
     one = command("predict", _predict, "find the entities in text")
@@ -163,8 +166,10 @@ def _parser() -> argparse.ArgumentParser:
     _add_config(one)
 
     one = command("inspect", _inspect, "look at a corpus before training, or into a bundle")
-    one.add_argument("what", metavar="CORPUS|BUNDLE", type=Path, help="labelled file, or folder of a tagger")
+    about = "labelled files of one corpus, the one to train on first; or the folder of a tagger"
+    one.add_argument("what", nargs="+", metavar="CORPUS|BUNDLE", type=Path, help=about)
     one.add_argument("--json", action="store_true", help="print JSON")
+    one.add_argument("--html", metavar="F", type=Path, help="write a page with plots")
     _add_config(one)
     return parser
 
@@ -216,21 +221,31 @@ def _train(options: argparse.Namespace) -> None:
 
 
 def _evaluate(options: argparse.Namespace) -> None:
-    from tagger import corpus
+    from tagger import analysis, corpus, report
     from tagger.pipeline import evaluate
 
     tagger = _load_tagger(options)
-    scores = evaluate(tagger, _progress(corpus.read(options.corpus), lambda document: document.text)).to_dict()
+    trained = analysis.mentions(corpus.read(options.train)) if options.train else None
+    documents = _progress(corpus.read(options.corpus), lambda document: document.text)
+    scores = evaluate(tagger, documents, analysis.Analysis(trained=trained)).to_dict()
+    if options.html:
+        _write_page(options.html, report.evaluation_page(str(options.corpus), scores))
     if options.json:
         print(json.dumps(scores, ensure_ascii=False))
     else:
         _print_scores(scores)
+    _tell_cut(tagger)
 
 
 def _print_scores(scores: dict[str, Any], file: Any = None) -> None:
-    from tagger.score import reliability_rows, rows
+    from tagger.score import reliability_rows, row, rows
 
-    _print_table(["label", "precision", "recall", "F1", "gold", "found"], rows(scores), file)
+    heading = ["precision", "recall", "F1", "gold", "found"]
+    _print_table(["label", *heading], rows(scores), file)
+    if "mentions" in scores:
+        _print_table(["mention", *heading], [row(*mentions) for mentions in scores["mentions"].items()], file)
+    if "errors" in scores:
+        _print_table(["error", "count"], [(kind, f"{count:,}") for kind, count in scores["errors"].items()], file)
     _print_table(["probability", "found", "right, %"], reliability_rows(scores), file)
     if "top1" in scores:
         line = f"top-1 accuracy {100 * scores['top1']:.2f}   contest score {scores['contest']:.4f}"
@@ -355,46 +370,55 @@ def _vectors(options: argparse.Namespace) -> None:
 
 
 def _inspect(options: argparse.Namespace) -> None:
-    if options.what.is_dir():
+    if any(path.is_dir() for path in options.what):
+        if len(options.what) > 1:
+            raise ConfigError("inspect looks into one bundle at a time, or at the files of one corpus")
         _inspect_bundle(options)
         return
-    from tagger import corpus
-    from tagger.tags import TagScheme
-    from tagger.text import UnitMaker
+    from tagger import inspection, report
 
     config = _load_config(options)
-    scheme = TagScheme(corpus.labels(corpus.read(options.what)))
-    units, report = UnitMaker(config.text), corpus.Alignment()
-    for document in _progress(corpus.read(options.what), lambda document: document.text):
-        corpus.align(document, units, scheme, report)
+    found = inspection.inspect(options.what, config.text, lambda some: _progress(some, lambda one: one.text))
+    if options.html:
+        _write_page(options.html, report.corpus_page(found))
     if options.json:
-        print(json.dumps([[what, count, examples] for what, count, examples in report.rows()], ensure_ascii=False))
-        return
-    _print_table(["what", "count"], [(what, count) for what, count, _ in report.rows()])
-    for what, _, examples in report.rows():
-        for example in examples:
-            print(f"{what}: {example}")
+        print(json.dumps(found, ensure_ascii=False))
+    elif not options.html:
+        _print_table(*report.heading_and_rows(found))
+        for line in report.examples(found):
+            print(line)
 
 
 def _inspect_bundle(options: argparse.Namespace) -> None:
-    from tagger import bundle
+    from tagger import bundle, inspection, report
 
-    found = bundle.load(options.what)
-    metrics, history = found.json("metrics.json"), found.json("history.json")
-    sizes = {file.name: file.stat().st_size for file in sorted(found.folder.iterdir())}
+    found = inspection.inspect_bundle(bundle.load(options.what[0]))
+    if options.html:
+        _write_page(options.html, report.bundle_page(options.what[0].name, found))
     if options.json:
-        content = {
-            "config": found.config.to_dict(), "labels": found.scheme.labels, "metrics": metrics, "history": history,
-            "files": sizes, "manifest": found.manifest,
-        }  # fmt: skip
-        print(json.dumps(content, ensure_ascii=False))
-        return
-    _print_table(["file", "bytes"], [(name, f"{size:,}") for name, size in sizes.items()])
-    tables = [(t.name, f"{len(t.vocabulary):,} x {t.dimensions}") for t in found.lookup.tables]
-    _print_table(["vectors", "size"], tables)
+        print(json.dumps(found, ensure_ascii=False))
+    elif not options.html:
+        _print_bundle(found)
+
+
+def _print_bundle(found: dict[str, Any]) -> None:
+    _print_table(["file", "bytes"], [(name, f"{size:,}") for name, size in found["files"].items()])
+    vectors = [(name, f"{size:,} x {dimensions}") for name, (size, dimensions) in found["vectors"].items()]
+    _print_table(["vectors", "size"], vectors)
+    settings = [(name, str(here), str(there)) for name, (here, there) in found["settings"].items()]
+    _print_table(["setting", "here", f"preset {found['preset']}"], settings)
+    if found["dictionary"]:
+        print(f"dictionary: {found['dictionary']:,} mentions")
+    history = found["history"]
     epochs = [(str(h["epoch"]), f"{h['loss']:.4f}", f"{100 * h['f1']:.2f}", f"{h['seconds']:.1f}") for h in history]
     _print_table(["epoch", "loss", "dev F1", "seconds"], epochs)
-    _print_scores(metrics)
+    _print_scores(found["metrics"])
+
+
+def _write_page(path: Path, page: str) -> None:
+    with _output(path) as write:
+        write(page)
+    print(f"{path}: written", file=sys.stderr)
 
 
 def _import_tensorflow() -> None:

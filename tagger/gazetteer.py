@@ -50,7 +50,7 @@ class Matcher:
         for start in starts:
             for length in heads[text[start : start + 2]]:
                 if text[start : start + length] in self._strings:
-                    found.append((start, start + length))  # noqa: PERF401
+                    found.append((start, start + length))
         if self._single:
             found += [(start, start + 1) for start, character in enumerate(text) if character in self._single]
         return found

@@ -255,9 +255,9 @@ def _mean(scores: np.ndarray, path: np.ndarray, span: UnitSpan) -> float:
     return float(np.exp(scores[inside, path[inside]].mean()))
 
 
-def evaluate(tagger: Tagger, documents: Iterable[Document]) -> Scores:
-    """Return the scores of a tagger on labelled documents, read one by one."""
-    scores = Scores()
+def evaluate(tagger: Tagger, documents: Iterable[Document], scores: Scores | None = None) -> Scores:
+    """Return the scores of a tagger on labelled documents, read one by one; added to `scores`, where given."""
+    scores = scores or Scores()
     documents, copies = itertools.tee(documents)
     results = tagger.results(document.text for document in copies)
     for document, result in zip(documents, results, strict=True):

@@ -131,9 +131,7 @@ def test_scores_elsewhere_stay_as_they_are():
     biased = before.copy()
     Gazetteer({"北京": {"LOC": 2.0, "PER": -4.0}}, SCHEME).add([CHARACTERS(text)], biased)
     changed = {(int(t), SCHEME.names[k]): float((biased - before)[t, k]) for t, k in np.argwhere(biased != before)}
-    assert changed == pytest.approx(
-        {(2, "B-LOC"): 1, (3, "E-LOC"): 1, (2, "B-PER"): -2, (3, "E-PER"): -2}, abs=1e-5
-    )
+    assert changed == pytest.approx({(2, "B-LOC"): 1, (3, "E-LOC"): 1, (2, "B-PER"): -2, (3, "E-PER"): -2}, abs=1e-5)
 
 
 # ---- through the tagger -------------------------------------------------------------------------------------------

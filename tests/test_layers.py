@@ -8,9 +8,9 @@ from tests.conftest import ROOT
 
 # A module imports only what stands above it.
 ORDER = [
-    "errors", "tags", "config", "text", "corpus", "gazetteer", "vectors", "lexicon", "lookup", "batches", "decode", "score",
-    "calibration", "bundle", "network", "model", "export", "runtime", "pipeline", "output", "workplace", "training",
-    "cli",
+    "errors", "tags", "config", "text", "corpus", "gazetteer", "vectors", "lexicon", "lookup", "batches", "decode",
+    "score", "analysis", "calibration", "bundle", "inspection", "network", "model", "export", "runtime", "pipeline",
+    "output", "report", "workplace", "training", "cli",
 ]  # fmt: skip
 
 FREE = {"tensorflow", "keras", "gensim", "numpy", "onnxruntime", "jieba", "rjieba", "onnx", "matplotlib"}
