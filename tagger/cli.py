@@ -383,7 +383,7 @@ def _inspect(options: argparse.Namespace) -> None:
         _write_page(options.html, report.corpus_page(found))
     if options.json:
         print(json.dumps(found, ensure_ascii=False))
-    elif not options.html:
+    else:
         _print_table(*report.heading_and_rows(found))
         for line in report.examples(found):
             print(line)
@@ -397,7 +397,7 @@ def _inspect_bundle(options: argparse.Namespace) -> None:
         _write_page(options.html, report.bundle_page(options.what[0].name, found))
     if options.json:
         print(json.dumps(found, ensure_ascii=False))
-    elif not options.html:
+    else:
         _print_bundle(found)
 
 

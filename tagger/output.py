@@ -10,7 +10,7 @@ from tagger.tags import TagScheme, UnitSpan
 # Pairs of (background in light mode, in dark mode), readable under black and white text; one per label, in turn.
 COLOURS = [
     ("#cfe8ff", "#1f4e79"), ("#ffe3c2", "#7a4a12"), ("#d5f2d0", "#2c5e26"), ("#f6d4ea", "#70335a"),
-    ("#e3dcff", "#463a86"), ("#fff3b0", "#6b5b00"), ("#d0f1ee", "#1d5b57"), ("#ffd6d3", "#7c2f2a"),
+    ("#e3dcff", "#463a86"), ("#fff3b0", "#645500"), ("#d0f1ee", "#1d5b57"), ("#ffd6d3", "#7c2f2a"),
 ]  # fmt: skip
 
 

@@ -7,6 +7,7 @@ A page is one file that needs nothing else, light or dark as the reader has it. 
 import itertools
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from tagger.corpus import Entity, Span
@@ -20,9 +21,12 @@ h1{font-size:1.5rem;margin:0}h2{font-size:1.1rem;margin:2.2rem 0 .5rem}h3{font-s
 small,.note{opacity:.7;font-size:.85rem;font-weight:400}
 .wide{overflow-x:auto}table{border-collapse:collapse;font-variant-numeric:tabular-nums}
 th,td{padding:.15rem .8rem;text-align:right;border-bottom:1px solid #8883;vertical-align:top}
-th{font-weight:600}td:first-child,th:first-child,.text td{text-align:left}
+th{font-weight:600;white-space:nowrap}td:first-child{white-space:nowrap}
+td:first-child,th:first-child,.text th,.text td{text-align:left}.text td{white-space:normal}
+.matrix{font-size:.85rem}.matrix th,.matrix td{padding:.15rem .45rem}
 .bar{display:inline-block;width:7rem;height:.6rem;background:#8883;border-radius:.3rem;overflow:hidden}
 .bar i{display:block;height:100%;background:#3b82c4}
+.pair mark::after{content:attr(title);font-size:.65em;opacity:.75;margin-left:.3em}
 .wrong{outline:2px solid #d33a2c;outline-offset:-1px}
 .pair{display:grid;grid-template-columns:repeat(auto-fit,minmax(18rem,1fr));gap:.2rem 1.5rem;padding:.6rem 0;
 border-bottom:1px solid #8883}.pair p{margin:0;white-space:pre-wrap;overflow-wrap:anywhere;line-height:1.9}
@@ -43,11 +47,11 @@ CHINESE = {
     "Scores on dev": "开发集得分", "Files": "文件", "Scores": "得分", "By length of the entity": "按实体长度",
     "Seen and unseen mentions": "训练中见过与未见过的实体", "Errors": "错误", "What is taken for what": "混淆矩阵",
     "Reliability": "概率可靠性", "Worst texts": "错得最有把握的文本", "label": "标签", "precision": "精确率",
-    "recall": "召回率", "gold": "标准", "found": "预测", "right": "正确", "right, %": "正确率 %",
+    "recall": "召回率", "gold": "标准", "found": "预测", "right": "正确", "right, %": "正确率",
     "probability": "概率", "length": "长度", "mention": "字符串", "kind": "类型", "count": "数量", "marked": "已标注",
     "unmarked": "未标注", "setting": "设置", "here": "此处", "file": "文件", "what": "项目", "texts": "文本",
     "characters": "字符", "units": "切分单元", "entities": "实体", "vectors": "词向量", "distinct": "不同的字符串",
-    "share, %": "占比 %", "first": "第一份", "second": "第二份", "an example": "示例",
+    "share, %": "占比", "first": "第一份", "second": "第二份", "an example": "示例",
     "length of entities: median, 90 %, longest": "实体长度：中位数、90 %、最长",
     "length of texts: median, 90 %, longest": "文本长度：中位数、90 %、最长",
     "texts in traditional characters": "繁体文本", "entities that units cut": "被切分单元切断的实体",
@@ -91,7 +95,7 @@ def heading_and_rows(found: Mapping[str, Any]) -> tuple[list[str], list[tuple[st
             column[what] = counted(split["findings"][kind]["count"], total)
         column["texts in traditional characters"] = counted(split["scripts"]["traditional"], split["texts"])
         columns.append(column)
-    names = ["count"] if len(splits) == 1 else [split["file"] for split in splits]
+    names = ["count"] if len(splits) == 1 else [Path(split["file"]).name for split in splits]
     return ["what", *names], [(what, *(column[what] for column in columns)) for what in columns[0]]
 
 
@@ -181,7 +185,8 @@ def evaluation_page(name: str, found: Mapping[str, Any]) -> str:
             _counts("mention", {_both(k): of for k, of in found["mentions"].items()}),
         ]
     errors = [(_both(kind), f"{count:,}") for kind, count in found["errors"].items()]
-    parts += [_heading("Errors"), _table(["kind", "count"], errors), f'<p class="note">{_ERRORS_NOTE}</p>']
+    shares = [count / max(sum(found["errors"].values()), 1) for count in found["errors"].values()]
+    parts += [_heading("Errors"), _table(["kind", "count"], errors, bars=shares), f'<p class="note">{_ERRORS_NOTE}</p>']
     parts += [_heading("What is taken for what", note=f"{_both('gold')} ↓ {_both('found')} →")]
     parts += [_confusion(found["confusion"]), _heading("Worst texts"), f"<p>{legend(labels)}</p>"]
     parts += [_compared(text, labels) for text in found["worst"]]
@@ -202,10 +207,10 @@ def _heading(english: str, level: int = 2, note: str = "") -> str:
     return f"<h{level}>{escape(_both(english))}{f' <small>{escape(note)}</small>' if note else ''}</h{level}>"
 
 
-def _table(heading: Sequence[str], rows: Iterable[Sequence[str]], kind: str = "", bars: Iterable[float] = ()) -> str:
-    """Return a table; `bars` are shares to draw behind its rows."""
+def _table(heading: Sequence[str], rows: Iterable[Sequence[str]], kind: str = "", bars: Sequence[float] = ()) -> str:
+    """Return a table; `bars` are shares to draw at the ends of its rows."""
     cells = "".join(f"<th>{escape(_both(name))}</th>" for name in heading)
-    lines = [f"<tr>{cells}</tr>"]
+    lines = [f"<tr>{cells}{'<th></th>' if bars else ''}</tr>"]
     for row, share in itertools.zip_longest(rows, bars):
         cells = "".join(f"<td>{escape(value)}</td>" for value in row)
         bar = "" if share is None else f'<td><span class="bar"><i style="width:{100 * share:.1f}%"></i></span></td>'
@@ -239,7 +244,8 @@ def _balance(labels: Mapping[str, Mapping[str, Any]]) -> str:
         for label, of in labels.items()
     ]  # fmt: skip
     heading = ["label", "entities", "share, %", "distinct", "length"]
-    return _table(heading, rows, bars=[of["share"] for of in labels.values()])
+    most = max((of["share"] for of in labels.values()), default=1)
+    return _table(heading, rows, bars=[of["share"] / most for of in labels.values()])
 
 
 def _confusion(found: Mapping[str, Any]) -> str:
@@ -254,7 +260,7 @@ def _confusion(found: Mapping[str, Any]) -> str:
             for colour, count in zip(colours, counts, strict=True)
         )
         lines.append(f"<tr><th>{name}</th>{cells}</tr>")
-    return '<div class="wide"><table>\n' + "\n".join(lines) + "\n</table></div>"
+    return '<div class="wide"><table class="matrix">\n' + "\n".join(lines) + "\n</table></div>"
 
 
 def _compared(text: Mapping[str, Any], labels: Sequence[str]) -> str:
@@ -280,22 +286,24 @@ def _histogram(counts: Mapping[str, int]) -> str:
         return "<p>-</p>"
     reached = itertools.accumulate(lengths.values())
     last = next(n for n, count in zip(lengths, reached, strict=True) if count >= 0.99 * sum(lengths.values()))
-    width = math.ceil((last + 1) / _BINS)
-    columns = [0] * (last // width + 2)
+    first = min(lengths)
+    width = math.ceil((last + 1 - first) / _BINS)
+    columns = [0] * ((last - first) // width + 1 + (max(lengths) > last))
     for length, count in lengths.items():
-        columns[min(length // width, len(columns) - 1)] += count
+        columns[min((length - first) // width, len(columns) - 1)] += count
     step, top = _WIDTH / len(columns), max(columns)
     shapes = []
     for n, count in enumerate(columns):
-        name = f"{n * width}" if width == 1 else f"{n * width}-{(n + 1) * width - 1}"
-        name = f"{n * width}+" if n == len(columns) - 1 else name
+        begin = first + n * width
+        name = f"{begin}" if width == 1 else f"{begin} to {begin + width - 1}"
+        name = f"{begin} and more" if n == len(columns) - 1 else name
         height = _HEIGHT * count / top
         shapes.append(
             f'<rect class="shape" x="{n * step:.1f}" y="{_HEIGHT - height + 4:.1f}" width="{max(step - 2, 1):.1f}" '
             f'height="{height:.1f}"><title>{name}: {count:,}</title></rect>'
         )
         if n % max(1, len(columns) // 10) == 0:
-            shapes.append(f'<text x="{n * step:.1f}" y="{_HEIGHT + 18}">{n * width}</text>')
+            shapes.append(f'<text x="{n * step:.1f}" y="{_HEIGHT + 18}">{begin}</text>')
     return f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT + 24}" width="{_WIDTH}" role="img">{"".join(shapes)}</svg>'
 
 
@@ -305,8 +313,8 @@ def _curves(history: Sequence[Mapping[str, Any]]) -> str:
         return "<p>-</p>"
     largest = max(row["loss"] for row in history) or 1
     lines = [
-        ("one", f"loss, {largest:.3f}", [row["loss"] / largest for row in history]),
-        ("two", f"dev F1, {_percent(max(row['f1'] for row in history))} %", [row["f1"] for row in history]),
+        ("one", f"loss (at most {largest:.3f})", [row["loss"] / largest for row in history]),
+        ("two", f"dev F1 (at most {_percent(max(row['f1'] for row in history))} %)", [row["f1"] for row in history]),
     ]
     if all("top1" in row for row in history):
         lines.append(("three", "dev top-1", [row["top1"] for row in history]))
