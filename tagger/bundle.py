@@ -170,6 +170,8 @@ def keep_dictionary(path: Path | str, file: Path | None) -> None:
     """
     found = load(path)
     if file:
+        if str(file) == "-" or file.is_fifo():
+            raise CorpusError(str(file), "a file that can be copied", "a stream", "save it in a file first")
         Gazetteer.read(file, found.scheme)
     whole = found.folder.resolve()
     with atomic_folder(whole, replace=True) as folder:

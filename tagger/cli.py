@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import io
 import json
 import os
 import sys
@@ -63,6 +64,8 @@ _EXAMPLES = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line and return its exit code: 0 done, 1 data or model at fault, 2 wrong usage."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a lone surrogate becomes what JSON writes for it
     parser = _parser()
     options = parser.parse_args(arguments)
     if not hasattr(options, "run"):
@@ -293,7 +296,7 @@ def _tell_cut(tagger: Any) -> None:
     cut = tagger.dictionary.cut if tagger.dictionary else None
     if cut:
         shown = ", ".join(f"{mention} ({count:,})" for mention, count in cut.most_common(5))
-        print(f"tagger: {cut.total():,} mentions of the dictionary were passed over, as words cut them: {shown}",
+        print(f"tagger: mentions of the dictionary that words cut, passed over ({cut.total():,}): {shown}",
               file=sys.stderr)  # fmt: skip
 
 
@@ -398,21 +401,9 @@ def _inspect_bundle(options: argparse.Namespace) -> None:
     if options.json:
         print(json.dumps(found, ensure_ascii=False))
     else:
-        _print_bundle(found)
-
-
-def _print_bundle(found: dict[str, Any]) -> None:
-    _print_table(["file", "bytes"], [(name, f"{size:,}") for name, size in found["files"].items()])
-    vectors = [(name, f"{size:,} x {dimensions}") for name, (size, dimensions) in found["vectors"].items()]
-    _print_table(["vectors", "size"], vectors)
-    settings = [(name, str(here), str(there)) for name, (here, there) in found["settings"].items()]
-    _print_table(["setting", "here", f"preset {found['preset']}"], settings)
-    if found["dictionary"]:
-        print(f"dictionary: {found['dictionary']:,} mentions")
-    history = found["history"]
-    epochs = [(str(h["epoch"]), f"{h['loss']:.4f}", f"{100 * h['f1']:.2f}", f"{h['seconds']:.1f}") for h in history]
-    _print_table(["epoch", "loss", "dev F1", "seconds"], epochs)
-    _print_scores(found["metrics"])
+        for heading, rows in report.bundle_tables(found).values():
+            _print_table(heading, rows)
+        _print_scores(found["metrics"])
 
 
 def _write_page(path: Path, page: str) -> None:

@@ -168,10 +168,11 @@ def inspect(
 
     Raises:
         CorpusError: If a file is not in order.
-        ConfigError: If standard input is to be read, which can be read only once.
+        ConfigError: If a stream is to be read, which can be read only once.
     """
-    if Path("-") in paths:
-        raise ConfigError("standard input can be read only once, and inspect reads twice: give a file")
+    for path in paths:
+        if str(path) == "-" or path.is_fifo():
+            raise ConfigError(f"{path}: a stream can be read only once, and inspect reads twice; give a file")
     splits = [Split(path) for path in paths]
     for split in splits:
         for document in watch(corpus.read(split.path)):

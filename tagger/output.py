@@ -79,7 +79,7 @@ def legend(labels: Sequence[str]) -> str:
 
 
 def marked(text: str, entities: Iterable[Entity | Span], labels: Sequence[str], wrong: Container[Span] = ()) -> str:
-    """Return a text with its entities in the colours of their labels, those that are `wrong` underlined."""
+    """Return a text with its entities in the colours of their labels, those that are `wrong` of this class too."""
     parts, done = [], 0
     for entity in entities:
         start, end, label = entity[:3]

@@ -47,10 +47,11 @@ CHINESE = {
     "Scores on dev": "开发集得分", "Files": "文件", "Scores": "得分", "By length of the entity": "按实体长度",
     "Seen and unseen mentions": "训练中见过与未见过的实体", "Errors": "错误", "What is taken for what": "混淆矩阵",
     "Reliability": "概率可靠性", "Worst texts": "错得最有把握的文本", "label": "标签", "precision": "精确率",
-    "recall": "召回率", "gold": "标准", "found": "预测", "right": "正确", "right, %": "正确率",
-    "probability": "概率", "length": "长度", "mention": "字符串", "kind": "类型", "count": "数量", "marked": "已标注",
-    "unmarked": "未标注", "setting": "设置", "here": "此处", "file": "文件", "what": "项目", "texts": "文本",
-    "characters": "字符", "units": "切分单元", "entities": "实体", "vectors": "词向量", "distinct": "不同的字符串",
+    "recall": "召回率", "gold": "标准", "found": "预测", "right": "正确", "right, %": "正确率", "probability": "概率",
+    "length": "长度", "mention": "字符串", "kind": "类型", "count": "数量", "marked": "已标注", "unmarked": "未标注",
+    "setting": "设置", "here": "此处", "file": "文件", "what": "项目", "texts": "文本", "characters": "字符",
+    "units": "切分单元", "entities": "实体", "vectors": "词向量", "Vectors": "词向量", "Epochs": "训练轮次",
+    "epoch": "轮次", "loss": "损失", "seconds": "秒", "size": "大小", "bytes": "字节", "distinct": "不同的字符串",
     "share, %": "占比", "first": "第一份", "second": "第二份", "an example": "示例",
     "length of entities: median, 90 %, longest": "实体长度：中位数、90 %、最长",
     "length of texts: median, 90 %, longest": "文本长度：中位数、90 %、最长",
@@ -155,23 +156,40 @@ def corpus_page(found: Mapping[str, Any]) -> str:
     return _page("Corpus", labels, parts)
 
 
+def bundle_tables(found: Mapping[str, Any]) -> dict[str, tuple[list[str], Sequence[tuple[str, ...]]]]:
+    """Return heading and rows of the tables of `inspection.inspect_bundle` that are not empty, by title."""
+    settings = [(name, _short(here), _short(there)) for name, (here, there) in found["settings"].items()]
+    parts = [(name, f"{size:,} x {dimensions}") for name, (size, dimensions) in found["vectors"].items()]
+    if found["dictionary"]:
+        parts.append(("dictionary", f"{found['dictionary']:,}"))
+    trained = found["alignment"] if isinstance(found["alignment"], dict) else {}  # older bundles have other rows
+    corpus = [(what, f"{trained[what]:,}") for what in ("texts", "characters", "units") if trained]
+    corpus += [(f"entities {label}", f"{count:,}") for label, count in trained.get("entities", {}).items()]
+    corpus += [(FINDINGS[kind], f"{of['count']:,}") for kind, of in trained.get("findings", {}).items()]
+    epochs = [
+        (str(row["epoch"]), f"{row['loss']:.4f}", f"{100 * row['f1']:.2f}", f"{row['seconds']:.1f}")
+        for row in found["history"]
+    ]
+    tables: dict[str, tuple[list[str], Sequence[tuple[str, ...]]]] = {
+        "Files": (["file", "bytes"], [(name, f"{size:,}") for name, size in found["files"].items()]),
+        "Vectors": (["vectors", "size"], parts),
+        "Settings that differ from the preset": (["setting", "here", f"preset {found['preset']}"], settings),
+        "Training corpus": (["what", "count"], corpus),
+        "Epochs": (["epoch", "loss", "dev F1", "seconds"], epochs),
+    }
+    return {title: table for title, table in tables.items() if table[1]}
+
+
 def bundle_page(name: str, found: Mapping[str, Any]) -> str:
     """Return the page of `inspection.inspect_bundle` for a bundle of this name."""
-    rows: list[tuple[str, ...]] = [
-        (key, _short(here), _short(there)) for key, (here, there) in found["settings"].items()
-    ]
-    parts = [f"<p>{escape(name)}</p>", _heading("Settings that differ from the preset")]
-    parts.append(_table(["setting", "here", found["preset"]], rows))
-    if isinstance(found["alignment"], dict):
-        rows = [(_both(what), f"{found['alignment'][what]:,}") for what in ("texts", "characters", "units")]
-        rows += [(f"entities {label}", f"{count:,}") for label, count in found["alignment"]["entities"].items()]
-        rows += [(_both(FINDINGS[kind]), f"{of['count']:,}") for kind, of in found["alignment"]["findings"].items()]
-        parts += [_heading("Training corpus"), _table(["what", "count"], rows)]
+    tables = bundle_tables(found)
+
+    def shown(*titles: str) -> list[str]:
+        return [_heading(title) + _table(*tables[title]) for title in titles if title in tables]
+
+    parts = [f"<p>{escape(name)}</p>", *shown("Settings that differ from the preset", "Training corpus")]
     parts += [_heading("Curves"), _curves(found["history"]), _heading("Scores on dev"), *_scores(found["metrics"])]
-    vectors = [(name, f"{size:,} x {dimensions}") for name, (size, dimensions) in found["vectors"].items()]
-    files = [(name, f"{size:,}") for name, size in found["files"].items()]
-    parts += [_heading("Files"), _table(["vectors", "count"], vectors), _table(["file", "bytes"], files)]
-    return _page("Bundle", found["labels"], parts)
+    return _page("Bundle", found["labels"], [*parts, *shown("Epochs", "Vectors", "Files")])
 
 
 def evaluation_page(name: str, found: Mapping[str, Any]) -> str:

@@ -44,6 +44,7 @@ ROWS = [
     ("evaluate {b} {c}/dev.jsonl --dictionary {c}/none.tsv", 1, "", r"none\.tsv: expected a readable file"),
     ("predict {b} --text x --dictionary {c}/train.jsonl", 1, "", r'train\.jsonl:1: expected \{"mention"'),
     ("dictionary {b}", 2, "", "give either a dictionary to keep, or --remove"),
+    ("dictionary {b} -", 1, "", "-: expected a file that can be copied"),
     ("dictionary nowhere --remove", 1, "", "nowhere: not a bundle"),
     ("evaluate {b} {c}/none.jsonl", 1, "", "expected a readable file"),
     ("inspect {c}/train.jsonl", 0, r"(?s)texts.*240.*entities CORE.*entities that units cut +│ +0 │", ""),
@@ -51,7 +52,7 @@ ROWS = [
     ("inspect {c}/train.jsonl {c}/dev.jsonl", 0, r"(?s)train\.jsonl.*dev\.jsonl.*texts in both.*: 0", ""),
     ("inspect {c}/train.jsonl --html {t}/page.html", 0, "texts", r"page\.html: written"),
     ("inspect {b} {c}/train.jsonl", 2, "", "one bundle at a time"),
-    ("inspect -", 2, "", "standard input can be read only once"),
+    ("inspect -", 2, "", "-: a stream can be read only once"),
     ("inspect {b}", 0, r"(?s)model\.onnx.*char.*epoch.*CORE", ""),
     ("inspect {b} --json", 0, r'^\{"preset": "default", "settings": \{', ""),
     ("inspect {c}/train.jsonl --config nothing", 2, "", "neither a file nor a preset"),
@@ -158,6 +159,18 @@ def test_the_console_script_shows_help():
     assert found.returncode == 0
     assert "tagger train" in found.stdout
     print(f"tagger --help: {time.monotonic() - start:.2f} s")
+
+
+def test_lone_surrogates_are_printed_as_json_writes_them(tmp_path):
+    (tmp_path / "odd.jsonl").write_text('{"text": "\\ud800好"}\n', "utf-8")
+    for options in ((), ("--json",)):
+        found = subprocess.run(
+            [sys.executable, "-m", "tagger.cli", "inspect", str(tmp_path / "odd.jsonl"), *options],
+            cwd=ROOT, capture_output=True, text=True, check=True, encoding="utf-8",
+        )  # fmt: skip
+        assert "\\ud800好" in found.stdout
+    (split,) = json.loads(found.stdout)["splits"]
+    assert split["findings"]["empty"]["examples"] == ["\ud800好"]
 
 
 def test_the_sample_is_inspected():

@@ -290,4 +290,4 @@ def test_a_bundle_keeps_a_dictionary(bundle, write, tmp_path, capsys):
 def test_what_words_cut_is_told(contest_bundle, write, capsys):
     names = str(write("大学\tCORE\n"))
     assert main(["predict", str(contest_bundle), "--text", "北京大学生活动中心", "--dictionary", names]) == 0
-    assert "1 mentions of the dictionary were passed over, as words cut them: 大学 (1)" in capsys.readouterr().err
+    assert "mentions of the dictionary that words cut, passed over (1): 大学 (1)" in capsys.readouterr().err

@@ -57,7 +57,7 @@ def test_importing_is_cheap(module, kept_out):
 def test_help_works_and_imports_nothing_heavy():
     done = run("-X", "importtime", "-m", "tagger.cli", "--help")
     assert done.returncode == 0, done.stderr
-    for command in ("train", "evaluate", "predict", "export", "vectors", "inspect"):
+    for command in ("train", "evaluate", "predict", "export", "dictionary", "vectors", "inspect"):
         assert command in done.stdout
     imported = {line.rpartition("|")[2].strip().split(".")[0] for line in done.stderr.splitlines()}
     assert "argparse" in imported
