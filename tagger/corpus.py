@@ -282,21 +282,18 @@ class Alignment:
         if len(kept) < EXAMPLES:
             kept.append(text)
 
-    def rows(self) -> list[tuple[str, str, list[str]]]:
-        """Return (what, count, examples) of each finding, for a table."""
-        total = sum(self.entities.values())
-        share = f" ({100 * self.cut / total:.1f} %)" if total else ""
-        return [
-            ("texts", f"{self.texts:,}", []),
-            ("characters", f"{self.characters:,}", []),
-            ("units", f"{self.units:,}", []),
-            *((f"entities {label}", f"{count:,}", []) for label, count in sorted(self.entities.items())),
-            ("entities that units cut", f"{self.cut:,}{share}", self.examples.get("cut", [])),
-            ("entities longer than a window", f"{self.long:,}", self.examples.get("long", [])),
-            ("answers not in their text", f"{self.absent:,}", self.examples.get("absent", [])),
-            ("texts without an entity", f"{self.empty:,}", self.examples.get("empty", [])),
-            ("blank texts", f"{self.blank:,}", []),
-        ]
+    def to_dict(self) -> dict[str, Any]:
+        """Return the counts as plain numbers, each finding with its examples."""
+        found = {"cut": self.cut, "long": self.long, "absent": self.absent, "empty": self.empty, "blank": self.blank}
+        return {
+            "texts": self.texts,
+            "characters": self.characters,
+            "units": self.units,
+            "entities": dict(sorted(self.entities.items())),
+            "findings": {
+                kind: {"count": count, "examples": self.examples.get(kind, [])} for kind, count in found.items()
+            },
+        }
 
 
 def align(document: Document, units: UnitMaker, scheme: TagScheme, report: Alignment) -> tuple[Any, list[UnitSpan]]:

@@ -134,7 +134,7 @@ class Workplace:
             with bundles.atomic_folder(kept) as folder:
                 documents = iter(tqdm(corpus.read(self.sources.train), "ids", unit=" texts"))
                 fill_store(folder, documents, units, lookup, scheme, report)
-                (folder / "alignment.json").write_text(json.dumps(report.rows(), ensure_ascii=False), "utf-8")
+                (folder / "alignment.json").write_text(json.dumps(report.to_dict(), ensure_ascii=False), "utf-8")
             if report.cut or report.long:
                 say(
                     f"{report.cut + report.long} of {sum(report.entities.values())} training entities cannot be "
@@ -146,7 +146,7 @@ class Workplace:
         return store
 
     def alignment(self) -> Any:
-        """Return the rows of the alignment report."""
+        """Return the alignment report."""
         return json.loads((self.folder / "store" / "alignment.json").read_text("utf-8"))
 
     def remove(self) -> None:

@@ -39,11 +39,22 @@ ROWS = [
     ("predict {b} --text <b> --format html", 0, r"(?s)^<!doctype html>.*&lt;b&gt;", ""),
     ("evaluate {b} {c}/dev.jsonl --json", 0, r'^\{"texts": 60, "precision"', ""),
     ("evaluate {b} {c}/dev.jsonl", 0, r"(?s)CORE.*all.*top-1 accuracy.*contest score", ""),
+    ("evaluate {b} {c}/dev.jsonl --train {c}/train.jsonl", 0, r"(?s)seen.*unseen.*boundary.*spurious", ""),
+    ("evaluate {b} {c}/dev.jsonl --html {t}/page.html", 0, "boundary", r"page\.html: written"),
+    ("evaluate {b} {c}/dev.jsonl --dictionary {c}/none.tsv", 1, "", r"none\.tsv: expected a readable file"),
+    ("predict {b} --text x --dictionary {c}/train.jsonl", 1, "", r'train\.jsonl:1: expected \{"mention"'),
+    ("dictionary {b}", 2, "", "give either a dictionary to keep, or --remove"),
+    ("dictionary {b} -", 1, "", "-: expected a file that can be copied"),
+    ("dictionary nowhere --remove", 1, "", "nowhere: not a bundle"),
     ("evaluate {b} {c}/none.jsonl", 1, "", "expected a readable file"),
-    ("inspect {c}/train.jsonl", 0, r"(?s)texts.*240.*entities CORE.*entities that units cut.*0 \(0\.0 %\)", ""),
-    ("inspect {c}/train.jsonl --config contest --json", 0, '"entities that units cut"', ""),
+    ("inspect {c}/train.jsonl", 0, r"(?s)texts.*240.*entities CORE.*entities that units cut +│ +0 │", ""),
+    ("inspect {c}/train.jsonl --config contest --json", 0, r'^\{"splits": \[\{"file": ".*"findings": \{"cut": ', ""),
+    ("inspect {c}/train.jsonl {c}/dev.jsonl", 0, r"(?s)train\.jsonl.*dev\.jsonl.*texts in both.*: 0", ""),
+    ("inspect {c}/train.jsonl --html {t}/page.html", 0, "texts", r"page\.html: written"),
+    ("inspect {b} {c}/train.jsonl", 2, "", "one bundle at a time"),
+    ("inspect -", 2, "", "-: a stream can be read only once"),
     ("inspect {b}", 0, r"(?s)model\.onnx.*char.*epoch.*CORE", ""),
-    ("inspect {b} --json", 0, r'^\{"config": ', ""),
+    ("inspect {b} --json", 0, r'^\{"preset": "default", "settings": \{', ""),
     ("inspect {c}/train.jsonl --config nothing", 2, "", "neither a file nor a preset"),
     ("inspect {c}/train.jsonl --set text.unti=word", 2, "", "did you mean 'unit'"),
     ("inspect {c}/train.jsonl --set texts.unit=word", 2, "", "did you mean 'text'"),
@@ -150,9 +161,22 @@ def test_the_console_script_shows_help():
     print(f"tagger --help: {time.monotonic() - start:.2f} s")
 
 
+def test_lone_surrogates_are_printed_as_json_writes_them(tmp_path):
+    (tmp_path / "odd.jsonl").write_text('{"text": "\\ud800好"}\n', "utf-8")
+    for options in ((), ("--json",)):
+        found = subprocess.run(
+            [sys.executable, "-m", "tagger.cli", "inspect", str(tmp_path / "odd.jsonl"), *options],
+            cwd=ROOT, capture_output=True, text=True, check=True, encoding="utf-8",
+        )  # fmt: skip
+        assert "\\ud800好" in found.stdout
+    (split,) = json.loads(found.stdout)["splits"]
+    assert split["findings"]["empty"]["examples"] == ["\ud800好"]
+
+
 def test_the_sample_is_inspected():
     found = subprocess.run(
         [sys.executable, "-m", "tagger.cli", "inspect", str(SAMPLE / "train.jsonl"), "--json"],
         cwd=ROOT, capture_output=True, text=True, check=True,
     )  # fmt: skip
-    assert json.loads(found.stdout)[0] == ["texts", "1,105", []]
+    (split,) = json.loads(found.stdout)["splits"]
+    assert (split["file"], split["texts"]) == (str(SAMPLE / "train.jsonl"), 1105)

@@ -325,8 +325,9 @@ def test_a_report_keeps_few_examples_and_shows_every_count():
         align(Document(f"第{number}篇", (), ("无",)), CONTEST, CORE, report)
     assert (report.texts, report.empty, report.absent) == (20, 20, 20)
     assert len(report.examples["empty"]) == len(report.examples["absent"]) == EXAMPLES
-    shown = {what: count for what, count, _ in report.rows()}
-    assert shown["texts"] == shown["texts without an entity"] == shown["answers not in their text"] == "20"
+    told = report.to_dict()
+    assert told["texts"] == told["findings"]["empty"]["count"] == told["findings"]["absent"]["count"] == 20
+    assert told["findings"]["empty"]["examples"] == report.examples["empty"]
 
 
 def test_a_label_that_the_scheme_does_not_know_is_told():
