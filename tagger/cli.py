@@ -1,7 +1,6 @@
 """The `tagger` command: parses and prints, nothing else. Heavy imports wait until a command needs them."""
 
 import argparse
-import contextlib
 import json
 import os
 import sys
@@ -17,6 +16,7 @@ _EXAMPLES = {
   tagger train --train train.jsonl --dev dev.jsonl --out bundle
   tagger predict bundle --text "遵义会议旧址，主要指召开遵义会议的那座小楼。"
   tagger evaluate bundle test.jsonl
+  tagger convert train.conll train.jsonl
 """,
     "train": """examples:
   tagger train --train train.jsonl --dev dev.jsonl --out bundle
@@ -32,6 +32,7 @@ _EXAMPLES = {
   tagger predict bundle --text "遵义会议旧址，主要指召开遵义会议的那座小楼。"
   tagger predict bundle texts.txt.gz --out entities.jsonl
   tagger predict bundle texts.txt --format html --out page.html
+  tagger predict bundle texts.txt --format labelstudio --out tasks.json
   cat texts.txt | tagger predict bundle - --format table
 """,
     "export": """examples:
@@ -44,6 +45,13 @@ _EXAMPLES = {
     "vectors": """examples:
   tagger vectors news.txt.gz train.jsonl --out vectors
   tagger train --train train.jsonl --dev dev.jsonl --out bundle --set vectors.pretrained=vectors
+""",
+    "convert": """examples:
+  tagger convert train.conll train.jsonl
+  tagger convert train.jsonl train.bioes
+  tagger convert export.json train.jsonl --from labelstudio
+  tagger convert brat_folder train.jsonl
+  tagger convert train.jsonl brat_folder --to brat
 """,
     "inspect": """examples:
   tagger inspect train.jsonl
@@ -124,15 +132,18 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("bundle", metavar="BUNDLE", help="folder of a trained tagger")
     one.add_argument("corpus", metavar="F", type=Path, help="labelled corpus")
     one.add_argument("--json", action="store_true", help="print the scores as JSON")
+    _add_from(one)
     _add_runtime(one)
 
     one = command("predict", _predict, "find the entities in text")
     one.add_argument("bundle", metavar="BUNDLE", help="folder of a trained tagger")
-    one.add_argument("files", nargs="*", metavar="F", help="text or .jsonl files, .gz too; - is standard input")
+    one.add_argument("files", nargs="*", metavar="F", help="text, or a corpus; .gz too; - is standard input")
     one.add_argument("--text", action="append", default=[], help="a text given right here; may be repeated")
     one.add_argument("--out", metavar="F", type=Path, help="file to write to, instead of standard output")
-    formats = ("jsonl", "table", "html", "conll", "contest")
-    one.add_argument("--format", choices=formats, default="jsonl", help="form of the output (default: jsonl)")
+    about = "a form of corpus (not brat, which convert makes), or table or html (default: jsonl)"
+    views = [*(form for form in _forms() if form != "brat"), "table", "html"]
+    one.add_argument("--format", choices=views, default="jsonl", metavar="FORM", help=about)
+    _add_from(one)
     _add_runtime(one)
 
     one = command("export", _export, "write the trained network in another form")
@@ -150,11 +161,30 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--force", action="store_true", help="replace an existing folder")
     _add_config(one)
 
+    one = command("convert", _convert, "write a corpus in another form")
+    one.add_argument("source", metavar="IN", help="file, or folder of brat files; .gz too; - is standard input")
+    one.add_argument("out", metavar="OUT", type=Path, help="file, or folder for brat; .gz too; - is standard output")
+    _add_from(one)
+    one.add_argument("--to", choices=_forms(), metavar="FORM", help="form of OUT (default: what its name says)")
+    one.add_argument("--force", action="store_true", help="replace what exists")
+
     one = command("inspect", _inspect, "look at a corpus before training, or into a bundle")
     one.add_argument("what", metavar="CORPUS|BUNDLE", type=Path, help="labelled file, or folder of a tagger")
     one.add_argument("--json", action="store_true", help="print JSON")
+    _add_from(one)
     _add_config(one)
     return parser
+
+
+def _forms() -> list[str]:
+    from tagger.formats import FORMS
+
+    return list(FORMS)
+
+
+def _add_from(parser: argparse.ArgumentParser) -> None:
+    about = "form of what is read (default: told from its content): " + ", ".join(_forms())
+    parser.add_argument("--from", dest="form", choices=_forms(), default="", metavar="FORM", help=about)
 
 
 def _add_config(parser: argparse.ArgumentParser) -> None:
@@ -202,13 +232,15 @@ def _train(options: argparse.Namespace) -> None:
 
 
 def _evaluate(options: argparse.Namespace) -> None:
-    from tagger import corpus
+    from tagger.documents import Notes
     from tagger.pipeline import Tagger, evaluate
 
     if options.runtime == "keras":
         _import_tensorflow()
     tagger = Tagger.load(options.bundle, options.runtime)
-    scores = evaluate(tagger, _progress(corpus.read(options.corpus), lambda document: document.text)).to_dict()
+    notes = Notes()
+    scores = evaluate(tagger, _documents(options.corpus, options.form, notes)).to_dict()
+    _print_notes(options.corpus, notes)
     if options.json:
         print(json.dumps(scores, ensure_ascii=False))
     else:
@@ -243,41 +275,40 @@ def _predict(options: argparse.Namespace) -> None:
         raise ConfigError("nothing to tag: give files, - for standard input, or --text")
     if options.runtime == "keras":
         _import_tensorflow()
-    from tagger.output import WRITERS
+    from tagger import formats
+    from tagger.convert import open_output
+    from tagger.documents import Notes
+    from tagger.output import VIEWS, documents
     from tagger.pipeline import Tagger
 
     tagger = Tagger.load(options.bundle, options.runtime)
-    results = tagger.results(_texts(options.text, options.files), answers=options.format == "contest")
+    answers, notes = options.format == "contest", Notes()
+    results = tagger.results(_texts(options.text, options.files, options.form), answers)
     if options.files:
         results = _progress(results, lambda result: result.text, bool(options.out) or not sys.stdout.isatty())
-    with _output(options.out) as write:
-        for line in WRITERS[options.format](results, tagger.labels):
+    if options.format in VIEWS:
+        lines = VIEWS[options.format](results, tagger.labels)
+    else:
+        lines = formats.write(options.format, documents(results, answers), notes)
+    with open_output(options.out) as write:
+        for line in lines:
             write(line)
+    _print_notes(options.out or options.format, notes)
 
 
-def _texts(given: list[str], files: list[str]) -> Iterator[str]:
+def _texts(given: list[str], files: list[str], form: str) -> Iterator[str]:
     from tagger import corpus
 
     yield from given
     for file in files:
-        yield from corpus.texts(file)
+        yield from corpus.texts(file, form)
 
 
-@contextlib.contextmanager
-def _output(path: Path | None) -> Iterator[Callable[[str], object]]:
-    """Yield a function that writes; a file appears under its name only when it is whole."""
-    if path is None:
-        stdout = sys.stdout.buffer
-        yield lambda line: stdout.write(line.encode("utf-8", "replace"))
-        stdout.flush()
-        return
-    part = path.with_name(path.name + ".part")
-    try:
-        with part.open("w", encoding="utf-8", errors="replace", newline="\n") as file:
-            yield file.write
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+def _print_notes(place: Any, notes: Any) -> None:
+    from tagger.corpus import told
+
+    for note in told(notes):
+        print(f"{place}: {note}", file=sys.stderr)
 
 
 def _progress(items: Iterable[Any], text: Callable[[Any], str], shown: bool = True) -> Iterator[Any]:
@@ -318,8 +349,38 @@ def _vectors(options: argparse.Namespace) -> None:
         print(f"{options.out}: {table.name} {len(table.vocabulary):,} x {table.dimensions}", file=sys.stderr)
 
 
+def _convert(options: argparse.Namespace) -> None:
+    from tagger import formats
+    from tagger.convert import convert
+    from tagger.documents import Notes
+
+    form = options.to or formats.of_name(options.out)
+    if not form:
+        raise ConfigError(f"{options.out}: the name does not say which form to write; add --to FORM")
+    notes = Notes()
+    out = None if str(options.out) == "-" else options.out
+    documents = _documents(options.source, options.form, notes)
+    texts, entities = convert(documents, out, form, options.force, notes)
+    print(f"{options.out}: {texts:,} texts, {entities:,} entities, as {form}", file=sys.stderr)
+    _print_notes(options.out, notes)
+
+
+def _documents(path: Any, form: str, notes: Any) -> Iterator[Any]:
+    """Yield the documents of a corpus, showing how far it has come; an error if there is none."""
+    from tagger import corpus
+    from tagger.errors import CorpusError
+
+    document = None
+    for document in _progress(corpus.read(path, form, notes), lambda document: document.text):
+        yield document
+    if document is None:
+        raise CorpusError(str(path), "at least one text", "none", "check the file and its form (--from)")
+
+
 def _inspect(options: argparse.Namespace) -> None:
-    if options.what.is_dir():
+    from tagger.standoff import is_standoff
+
+    if options.what.is_dir() and not is_standoff(options.what):
         _inspect_bundle(options)
         return
     from tagger import corpus
@@ -327,10 +388,11 @@ def _inspect(options: argparse.Namespace) -> None:
     from tagger.text import UnitMaker
 
     config = _load_config(options)
-    scheme = TagScheme(corpus.labels(corpus.read(options.what)))
-    units, report = UnitMaker(config.text), corpus.Alignment()
-    for document in _progress(corpus.read(options.what), lambda document: document.text):
+    scheme = TagScheme(corpus.labels(corpus.read(options.what, options.form)))
+    units, report, notes = UnitMaker(config.text), corpus.Alignment(), corpus.Notes()
+    for document in _documents(options.what, options.form, notes):
         corpus.align(document, units, scheme, report)
+    _print_notes(options.what, notes)
     if options.json:
         print(json.dumps([[what, count, examples] for what, count, examples in report.rows()], ensure_ascii=False))
         return
