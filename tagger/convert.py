@@ -53,11 +53,18 @@ def convert(documents: Iterable[Document], out: Path | None, form: str, replace:
 
 @contextmanager
 def open_output(path: Path | None) -> Iterator[Callable[[str], object]]:
-    """Yield a function that writes; a file, zipped if its name ends in .gz, appears only when it is whole."""
+    """Yield a function that writes; a file, zipped if its name ends in .gz, appears only when it is whole.
+
+    A device or a pipe is written to as it is.
+    """
     if path is None:
         stdout = sys.stdout.buffer
         yield lambda line: stdout.write(line.encode("utf-8", "replace"))
         stdout.flush()
+        return
+    if path.exists() and not path.is_file():
+        with path.open("w", encoding="utf-8", errors="replace", newline="\n") as file:
+            yield file.write
         return
     part = path.with_name(path.name + ".part")
     opened: Any = gzip.open if path.suffix == ".gz" else open

@@ -196,8 +196,8 @@ def detect(source: Source) -> str:
     head = source.head
     if records.is_array(head) or re.match(rb'\s*\{\s*["}]', head):
         return _of_records(source)
-    lines = [line.removesuffix("\r") for line in head.decode("utf-8", "replace").split("\n") if line.strip()]
-    lines = [line for line in islice(lines, _LOOKED_AT) if not columns.is_comment(line)]
+    first = (line.decode("utf-8", "replace").removesuffix("\r") for line in head.split(b"\n", _LOOKED_AT)[:_LOOKED_AT])
+    lines = [line for line in first if line.strip() and not columns.is_comment(line)]
     if 2 * sum(map(columns.is_tagged, lines)) > len(lines):
         return "bio"
     if any(map(_ENTITY.search, lines)):

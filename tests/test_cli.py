@@ -23,7 +23,7 @@ def run(capsysbinary, *arguments):
     return code, out.decode("utf-8"), err.decode("utf-8")
 
 
-# Arguments, exit code, and what standard output and standard error must show; {b} is a bundle, {c} a corpus.
+# Arguments, exit code, and what standard output and standard error must show; {b} is a bundle, {c} a corpus, {g} golden files.
 ROWS = [
     ("", 2, "examples:", ""),
     ("--help", 0, "训练自己的中文实体识别模型", ""),
@@ -33,13 +33,33 @@ ROWS = [
     ("predict nowhere --text x", 1, "", "nowhere: not a bundle"),
     ("predict {b} nothing.txt", 1, "", r"nothing\.txt: expected a readable file"),
     ("predict {b} --text 好 --format jsonl", 0, r'^\{"text": "好", "entities": \[', ""),
-    ("predict {b} --text 好 --format conll", 0, r"^好\t[OSBME]", ""),
+    ("predict {b} --text 好 --format conll", 0, r"^好\t[OB]", ""),
+    ("predict {b} --text 好 --format bmes", 0, r"^好\t[OSBME]", ""),
+    ("predict {b} --text 好 --format labelstudio", 0, r'^\[\n\{"data": \{"text": "好"\}', ""),
+    ("predict {b} --text 好 --format brat", 2, "", "invalid choice"),
+    ("predict {b} {g}/brat --format plain", 0, "^李明在北京大学读书。\n王芳去了上海", ""),
+    ("predict {b} {g}/cluener.json --from plain", 0, r'^\{"text": "\{\\"text', ""),
     ("predict {b} --text 好 --format contest", 0, r'^\{"content": "好", "core_entity": \["好"\]\}\n$', ""),
     ("predict {b} --text 好 --format table", 0, r"^text\tstart\tend\tlabel\tscore\tentity\n", ""),
     ("predict {b} --text <b> --format html", 0, r"(?s)^<!doctype html>.*&lt;b&gt;", ""),
     ("evaluate {b} {c}/dev.jsonl --json", 0, r'^\{"texts": 60, "precision"', ""),
     ("evaluate {b} {c}/dev.jsonl", 0, r"(?s)CORE.*all.*top-1 accuracy.*contest score", ""),
     ("evaluate {b} {c}/none.jsonl", 1, "", "expected a readable file"),
+    ("evaluate {b} {g}/bioes.conll", 0, r"LOC", r"bioes\.conll: lost: comments and document marks \(1\)"),
+    ("evaluate {b} {g}/bioes.conll --from jsonl", 1, "", r"bioes\.conll:1: expected a JSON object"),
+    ("inspect {g}/labelstudio.json", 0, r"entities PER.*2", "lost: annotations that are not entities"),
+    ("inspect {g}/brat --json", 0, r'"entities PER", "2"', ""),
+    ("convert {g}/brat - --to jsonl", 0, r'^\{"text": "李明在', "-: 3 texts, 5 entities, as jsonl"),
+    ("convert {g}/cluener.json {t}/a.bmes", 0, "^$", r"a\.bmes: 3 texts, 5 entities, as bmes"),
+    ("convert {g}/native.jsonl {t}/a --to brat", 0, "^$", "as brat"),
+    ("convert {g}/native.jsonl - --to brat", 2, "", "brat is a folder of files"),
+    ("convert {g}/native.jsonl - --to plain", 0, "^李明在", r"-: lost: entities \(5\)"),
+    ("convert {g}/native.jsonl {g}/inline.txt --to inline", 1, "", "exists already"),
+    ("convert {g}/native.jsonl {t}/a.txt", 2, "", "the name does not say which form to write; add --to FORM"),
+    ("convert {g}/native.jsonl {t}/a.txt --to xml", 2, "", "invalid choice"),
+    ("convert {g}/native.jsonl {t}/a.bio --from bmes", 1, "", "native.jsonl:1: expected a token and a tag"),
+    ("convert {t} {t}/a.bio", 1, "", "expected a readable file, received Is a directory"),
+    ("convert {c}/empty {t}/a.bio", 1, "", "empty: expected at least one text, received none"),
     ("inspect {c}/train.jsonl", 0, r"(?s)texts.*240.*entities CORE.*entities that units cut.*0 \(0\.0 %\)", ""),
     ("inspect {c}/train.jsonl --config contest --json", 0, '"entities that units cut"', ""),
     ("inspect {b}", 0, r"(?s)model\.onnx.*char.*epoch.*CORE", ""),
@@ -58,7 +78,8 @@ ROWS = [
 @pytest.mark.train
 @pytest.mark.parametrize(("arguments", "code", "out", "err"), ROWS, ids=[row[0] for row in ROWS])
 def test_rows(bundle, small_corpus, tmp_path, capsysbinary, arguments, code, out, err):
-    filled = arguments.format(b=bundle, c=small_corpus, t=tmp_path).split()
+    (small_corpus / "empty").write_bytes(b"")
+    filled = arguments.format(b=bundle, c=small_corpus, t=tmp_path, g=ROOT / "tests" / "golden").split()
     found = run(capsysbinary, *filled)
     assert found[0] == code, found
     assert re.search(out, found[1]), found[1]
