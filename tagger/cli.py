@@ -304,10 +304,10 @@ def _texts(given: list[str], files: list[str], form: str) -> Iterator[str]:
         yield from corpus.texts(file, form)
 
 
-def _print_notes(place: Any, notes: Any) -> None:
+def _print_notes(place: Any, notes: Any, all_of_them: bool = False) -> None:
     from tagger.corpus import told
 
-    for note in told(notes):
+    for note in told(notes, all_of_them):
         print(f"{place}: {note}", file=sys.stderr)
 
 
@@ -362,7 +362,7 @@ def _convert(options: argparse.Namespace) -> None:
     documents = _documents(options.source, options.form, notes)
     texts, entities = convert(documents, out, form, options.force, notes)
     print(f"{options.out}: {texts:,} texts, {entities:,} entities, as {form}", file=sys.stderr)
-    _print_notes(options.out, notes)
+    _print_notes(options.out, notes, all_of_them=True)
 
 
 def _documents(path: Any, form: str, notes: Any) -> Iterator[Any]:

@@ -52,9 +52,10 @@ def texts(path: str | Path, form: str = "") -> Iterator[str]:
         yield from known.texts(source) if known.texts else (document.text for document in known.read(source, Notes()))
 
 
-def told(notes: Notes) -> list[str]:
-    """Return the notes for a person: what was lost, changed or repaired, and how often."""
-    return [f"{what} ({count:,})" for what, count in sorted(notes.items()) if count]
+def told(notes: Notes, all_of_them: bool = True) -> list[str]:
+    """Return the notes for a person; or only those that concern texts and entities, not what was left out."""
+    wanted = sorted(what for what, count in notes.items() if count and (all_of_them or "left out:" not in what))
+    return [f"{what} ({notes[what]:,})" for what in wanted]
 
 
 def _is_standoff(path: str | Path, form: str) -> bool:

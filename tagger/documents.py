@@ -20,7 +20,8 @@ CONTEST_LABEL = "CORE"
 FORMATS = 'see "Corpus formats" in the README'  # the remedy for most of what is malformed
 _HEAD, _BLOCK = 1 << 20, 1 << 16
 
-# What reading or writing could not keep, or had to mend: "lost: ..." or "repaired: ..." -> how often.
+# How often reading or writing could not keep something ("lost: scores") or mended it ("repaired: ...", "changed: ...").
+# "left out: ..." is what no document has a place for: ids, comments, relations.
 Notes = Counter[str]
 
 

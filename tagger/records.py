@@ -175,7 +175,7 @@ def listed(value: Any, key: str, place: str) -> list[Any]:
 def note_further(record: Record, known: Iterable[str], notes: Notes) -> None:
     """Note the keys of a record that no `Document` holds."""
     if further := len(record.keys() - set(known)):
-        notes["lost: further keys of records"] += further
+        notes["left out: further keys of records"] += further
 
 
 def valid_span(start: Any, end: Any, label: Any, text: str) -> Span | None:

@@ -65,7 +65,7 @@ def _spans(line: str, text: str, place: str, notes: Notes) -> Iterator[Span]:
     if not line.strip():
         return
     if line.startswith(_FURTHER):
-        notes["lost: annotations that are not entities"] += 1
+        notes["left out: annotations that are not entities"] += 1
         return
     found = _LINE.fullmatch(line)
     if not found:

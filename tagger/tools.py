@@ -107,7 +107,7 @@ def labelstudio(record: Record, place: str, notes: Notes) -> Document:
         if not isinstance(value, dict):
             raise CorpusError(place, 'a result with a "value"', json.dumps(result, ensure_ascii=False), FORMATS)
         if not value.get("labels"):
-            notes["lost: annotations that are not entities"] += 1
+            notes["left out: annotations that are not entities"] += 1
             continue
         label = value["labels"][0] if isinstance(value["labels"], list) else None
         notes["lost: further labels of an entity"] += len(value["labels"]) - 1 if label else 0

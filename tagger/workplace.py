@@ -136,7 +136,7 @@ class Workplace:
                 documents = iter(tqdm(corpus.read(self.sources.train, notes=notes), "ids", unit=" texts"))
                 fill_store(folder, documents, units, lookup, scheme, report)
                 (folder / "alignment.json").write_text(json.dumps(report.rows(), ensure_ascii=False), "utf-8")
-            for note in corpus.told(notes):
+            for note in corpus.told(notes, all_of_them=False):
                 say(f"{self.sources.train}: {note}")
             if report.cut or report.long:
                 say(
