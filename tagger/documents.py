@@ -146,13 +146,13 @@ class Source:
         """
         number = 0
         with self._readable(lambda: number + 1):
-            for number, line in enumerate(io.BufferedReader(_Rejoined(self.head, self._raw)), 1):
+            for number, line in enumerate(io.BufferedReader(_Rejoined(self.head, self._raw), _BLOCK), 1):
                 yield number, self._decoded(line.removesuffix(b"\n").removesuffix(b"\r"), number)
 
     def blocks(self) -> Iterator[str]:
         """Yield the text piece by piece, however long its lines are; errors as in `lines`."""
         number, decoder = 1, codecs.getincrementaldecoder("utf-8")()
-        stream = io.BufferedReader(_Rejoined(self.head, self._raw))
+        stream = io.BufferedReader(_Rejoined(self.head, self._raw), _BLOCK)
         with self._readable(lambda: number):
             while block := stream.read(_BLOCK):
                 try:

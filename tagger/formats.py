@@ -18,6 +18,7 @@ from tagger.errors import ConfigError, CorpusError
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _LOOKED_AT = 200  # lines
+_TASK = re.compile(rb'"(?:data|result)"\s*:\s*[{[]')  # in a task too long to be looked at as a whole
 
 
 # ---- plain ------------------------------------------------------------------------------------------------------
@@ -111,8 +112,7 @@ class Form:
     """A form of corpus.
 
     Args:
-        about: What it is, for help.
-        read: Yields the documents of a source, noting what is lost or mended. For a form of folders, of a path.
+        read: Yields the documents of a source, noting what is lost or mended. For a form of folders, of a `Path`.
         write: Yields what to write of documents. For a form of folders, (file name, content) of each file.
         suffixes: Names that say this form.
         texts: Yields the texts alone, blank ones included; by default those of `read`.
@@ -120,7 +120,6 @@ class Form:
         folder: Whether it is a folder of files.
     """
 
-    about: str
     read: Callable[[Any, Notes], Iterator[Document]]
     write: Callable[[Iterable[Document], Notes], Iterator[Any]]
     suffixes: tuple[str, ...] = ()
@@ -131,30 +130,28 @@ class Form:
     folder: bool = False
 
 
-def _json(about: str, parse: Callable[..., Document], write: Callable[..., Iterator[str]], **further: Any) -> Form:
-    return Form(about, records.reader(parse), write, texts=records.texts, **further)
+def _json(parse: Callable[..., Document], write: Callable[..., Iterator[str]], **further: Any) -> Form:
+    return Form(records.reader(parse), write, texts=records.texts, **further)
 
 
 def _columns(scheme: str, *suffixes: str) -> Form:
-    about = f"CoNLL columns, {scheme.upper()} tags"
-    return Form(about, columns.read, columns.writer(scheme), suffixes or (f".{scheme}",), surrogates=False)
+    return Form(columns.read, columns.writer(scheme), suffixes or (f".{scheme}",), surrogates=False)
 
 
 FORMS = {
-    "jsonl": Form("native JSON Lines", records.reader(records.native), records.write_native, (".jsonl",), records.texts,
-                  scores=True, answers=True),
+    "jsonl": _json(records.native, records.write_native, suffixes=(".jsonl",), scores=True, answers=True),
     "bio": _columns("bio", ".bio", ".conll"),
     "bioes": _columns("bioes"),
     "bmes": _columns("bmes"),
     "bilou": _columns("bilou"),
-    "brat": Form("brat standoff, a folder", standoff.read, standoff.write, (".ann",), surrogates=False, folder=True),
-    "doccano": _json("doccano JSON Lines", tools.doccano, tools.write_doccano),
-    "labelstudio": _json("Label Studio JSON", tools.labelstudio, tools.write_labelstudio, scores=True),
-    "cluener": _json("CLUENER JSON Lines", tools.cluener, tools.write_cluener),
-    "contest": _json("the contest of 2016", records.contest, records.write_contest, answers=True),
-    "inline": Form("[mention]{LABEL} in the text", read_inline, write_inline),
-    "plain": Form("a text a line", read_plain, write_plain, surrogates=False),
-}  # fmt: skip
+    "brat": Form(standoff.read, standoff.write, surrogates=False, folder=True),
+    "doccano": _json(tools.doccano, tools.write_doccano),
+    "labelstudio": _json(tools.labelstudio, tools.write_labelstudio, scores=True),
+    "cluener": _json(tools.cluener, tools.write_cluener),
+    "contest": _json(records.contest, records.write_contest, answers=True),
+    "inline": Form(read_inline, write_inline),
+    "plain": Form(read_plain, write_plain, surrogates=False),
+}
 FORMS["conll"] = FORMS["bio"]  # by its family's name
 
 
@@ -215,7 +212,7 @@ def _of_records(source: Source) -> str:
                 return form
     except CorpusError:
         pass  # whoever reads it tells
-    return "jsonl"
+    return "labelstudio" if records.is_array(source.head) and _TASK.search(source.head) else "jsonl"
 
 
 def _of_record(record: records.Record) -> str:

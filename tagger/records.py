@@ -22,7 +22,7 @@ from tagger.documents import (
     labelled,
     mark,
     squeeze,
-)  # fmt: skip
+)
 from tagger.errors import CorpusError
 
 Reader = Callable[[Source, Notes], Iterator[Document]]

@@ -23,7 +23,7 @@ from tagger.records import (
     string,
     task_text,
     valid_span,
-)  # fmt: skip
+)
 
 # ---- CLUENER ----------------------------------------------------------------------------------------------------
 
@@ -95,10 +95,10 @@ def labelstudio(record: Record, place: str, notes: Notes) -> Document:
     text = task_text(record, place)
     note_further(record, ("data", "annotations", "completions", "predictions"), notes)
     made = record.get("annotations", record.get("completions")) or []
-    done = [
-        one for one in listed(made, "annotations", place) if not (isinstance(one, dict) and one.get("was_cancelled"))
-    ]
-    some = done or listed(record.get("predictions") or [], "predictions", place)
+    made = listed(made, "annotations", place)
+    some = [one for one in made if not (isinstance(one, dict) and one.get("was_cancelled"))] or listed(
+        record.get("predictions") or [], "predictions", place
+    )
     notes["lost: further annotations of a text"] += max(len(some) - 1, 0)
     results = some[0].get("result") if some and isinstance(some[0], dict) else some
     rated: dict[Span, float] = {}
@@ -107,7 +107,8 @@ def labelstudio(record: Record, place: str, notes: Notes) -> Document:
         if not isinstance(value, dict):
             raise CorpusError(place, 'a result with a "value"', json.dumps(result, ensure_ascii=False), FORMATS)
         if not value.get("labels"):
-            notes["left out: annotations that are not entities"] += 1
+            hidden = value.keys() & {"hypertextlabels", "paragraphlabels"}
+            notes["lost: entities of hypertext" if hidden else "left out: annotations that are not entities"] += 1
             continue
         label = value["labels"][0] if isinstance(value["labels"], list) else None
         notes["lost: further labels of an entity"] += len(value["labels"]) - 1 if label else 0

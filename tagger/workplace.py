@@ -53,8 +53,12 @@ class Sources:
         for path, files in found.items():
             if not files:
                 raise TrainingError(f"{path}: no such file")
-        digests = {path: [bundles.sha256(file) for file in files] for path, files in found.items()}
-        return {path: hashlib.sha256("".join(d).encode()).hexdigest() if d[1:] else d[0] for path, d in digests.items()}
+        return {path: _digest(files) for path, files in found.items()}
+
+
+def _digest(files: list[Path]) -> str:
+    digests = [bundles.sha256(file) for file in files]
+    return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
 class Workplace:

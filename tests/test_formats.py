@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tagger import formats
 from tagger.convert import convert
-from tagger.corpus import Document, Notes, Span, read, texts, told
+from tagger.corpus import Document, Notes, Span, files, read, texts, told
 from tagger.documents import apart, labelled, mark
 from tagger.errors import BundleError, ConfigError, CorpusError
 from tests.conftest import ROOT
@@ -399,6 +399,7 @@ def test_a_form_that_does_not_exist_is_told():
         ("a.txt", '{"text": "好"}\n{"content": "好"}', "jsonl"),
         ("a.txt", '{"data": {"text": "好"}}', "labelstudio"),
         ("a.txt", " \n[ {\n", "jsonl"),
+        ("a.json", '[{"id": 1, "data": {"text": "' + "长" * 400_000 + '"}}]', "labelstudio"),
     ],
 )
 def test_the_form_is_told_from_the_content_then_from_the_name(tmp_path, name, content, form):
@@ -476,8 +477,8 @@ def test_what_is_written_instead(form, document, written, noted):
 def test_entities_of_brat_across_lines(tmp_path):
     document = labelled("新\n北京\n", [Span(0, 3, "LOC"), Span(3, 5, "X")])
     notes = Notes()
-    files = dict(formats.write("brat", [document, Document("\n\n", (Span(0, 1, "X"),))], notes))
-    assert files["00000001.ann"] == "T1\tLOC 0 1;2 3\t新 北\nT2\tX 3 4\t京\n"
+    made = dict(formats.write("brat", [document, Document("\n\n", (Span(0, 1, "X"),))], notes))
+    assert made["00000001.ann"] == "T1\tLOC 0 1;2 3\t新 北\nT2\tX 3 4\t京\n"
     assert told(notes) == [
         "changed: entities that began or ended with a line end, now without it (1)",
         "lost: entities of white space (1)",
@@ -502,10 +503,30 @@ def test_offsets_of_label_studio_in_utf_16_are_repaired(tmp_path):
     ]  # fmt: skip
 
 
+def test_what_is_hidden_in_hypertext_is_lost(tmp_path):
+    row = {"data": {"html": "<b>好</b>"}, "annotations": [{"result": [{"value": {"hypertextlabels": ["X"]}}]}]}
+    (tmp_path / "a.json").write_text(json.dumps([row]), "utf-8")
+    assert next(read(tmp_path / "a.json", notes=(notes := Notes()))).entities == ()
+    assert told(notes) == ["lost: entities of hypertext (1)"]
+
+
 def test_labels_that_are_numbers_are_read(tmp_path):
     row = {"text": "李明", "annotations": [{"label": 7, "start_offset": 0, "end_offset": 2, "user": 1}]}
     (tmp_path / "a.json").write_text(json.dumps(row), "utf-8")
     assert next(read(tmp_path / "a.json")).entities == (Span(0, 2, "7"),)
+
+
+def test_what_was_left_out_need_not_be_told():
+    notes = Notes({"left out: a": 3, "lost: b": 2, "repaired: c": 0})
+    assert told(notes) == ["left out: a (3)", "lost: b (2)"]
+    assert told(notes, all_of_them=False) == ["lost: b (2)"]
+
+
+def test_the_files_of_a_corpus(tmp_path):
+    assert files(GOLDEN / "bio.conll") == [GOLDEN / "bio.conll"]
+    names = ["a.txt", "a.ann", "more/b.txt", "more/b.ann", "more/c.txt"]
+    assert files(GOLDEN / "brat") == [GOLDEN / "brat" / name for name in names]
+    assert files(tmp_path) == files(tmp_path / "none") == []
 
 
 # ---- converting -------------------------------------------------------------------------------------------------
