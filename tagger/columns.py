@@ -47,7 +47,7 @@ def read(source: Source, notes: Notes) -> Iterator[Document]:
                 yield _document(tokens, decoder(tags))
                 tokens, tags = [], []
             continue
-        if is_comment(line):
+        if line[0] in "#-" and is_comment(line):
             notes["left out: comments and document marks"] += 1
             continue
         columns = _columns(line)
@@ -56,7 +56,8 @@ def read(source: Source, notes: Notes) -> Iterator[Document]:
         if len(columns) == 1 or _tag(columns[-1]) is None:
             expected = "a token and a tag such as O, B-PER, I-PER, with a tab or spaces between"
             raise CorpusError(f"{source.place}:{number}", expected, repr(line), FORMATS)
-        notes["left out: columns between token and tag"] += len(columns) - 2
+        if len(columns) > 2:
+            notes["left out: columns between token and tag"] += len(columns) - 2
         tokens.append(columns[0])
         tags.append(columns[-1])
     if tokens:

@@ -96,9 +96,8 @@ def labelstudio(record: Record, place: str, notes: Notes) -> Document:
     note_further(record, ("data", "annotations", "completions", "predictions"), notes)
     made = record.get("annotations", record.get("completions")) or []
     made = listed(made, "annotations", place)
-    some = [one for one in made if not (isinstance(one, dict) and one.get("was_cancelled"))] or listed(
-        record.get("predictions") or [], "predictions", place
-    )
+    some = [one for one in made if not (isinstance(one, dict) and one.get("was_cancelled"))]
+    some = some or listed(record.get("predictions") or [], "predictions", place)
     notes["lost: further annotations of a text"] += max(len(some) - 1, 0)
     results = some[0].get("result") if some and isinstance(some[0], dict) else some
     rated: dict[Span, float] = {}

@@ -151,6 +151,20 @@ def test_vectors_are_learnt_once_and_reused(small_corpus, bundle, tmp_path, caps
 
 
 @pytest.mark.train
+def test_a_corpus_of_another_form_is_trained_on(small_corpus, tmp_path, capsysbinary):
+    files = [tmp_path / "train.bioes", tmp_path / "dev"]
+    for name, out, form in zip(("train.jsonl", "dev.jsonl"), files, ("bioes", "brat"), strict=True):
+        assert run(capsysbinary, "convert", small_corpus / name, out, "--to", form)[0] == 0
+    with files[0].open("a", encoding="utf-8") as more:
+        more.write("\n房\tI-CORE\n\n")
+    options = ("--set", "training.epochs=1", "--set", "vectors.epochs=1", "--set", "vectors.dimensions=8")
+    code, _, err = run(capsysbinary, "train", "--train", files[0], "--dev", files[1], "--out", tmp_path / "b", *options)
+    assert code == 0, err
+    assert "repaired: entities that nothing began (1)" in err
+    assert json.loads(run(capsysbinary, "inspect", tmp_path / "b", "--json")[1])["labels"] == ["CORE"]
+
+
+@pytest.mark.train
 def test_user_words_go_into_the_segmenter_and_the_bundle(small_corpus, tmp_path, capsysbinary):
     words = tmp_path / "words.txt"
     words.write_text("召开遵义会议\n\n小楼房子 3 n\n", "utf-8")
