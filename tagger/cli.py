@@ -1,7 +1,6 @@
 """The `tagger` command: parses and prints, nothing else. Heavy imports wait until a command needs them."""
 
 import argparse
-import contextlib
 import io
 import json
 import os
@@ -11,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from tagger import __version__
-from tagger.errors import ConfigError, TaggerError, require
+from tagger.errors import ConfigError, CorpusError, TaggerError, require
 
 _EXAMPLES = {
     "": """examples:
   tagger train --train train.jsonl --dev dev.jsonl --out bundle
   tagger predict bundle --text "遵义会议旧址，主要指召开遵义会议的那座小楼。"
   tagger evaluate bundle test.jsonl
+  tagger convert train.conll train.jsonl
 """,
     "train": """examples:
   tagger train --train train.jsonl --dev dev.jsonl --out bundle
@@ -35,6 +35,7 @@ _EXAMPLES = {
   tagger predict bundle --text "遵义会议旧址，主要指召开遵义会议的那座小楼。"
   tagger predict bundle texts.txt.gz --out entities.jsonl
   tagger predict bundle texts.txt --format html --out page.html
+  tagger predict bundle texts.txt --format labelstudio --out tasks.json
   cat texts.txt | tagger predict bundle - --format table
   tagger predict bundle texts.txt --dictionary names.tsv
 """,
@@ -52,6 +53,13 @@ _EXAMPLES = {
     "vectors": """examples:
   tagger vectors news.txt.gz train.jsonl --out vectors
   tagger train --train train.jsonl --dev dev.jsonl --out bundle --set vectors.pretrained=vectors
+""",
+    "convert": """examples:
+  tagger convert train.conll train.jsonl
+  tagger convert train.jsonl train.bioes
+  tagger convert export.json train.jsonl --from labelstudio
+  tagger convert brat_folder train.jsonl
+  tagger convert train.jsonl brat_folder --to brat
 """,
     "inspect": """examples:
   tagger inspect train.jsonl
@@ -137,15 +145,18 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--json", action="store_true", help="print the scores, errors and worst texts as JSON")
     one.add_argument("--html", metavar="F", type=Path, help="write an error report as a page")
     one.add_argument("--train", metavar="F", type=Path, help="training corpus, to tell seen from unseen mentions")
+    _add_from(one)
     _add_runtime(one)
 
     one = command("predict", _predict, "find the entities in text")
     one.add_argument("bundle", metavar="BUNDLE", help="folder of a trained tagger")
-    one.add_argument("files", nargs="*", metavar="F", help="text or .jsonl files, .gz too; - is standard input")
+    one.add_argument("files", nargs="*", metavar="F", help="text, or a corpus; .gz too; - is standard input")
     one.add_argument("--text", action="append", default=[], help="a text given right here; may be repeated")
     one.add_argument("--out", metavar="F", type=Path, help="file to write to, instead of standard output")
-    formats = ("jsonl", "table", "html", "conll", "contest")
-    one.add_argument("--format", choices=formats, default="jsonl", help="form of the output (default: jsonl)")
+    about = "a form of corpus (not brat, which convert makes), or table or html (default: jsonl)"
+    views = [*(form for form in _forms() if form != "brat"), "table", "html"]
+    one.add_argument("--format", choices=views, default="jsonl", metavar="FORM", help=about)
+    _add_from(one)
     _add_runtime(one)
 
     one = command("export", _export, "write the trained network in another form")
@@ -168,13 +179,32 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--force", action="store_true", help="replace an existing folder")
     _add_config(one)
 
+    one = command("convert", _convert, "write a corpus in another form")
+    one.add_argument("source", metavar="IN", help="file, or folder of brat files; .gz too; - is standard input")
+    one.add_argument("out", metavar="OUT", type=Path, help="file, or folder for brat; .gz too; - is standard output")
+    _add_from(one)
+    one.add_argument("--to", choices=_forms(), metavar="FORM", help="form of OUT (default: what its name says)")
+    one.add_argument("--force", action="store_true", help="replace what exists")
+
     one = command("inspect", _inspect, "look at a corpus before training, or into a bundle")
     about = "labelled files of one corpus, the one to train on first; or the folder of a tagger"
     one.add_argument("what", nargs="+", metavar="CORPUS|BUNDLE", type=Path, help=about)
     one.add_argument("--json", action="store_true", help="print JSON")
     one.add_argument("--html", metavar="F", type=Path, help="write a page with plots")
+    _add_from(one)
     _add_config(one)
     return parser
+
+
+def _forms() -> list[str]:
+    from tagger.formats import FORMS
+
+    return list(FORMS)
+
+
+def _add_from(parser: argparse.ArgumentParser) -> None:
+    about = "form of what is read (default: told from its content): " + ", ".join(_forms())
+    parser.add_argument("--from", dest="form", choices=_forms(), default="", metavar="FORM", help=about)
 
 
 def _add_config(parser: argparse.ArgumentParser) -> None:
@@ -229,9 +259,11 @@ def _evaluate(options: argparse.Namespace) -> None:
     from tagger.pipeline import evaluate
 
     tagger = _load_tagger(options)
-    trained = analysis.mentions(corpus.read(options.train)) if options.train else None
-    documents = _progress(corpus.read(options.corpus), lambda document: document.text)
+    notes = corpus.Notes()
+    trained = analysis.mentions(corpus.read(options.train, options.form)) if options.train else None
+    documents = _documents(options.corpus, options.form, notes)
     scores = evaluate(tagger, documents, analysis.Analysis(trained=trained)).to_dict()
+    _print_notes(options.corpus, notes)
     if options.html:
         _write_page(options.html, report.evaluation_page(str(options.corpus), scores))
     if options.json:
@@ -272,15 +304,24 @@ def _print_table(heading: list[str], rows: Iterable[Sequence[str]], file: Any = 
 def _predict(options: argparse.Namespace) -> None:
     if not options.files and not options.text:
         raise ConfigError("nothing to tag: give files, - for standard input, or --text")
-    from tagger.output import WRITERS
+    from tagger import formats
+    from tagger.convert import open_output
+    from tagger.documents import Notes
+    from tagger.output import VIEWS, documents
 
     tagger = _load_tagger(options)
-    results = tagger.results(_texts(options.text, options.files), answers=options.format == "contest")
+    answers, notes = options.format == "contest", Notes()
+    results = tagger.results(_texts(options.text, options.files, options.form), answers)
     if options.files:
         results = _progress(results, lambda result: result.text, bool(options.out) or not sys.stdout.isatty())
-    with _output(options.out) as write:
-        for line in WRITERS[options.format](results, tagger.labels):
+    if options.format in VIEWS:
+        lines = VIEWS[options.format](results, tagger.labels)
+    else:
+        lines = formats.write(options.format, documents(results, answers), notes)
+    with open_output(options.out) as write:
+        for line in lines:
             write(line)
+    _print_notes(options.out or options.format, notes)
     _tell_cut(tagger)
 
 
@@ -301,29 +342,19 @@ def _tell_cut(tagger: Any) -> None:
               file=sys.stderr)  # fmt: skip
 
 
-def _texts(given: list[str], files: list[str]) -> Iterator[str]:
+def _texts(given: list[str], files: list[str], form: str) -> Iterator[str]:
     from tagger import corpus
 
     yield from given
     for file in files:
-        yield from corpus.texts(file)
+        yield from corpus.texts(file, form)
 
 
-@contextlib.contextmanager
-def _output(path: Path | None) -> Iterator[Callable[[str], object]]:
-    """Yield a function that writes; a file appears under its name only when it is whole."""
-    if path is None:
-        stdout = sys.stdout.buffer
-        yield lambda line: stdout.write(line.encode("utf-8", "replace"))
-        stdout.flush()
-        return
-    part = path.with_name(path.name + ".part")
-    try:
-        with part.open("w", encoding="utf-8", errors="replace", newline="\n") as file:
-            yield file.write
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+def _print_notes(place: Any, notes: Any, all_of_them: bool = False) -> None:
+    from tagger.corpus import told
+
+    for note in told(notes, all_of_them):
+        print(f"{place}: {note}", file=sys.stderr)
 
 
 def _progress(items: Iterable[Any], text: Callable[[Any], str], shown: bool = True) -> Iterator[Any]:
@@ -373,8 +404,37 @@ def _vectors(options: argparse.Namespace) -> None:
         print(f"{options.out}: {table.name} {len(table.vocabulary):,} x {table.dimensions}", file=sys.stderr)
 
 
+def _convert(options: argparse.Namespace) -> None:
+    from tagger import formats
+    from tagger.convert import convert
+    from tagger.documents import Notes
+
+    form = options.to or formats.of_name(options.out)
+    if not form:
+        raise ConfigError(f"{options.out}: the name does not say which form to write; add --to FORM")
+    notes = Notes()
+    out = None if str(options.out) == "-" else options.out
+    documents = _documents(options.source, options.form, notes)
+    texts, entities = convert(documents, out, form, options.force, notes)
+    print(f"{options.out}: {texts:,} texts, {entities:,} entities, as {form}", file=sys.stderr)
+    _print_notes(options.out, notes, all_of_them=True)
+
+
+def _documents(path: Any, form: str, notes: Any) -> Iterator[Any]:
+    """Yield the documents of a corpus, showing how far it has come; an error if there is none."""
+    from tagger import corpus
+
+    document = None
+    for document in _progress(corpus.read(path, form, notes), lambda document: document.text):
+        yield document
+    if document is None:
+        raise CorpusError(str(path), "at least one text", "none", "check the file and its form (--from)")
+
+
 def _inspect(options: argparse.Namespace) -> None:
-    if any(path.is_dir() for path in options.what):
+    from tagger.standoff import is_standoff
+
+    if any(path.is_dir() and not is_standoff(path) for path in options.what):
         if len(options.what) > 1:
             raise ConfigError("inspect looks into one bundle at a time, or at the files of one corpus")
         _inspect_bundle(options)
@@ -382,7 +442,13 @@ def _inspect(options: argparse.Namespace) -> None:
     from tagger import inspection, report
 
     config = _load_config(options)
-    found = inspection.inspect(options.what, config.text, lambda some: _progress(some, lambda one: one.text))
+    found = inspection.inspect(
+        options.what, config.text, options.form, lambda some: _progress(some, lambda one: one.text)
+    )
+    for split in found["splits"]:
+        _print_notes(split["file"], split["notes"])
+        if not split["texts"]:
+            raise CorpusError(split["file"], "at least one text", "none", "check the file and its form (--from)")
     if options.html:
         _write_page(options.html, report.corpus_page(found))
     if options.json:
@@ -408,7 +474,9 @@ def _inspect_bundle(options: argparse.Namespace) -> None:
 
 
 def _write_page(path: Path, page: str) -> None:
-    with _output(path) as write:
+    from tagger.convert import open_output
+
+    with open_output(path) as write:
         write(page)
     print(f"{path}: written", file=sys.stderr)
 

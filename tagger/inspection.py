@@ -78,6 +78,7 @@ class Split:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.alignment = Alignment()
+        self.notes = corpus.Notes()  # what the file's form lost, and what was repaired
         self.counts: Counter[str] = Counter()  # of what the alignment does not count
         self.text_lengths: Counter[int] = Counter()
         self.lengths: dict[str, Counter[int]] = {}
@@ -141,6 +142,7 @@ class Split:
         return {
             "file": str(self.path),
             **report,
+            "notes": dict(self.notes),
             "entities": total,
             "labels": labels,
             "entity_lengths": _distribution(sum(self.lengths.values(), Counter())),
@@ -153,6 +155,7 @@ class Split:
 def inspect(
     paths: Sequence[Path],
     config: TextConfig,
+    form: str = "",
     watch: Callable[[Iterator[Document]], Iterable[Document]] = lambda documents: documents,
 ) -> dict[str, Any]:
     """Return what is found in the files of a corpus.
@@ -160,6 +163,7 @@ def inspect(
     Args:
         paths: Labelled files, the one to train on first.
         config: The `[text]` section: what units are, and how long a window is.
+        form: Of the files, as in `corpus.read`.
         watch: Passes the documents of a file through, to show progress.
 
     Returns:
@@ -175,14 +179,14 @@ def inspect(
             raise ConfigError(f"{path}: a stream can be read only once, and inspect reads twice; give a file")
     splits = [Split(path) for path in paths]
     for split in splits:
-        for document in watch(corpus.read(split.path)):
+        for document in watch(corpus.read(split.path, form, split.notes)):
             split.learn(document)
     mentions = sum((split.mentions for split in splits), Counter())
     scheme, units = TagScheme(tuple(sorted({label for _, label in mentions}))), UnitMaker(config)
     unmarked = Unmarked({mention for mention, _ in mentions})
     repeats = Repeats(splits)
     for split in splits:
-        for number, document in enumerate(watch(corpus.read(split.path))):
+        for number, document in enumerate(watch(corpus.read(split.path, form))):
             made = split.look(document, units, scheme)
             unmarked.look(document, made)
             repeats.look(document, split, split.hashes[number])

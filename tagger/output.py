@@ -1,11 +1,10 @@
-"""Results as text: JSON Lines, a table, a page, CoNLL columns, the contest's form. One writer each, streaming."""
+"""Results to look at, a table and a page, and as documents, which `formats` writes. All streaming."""
 
 import html
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 
-from tagger.corpus import Entity, Span, to_contest, to_native
+from tagger.documents import Document, Entity, Span, labelled
 from tagger.pipeline import Result
-from tagger.tags import TagScheme, UnitSpan
 
 # Pairs of (background in light mode, in dark mode), readable under black and white text; one per label, in turn.
 COLOURS = [
@@ -14,16 +13,14 @@ COLOURS = [
 ]  # fmt: skip
 
 
-def jsonl(results: Iterable[Result], labels: Sequence[str]) -> Iterator[str]:
-    """Yield one native JSON object a text."""
+def documents(results: Iterable[Result], answers: bool) -> Iterator[Document]:
+    """Yield each result as a document, for the writers of `formats`: its entities, or its answer alone."""
     for result in results:
-        yield to_native(result.text, result.entities) + "\n"
-
-
-def contest(results: Iterable[Result], labels: Sequence[str]) -> Iterator[str]:
-    """Yield one object of the contest's form a text: the most probable entity as the answer."""
-    for result in results:
-        yield to_contest(result.text, [result.answer.text] if result.answer else []) + "\n"
+        if answers:
+            yield Document(result.text, answers=(result.answer.text,) if result.answer else ())
+        else:
+            scores = tuple(entity.score for entity in result.entities)
+            yield labelled(result.text, [Span(*entity[:3]) for entity in result.entities], scores=scores)
 
 
 def table(results: Iterable[Result], labels: Sequence[str]) -> Iterator[str]:
@@ -33,18 +30,6 @@ def table(results: Iterable[Result], labels: Sequence[str]) -> Iterator[str]:
         for entity in result.entities:
             shown = " ".join(entity.text.split())
             yield f"{number}\t{entity.start}\t{entity.end}\t{entity.label}\t{entity.score:.3f}\t{shown}\n"
-
-
-def conll(results: Iterable[Result], labels: Sequence[str]) -> Iterator[str]:
-    """Yield a line a character, `character TAB tag` in BMES, and an empty line after each text."""
-    for result in results:
-        scheme = TagScheme(tuple(labels))
-        spans = [UnitSpan(e.start, e.end, scheme.labels.index(e.label)) for e in result.entities]
-        names = scheme.names
-        for character, tag in zip(result.text, scheme.encode(spans, len(result.text)), strict=True):
-            if not character.isspace():
-                yield f"{character}\t{names[tag]}\n"
-        yield "\n"
 
 
 def page(results: Iterable[Result], labels: Sequence[str]) -> Iterator[str]:
@@ -98,10 +83,4 @@ def escape(text: str) -> str:
     return html.escape(text).encode("utf-8", "replace").decode("utf-8")
 
 
-WRITERS: dict[str, Callable[[Iterable[Result], Sequence[str]], Iterator[str]]] = {
-    "jsonl": jsonl,
-    "table": table,
-    "html": page,
-    "conll": conll,
-    "contest": contest,
-}
+VIEWS: dict[str, Callable[[Iterable[Result], Sequence[str]], Iterator[str]]] = {"table": table, "html": page}

@@ -17,7 +17,6 @@ from tagger.corpus import (
     Entity,
     Span,
     align,
-    is_jsonl,
     labels,
     mark,
     read,
@@ -108,14 +107,6 @@ def test_other_text_is_a_document_a_line(write):
 def test_texts_keep_blank_documents(write):
     contest = '{"content": "北京", "core_entity": []}'
     assert list(texts(write(f"{NATIVE}\n\n{contest}\n"))) == ["李明在北京", "", "北京"]
-
-
-@pytest.mark.parametrize(
-    ("name", "answer"),
-    [("a.jsonl", True), ("a.json.gz", True), ("a.jsonl.gz", True), ("a.txt", False), ("jsonl", False), ("-", False)],
-)
-def test_the_name_says_json_lines(name, answer):
-    assert is_jsonl(name) == answer
 
 
 def test_reading_is_lazy(write):

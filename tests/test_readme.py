@@ -9,6 +9,7 @@ import pytest
 
 from tagger import cli, corpus
 from tagger.config import Config, load
+from tagger.formats import FORMS
 from tagger.gazetteer import Gazetteer
 from tagger.tags import TagScheme
 from tagger.text import UnitMaker
@@ -51,6 +52,19 @@ def test_a_malformed_line_stops_as_the_readme_shows(capsys, monkeypatch, tmp_pat
     command, shown = re.search(r"```console\n\$ (tagger inspect bad[^\n]*)\n(.*?)```", README, re.S).groups()
     assert cli.main(shlex.split(command)[1:]) == 1
     assert capsys.readouterr().err.splitlines()[-1] == shown.strip()
+
+
+def test_convert_says_what_the_readme_shows(capsys, monkeypatch, tmp_path):
+    (tmp_path / "data").symlink_to(ROOT / "data")
+    monkeypatch.chdir(tmp_path)
+    command, shown = re.search(r"```console\n\$ (tagger convert[^\n]*)\n(.*?)```", README, re.S).groups()
+    assert cli.main(shlex.split(command)[1:]) == 0
+    assert capsys.readouterr().err.endswith("\n" + shown)
+
+
+def test_every_corpus_format_is_told():
+    section = README.partition("## Corpus formats")[2].partition("\n## ")[0]
+    assert all(f"`{form}`" in section for form in FORMS)
 
 
 def test_the_corpus_formats_are_read(tmp_path):
