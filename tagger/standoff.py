@@ -26,9 +26,8 @@ def is_standoff(path: Path) -> bool:
 
 def pairs(path: Path) -> list[tuple[Path, Path]]:
     """Return the (.txt, .ann) files of a folder, those in folders inside it too, or the one pair of a file."""
-    bases = [path.with_suffix("")]
-    if path.is_dir():
-        bases = sorted({file.with_suffix("") for end in ("txt", "ann") for file in path.rglob(f"*.{end}")})
+    files = [file for end in ("txt", "ann") for file in path.rglob(f"*.{end}")] if path.is_dir() else [path]
+    bases = sorted({file.with_suffix("") for file in files})
     return [(base.with_name(base.name + ".txt"), base.with_name(base.name + ".ann")) for base in bases]
 
 

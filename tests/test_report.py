@@ -145,7 +145,7 @@ def test_an_evaluation_is_a_page_and_the_same_numbers(bundle, small_corpus, tmp_
     assert sum(of["gold"] for of in found["mentions"].values()) == found["gold"]
 
 
-@pytest.mark.parametrize("arguments", [["."], [".", "data/dev.jsonl"]])
+@pytest.mark.parametrize("arguments", [["tagger"], ["tagger", "data/dev.jsonl"]])
 def test_what_is_no_bundle(arguments, capsys):
     assert main(["inspect", *arguments]) in (1, 2)
     assert "bundle" in capsys.readouterr().err
