@@ -76,7 +76,7 @@ class BatchesConfig:
     # Units in a batch, padding included; 0 groups by `texts` alone.
     units: int = 2400
     # Share of words and pairs that are taken for unknown, at random, so that the network learns to do without.
-    forget: float = 0.1
+    forget: float = 0.2
     # Share of the words that are hidden, to be told from the others (`tagger pretrain`).
     hide: float = 0.15
     # Texts in a batch at most.
@@ -148,7 +148,7 @@ class TransferConfig:
     # Rounds at most: each predicts the unlabelled texts and trains on labelled and predicted texts together.
     rounds: int = 4
     # What of a prediction is learnt from: entities, and stretches without any, that are sure (all else is left open);
-    # or, as in 2016, each text's most probable entity, as long as all rounds agree on it.
+    # or, as in 2016 (agreed), each text's most probable entity, as long as all rounds agree on it.
     select: Literal["sure", "agreed"] = "sure"
     # Least probability at which an entity is sure, and at which a unit is surely in none.
     entity: float = 0.9

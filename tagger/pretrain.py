@@ -28,7 +28,7 @@ from tagger.lookup import Lookup
 from tagger.tags import TagScheme
 from tagger.text import UnitMaker, pieces
 from tagger.training import State, learning_rate, products, silence_unseen, use_device, write_networks
-from tagger.workplace import Sources, Workplace, corpus_texts, fill_store, say
+from tagger.workplace import ALIGNMENT, Sources, Workplace, corpus_texts, fill_store, say, write_json
 
 _NOTHING = TagScheme(())  # a tagger that knows no label yet
 
@@ -66,14 +66,16 @@ def pretrain(
     if not kept.exists():
         with bundles.atomic_folder(kept) as folder:
             writer = StoreWriter(folder, lookup.columns)
-            fill_store(writer, _documents(files), units, lookup, _NOTHING, Alignment())
+            report = Alignment()
+            fill_store(writer, _documents(files), units, lookup, _NOTHING, report)
             writer.close()
+            write_json(folder / ALIGNMENT, report.to_dict())
     store = Store(kept)
     if not config.training.epochs:
         settings = dataclasses.replace(config.training, epochs=epochs_for(int(store.lengths.sum())))
         config = dataclasses.replace(config, training=settings)
     model, history = fit(config, lookup, store, work)
-    reports = {"history.json": history, "metrics.json": {}}
+    reports = {"history.json": history, "metrics.json": {}, ALIGNMENT: work.alignment()}
     legal, none = Transitions.legal(_NOTHING), Calibration()
     bundles.save(
         out, config, _NOTHING, legal, lookup, units.segmenter, none,

@@ -29,7 +29,7 @@ from tagger.pipeline import Tagger, evaluate
 from tagger.runtime import KerasRuntime
 from tagger.tags import TagScheme
 from tagger.text import UnitMaker
-from tagger.workplace import Sources, Workplace, say
+from tagger.workplace import ALIGNMENT, Sources, Workplace, say
 
 
 def train(config: Config, sources: Sources, out: Path, resume: bool = False, replace: bool = False) -> dict[str, Any]:
@@ -72,7 +72,7 @@ def train(config: Config, sources: Sources, out: Path, resume: bool = False, rep
         write_networks(keeper.state.model, lookup, folder)
         draw_curves(keeper.history, folder / "curves.png")
 
-    reports = {"history.json": keeper.history, "metrics.json": metrics, "alignment.json": work.alignment()}
+    reports = {"history.json": keeper.history, "metrics.json": metrics, ALIGNMENT: work.alignment()}
     transitions = keeper.tagger.transitions
     calibration = keeper.tagger.calibration
     bundles.save(

@@ -6,7 +6,6 @@ besides the labelled texts; `round_N`, its bundle; `rounds.json` and `rounds.png
 """
 
 import dataclasses
-import gzip
 import hashlib
 import itertools
 import json
@@ -24,9 +23,11 @@ from tqdm import tqdm
 from tagger import bundle as bundles
 from tagger import corpus
 from tagger.config import Config, TransferConfig
-from tagger.corpus import Document, Span
+from tagger.convert import open_output
+from tagger.corpus import Document, Notes, Span
 from tagger.errors import TrainingError, require
 from tagger.pipeline import Result, Tagger
+from tagger.records import write_native
 from tagger.text import pieces
 from tagger.training import train
 from tagger.workplace import Sources, claim, corpus_texts, say, write_json
@@ -169,7 +170,7 @@ def sure(result: Result, entity: float, outside: float) -> Document | None:
     stretches = tuple(zip(starts.tolist(), ends.tolist(), strict=True))
     if stretches == ((0, len(result.text)),) or not result.text:
         return None
-    return Document(result.text, spans, (), stretches)
+    return Document(result.text, spans, unlabelled=stretches)
 
 
 def answer(result: Result) -> Document | None:
@@ -270,15 +271,13 @@ def _digest(text: str) -> bytes:
 
 @contextmanager
 def _writing(path: Path) -> Iterator[Callable[[Document], None]]:
-    """Yield a function that writes a document to a `.gz` file, which is there whole, or not at all."""
-    part = path.with_name(path.name + ".part")
-    with gzip.open(part, "wt", encoding="utf-8", newline="\n") as file:
+    """Yield a function that writes a document to a file, which is there whole, or not at all."""
+    with open_output(path) as write:
 
-        def write(document: Document) -> None:
-            file.write(corpus.to_native(document.text, document.entities, document.unlabelled) + "\n")
+        def write_document(document: Document) -> None:
+            write("".join(write_native([document], Notes())))
 
-        yield write
-    part.replace(path)
+        yield write_document
 
 
 def draw_rounds(history: Sequence[dict[str, Any]], path: Path) -> None:

@@ -29,6 +29,7 @@ from tagger.tags import TagScheme
 from tagger.text import UnitMaker, windows
 from tagger.vectors import TABLES, Table, learn, load_tables, load_word2vec, save_tables
 
+ALIGNMENT = "alignment.json"
 _CHECKPOINT = "checkpoint.npz"
 _REMEMBERED = 10  # sets of tables, some ten megabytes each
 
@@ -56,13 +57,19 @@ class Sources:
     start: Path | None = None
 
     def fingerprint(self) -> dict[str, str]:
-        """Return the SHA-256 of each file."""
-        bundles_read = [bundle / bundles.MANIFEST for bundle in (self.vectors, self.start) if bundle]
-        files = [self.train, self.dev, *self.unlabelled, *filter(None, [self.predicted]), *bundles_read]
-        missing = [str(file) for file in files if not file.is_file()]
-        if missing:
-            raise TrainingError(f"{missing[0]}: no such file")
-        return {str(file): bundles.sha256(file) for file in files}
+        """Return the SHA-256 of each corpus and bundle: that of its file, or of those of its files."""
+        manifests = [bundle / bundles.MANIFEST for bundle in (self.vectors, self.start) if bundle]
+        read = [self.train, self.dev, *self.unlabelled, *filter(None, [self.predicted]), *manifests]
+        found = {str(path): corpus.files(path) for path in read}
+        for path, files in found.items():
+            if not files:
+                raise TrainingError(f"{path}: no such file")
+        return {path: _digest(files) for path, files in found.items()}
+
+
+def _digest(files: list[Path]) -> str:
+    digests = [bundles.sha256(file) for file in files]
+    return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
 class Workplace:
@@ -124,14 +131,16 @@ class Workplace:
         """Return the ids and tags of the training corpus, and of the predicted texts after it."""
         kept = self.folder / "store"
         if not kept.exists():
-            report = Alignment()
+            report, notes = Alignment(), corpus.Notes()
             with bundles.atomic_folder(kept) as folder:
                 writer = StoreWriter(folder, lookup.columns)
-                fill_store(writer, corpus.read(self.sources.train), units, lookup, scheme, report)
+                fill_store(writer, corpus.read(self.sources.train, notes=notes), units, lookup, scheme, report)
                 if more := self.sources.predicted:
                     fill_store(writer, corpus.read(more), units, lookup, scheme, Alignment(), self.sources.weight)
                 writer.close()
-                (folder / "alignment.json").write_text(json.dumps(report.rows(), ensure_ascii=False), "utf-8")
+                write_json(folder / ALIGNMENT, report.to_dict())
+            for note in corpus.told(notes, all_of_them=False):
+                say(f"{self.sources.train}: {note}")
             if report.cut or report.long:
                 say(
                     f"{report.cut + report.long} of {sum(report.entities.values())} training entities cannot be "
@@ -143,8 +152,8 @@ class Workplace:
         return store
 
     def alignment(self) -> Any:
-        """Return the rows of the alignment report."""
-        return json.loads((self.folder / "store" / "alignment.json").read_text("utf-8"))
+        """Return the alignment report."""
+        return json.loads((self.folder / "store" / ALIGNMENT).read_text("utf-8"))
 
     def remove(self) -> None:
         """Delete the folder."""

@@ -93,6 +93,8 @@ def test_runtimes_find_the_same_entities(tagger, request):
 class Planted:
     """A runtime that knows one thing: this id is a single-unit entity."""
 
+    batch_units = 100
+
     def __init__(self, wanted, columns):
         self.wanted = wanted
 

@@ -149,7 +149,7 @@ def test_unlabelled_stretches_come_back_from_a_file_and_leave_units_open(tmp_pat
     from tagger.text import UnitMaker
 
     text, spans, stretches = "李明去北京", (Span(0, 2, "A"),), ((1, 4),)
-    (tmp_path / "a.jsonl").write_text(corpus.to_native(text, spans, stretches) + "\n", "utf-8")
+    (tmp_path / "a.jsonl").write_text(corpus.to_native(text, spans, unlabelled=stretches) + "\n", "utf-8")
     (document,) = corpus.read(tmp_path / "a.jsonl")
     assert (document.entities, document.unlabelled) == (spans, stretches)
     units = UnitMaker(TextConfig())(text)
