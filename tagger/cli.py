@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import dataclasses
 import json
 import os
 import sys
@@ -11,6 +12,7 @@ from typing import Any
 
 from tagger import __version__
 from tagger.errors import ConfigError, TaggerError, require
+from tagger.limits import Limits
 
 _EXAMPLES = {
     "": """examples:
@@ -49,6 +51,13 @@ _EXAMPLES = {
   tagger inspect train.jsonl
   tagger inspect train.jsonl --config contest
   tagger inspect bundle --json
+""",
+    "serve": """examples:
+  tagger serve bundle
+  tagger serve bundle --save corrected.jsonl
+  tagger serve bundle --host 0.0.0.0 --port 8080 --token "$(openssl rand -hex 16)"
+  curl localhost:8000/tag -H 'Content-Type: application/json' -d '{"text": "李明在北京大学读书。"}'
+  curl localhost:8000/tag -H 'Content-Type: application/x-ndjson' -T texts.jsonl -X POST
 """,
 }
 
@@ -154,7 +163,27 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("what", metavar="CORPUS|BUNDLE", type=Path, help="labelled file, or folder of a tagger")
     one.add_argument("--json", action="store_true", help="print JSON")
     _add_config(one)
+
+    one = command("serve", _serve, "answer HTTP requests, and show a page to tag and correct text on")
+    one.add_argument("bundle", metavar="BUNDLE", help="folder of a trained tagger")
+    one.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1, this machine alone)")
+    one.add_argument("--port", type=int, default=8000, metavar="N", help="port; 0 for any free one (default: 8000)")
+    about = "what clients must show as Authorization: Bearer TOKEN (default: $TAGGER_TOKEN, or nothing)"
+    one.add_argument("--token", default=os.environ.get("TAGGER_TOKEN", ""), help=about)
+    about = "corpus file that the page adds corrected texts to; --train takes it"
+    one.add_argument("--save", metavar="F.jsonl", type=Path, help=about)
+    _add_runtime(one)
+    for limit in dataclasses.fields(Limits):
+        about = f"{limit.metadata['about']} (default: {limit.default:,})"
+        one.add_argument(f"--max-{limit.name}", type=_positive, default=limit.default, metavar="N", help=about)
     return parser
+
+
+def _positive(given: str) -> int:
+    value = int(given)
+    if value < 1:
+        raise argparse.ArgumentTypeError("must be at least 1")
+    return value
 
 
 def _add_config(parser: argparse.ArgumentParser) -> None:
@@ -359,6 +388,20 @@ def _inspect_bundle(options: argparse.Namespace) -> None:
     epochs = [(str(h["epoch"]), f"{h['loss']:.4f}", f"{100 * h['f1']:.2f}", f"{h['seconds']:.1f}") for h in history]
     _print_table(["epoch", "loss", "dev F1", "seconds"], epochs)
     _print_scores(metrics)
+
+
+def _serve(options: argparse.Namespace) -> None:
+    for package in ("starlette", "uvicorn", "prometheus_client"):
+        require(package, "serve")
+    if options.runtime == "keras":
+        _import_tensorflow()
+    from tagger.pipeline import Tagger
+    from tagger.saving import CorpusFile
+    from tagger.serve import serve
+
+    limits = Limits(**{limit.name: getattr(options, f"max_{limit.name}") for limit in dataclasses.fields(Limits)})
+    save = CorpusFile(options.save) if options.save else None
+    serve(Tagger.load(options.bundle, options.runtime), options.host, options.port, limits, save, options.token)
 
 
 def _import_tensorflow() -> None:

@@ -160,6 +160,15 @@ def _string(value: dict[str, Any], key: str, place: str) -> str:
     return text
 
 
+def parse(line: str, place: str) -> Document:
+    """Return the document in one line of native JSON.
+
+    Raises:
+        CorpusError: If it is not of that form; `place` says where it stands.
+    """
+    return _native(line, place)
+
+
 def _json_text(line: str, place: str) -> str:
     if not line.strip():
         return ""

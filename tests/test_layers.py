@@ -8,9 +8,9 @@ from tests.conftest import ROOT
 
 # A module imports only what stands above it.
 ORDER = [
-    "errors", "tags", "config", "text", "corpus", "vectors", "lexicon", "lookup", "batches", "decode", "score",
+    "errors", "limits", "tags", "config", "text", "corpus", "vectors", "lexicon", "lookup", "batches", "decode", "score",
     "calibration", "bundle", "network", "model", "export", "runtime", "pipeline", "output", "workplace", "training",
-    "cli",
+    "saving", "sharing", "intake", "reply", "serve", "cli",
 ]  # fmt: skip
 
 FREE = {"tensorflow", "keras", "gensim", "numpy", "onnxruntime", "jieba", "rjieba", "onnx", "matplotlib"}
@@ -57,7 +57,7 @@ def test_importing_is_cheap(module, kept_out):
 def test_help_works_and_imports_nothing_heavy():
     done = run("-X", "importtime", "-m", "tagger.cli", "--help")
     assert done.returncode == 0, done.stderr
-    for command in ("train", "evaluate", "predict", "export", "vectors", "inspect"):
+    for command in ("train", "evaluate", "predict", "export", "vectors", "inspect", "serve"):
         assert command in done.stdout
     imported = {line.rpartition("|")[2].strip().split(".")[0] for line in done.stderr.splitlines()}
     assert "argparse" in imported
