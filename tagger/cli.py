@@ -5,6 +5,7 @@ import contextlib
 import dataclasses
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -166,7 +167,9 @@ def _parser() -> argparse.ArgumentParser:
 
     one = command("serve", _serve, "answer HTTP requests, and show a page to tag and correct text on")
     one.add_argument("bundle", metavar="BUNDLE", help="folder of a trained tagger")
-    one.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1, this machine alone)")
+    one.add_argument(
+        "--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1, this machine alone)"
+    )
     one.add_argument("--port", type=int, default=8000, metavar="N", help="port; 0 for any free one (default: 8000)")
     about = "what clients must show as Authorization: Bearer TOKEN (default: $TAGGER_TOKEN, or nothing)"
     one.add_argument("--token", default=os.environ.get("TAGGER_TOKEN", ""), help=about)
@@ -399,6 +402,8 @@ def _serve(options: argparse.Namespace) -> None:
     from tagger.saving import CorpusFile
     from tagger.serve import serve
 
+    if not re.fullmatch("[!-~]*", options.token):
+        raise ConfigError("--token must be of printable ASCII characters without spaces")
     limits = Limits(**{limit.name: getattr(options, f"max_{limit.name}") for limit in dataclasses.fields(Limits)})
     save = CorpusFile(options.save) if options.save else None
     serve(Tagger.load(options.bundle, options.runtime), options.host, options.port, limits, save, options.token)

@@ -13,31 +13,26 @@ A wrong request gets `{"error": reason}` with a 4xx status, and never anything w
 
 import asyncio
 import contextlib
-import hmac
 import signal
 import socket
 import sys
-import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from importlib import resources
 from typing import Any
 
 import uvicorn
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.gc_collector import GCCollector
-from prometheus_client.process_collector import ProcessCollector
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.applications import Starlette
-from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tagger import __version__, corpus, intake
 from tagger.corpus import Entity, to_native
 from tagger.errors import ConfigError, CorpusError
+from tagger.guard import Guard, Metrics
 from tagger.intake import refuse
 from tagger.limits import Limits
 from tagger.pipeline import Tagger
@@ -52,101 +47,7 @@ _PAGE = {
     **{f"/{name}.js": (f"{name}.js", "text/javascript") for name in ("page", "state", "view", "words")},
     "/icon.svg": ("icon.svg", "image/svg+xml"),
 }
-_TOKEN_NEEDED = {"/tag", "/save", "/about", "/metrics"}
 _LOOPBACK = {"127.0.0.1", "localhost", "[::1]"}
-_HEADERS = {
-    "Cache-Control": "no-store",
-    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
-    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
-}
-
-
-class Metrics:
-    """What `/metrics` tells, of one server."""
-
-    def __init__(self) -> None:
-        self.registry = CollectorRegistry()
-        ProcessCollector(registry=self.registry)
-        GCCollector(registry=self.registry)
-        own: dict[str, Any] = {"registry": self.registry}
-        self.requests = Counter("tagger_requests", "Requests answered", ["path", "status"], **own)
-        self.seconds = Histogram("tagger_request_seconds", "Seconds from a request to its answer", ["path"], **own)
-        self.texts = Counter("tagger_texts", "Texts tagged", **own)
-        self.characters = Counter("tagger_characters", "Characters tagged", **own)
-        self.entities = Counter("tagger_entities", "Entities found", ["label"], **own)
-        sizes = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
-        self.groups = Histogram("tagger_group_texts", "Texts tagged together", buckets=sizes, **own)
-        self.waiting = Gauge("tagger_waiting_characters", "Characters that wait to be tagged", **own)
-        self.under_way = Gauge("tagger_requests_under_way", "Requests not answered yet", **own)
-        self.saved = Counter("tagger_saved_documents", "Corrected documents saved", **own)
-
-    def group(self, texts: int, characters: int) -> None:
-        """Count a group of texts that were tagged together."""
-        self.groups.observe(texts)
-        self.texts.inc(texts)
-        self.characters.inc(characters)
-
-
-class Guard:
-    """Before the application: foreign host names, the token, requests at once; and the headers of every answer.
-
-    Without a token, a server on the loopback address answers to the names of that address only: otherwise any web
-    page could have a name of its own lead there, and read on.
-
-    Args:
-        app: What is guarded.
-        limits: Of which `requests` is kept here.
-        metrics: Told of every answer.
-        token: What clients must show; empty for none.
-        hosts: Names that may stand in a request's `Host`; empty for any.
-    """
-
-    def __init__(self, app: ASGIApp, limits: Limits, metrics: Metrics, token: str, hosts: set[str]) -> None:
-        self.app, self.limits, self.metrics, self.hosts = app, limits, metrics, hosts
-        self.expected = f"Bearer {token}".encode() if token else b""
-        self.under_way = 0
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, or refuse it."""
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
-        begun, status = time.perf_counter(), 500
-
-        async def sent(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-                more = [(name.lower().encode(), value.encode()) for name, value in _HEADERS.items()]
-                message = {**message, "headers": [*message["headers"], *more]}
-            await send(message)
-
-        self.under_way += 1
-        try:
-            refusal = self._refusal(scope["path"], Headers(scope=scope))
-            await (refusal or self.app)(scope, receive, sent)
-        finally:
-            self.under_way -= 1
-            path = scope["path"] if scope["path"] in _HANDLERS or scope["path"] in _PAGE else "other"
-            self.metrics.requests.labels(path, str(status)).inc()
-            self.metrics.seconds.labels(path).observe(time.perf_counter() - begun)
-
-    def _refusal(self, path: str, headers: Headers) -> Response | None:
-        host = headers.get("host", "")
-        name = host if host.endswith("]") else host.rpartition(":")[0] or host
-        if self.hosts and name.lower() not in self.hosts:
-            return error(421, f"expected a Host that is one of {', '.join(sorted(self.hosts))}")
-        if self.expected and path in _TOKEN_NEEDED:
-            given = headers.get("authorization", "").encode("latin-1")
-            if not hmac.compare_digest(given, self.expected):
-                reason = 'expected the header "Authorization: Bearer TOKEN" with the token of this server'
-                return error(401, reason, {"WWW-Authenticate": "Bearer"})
-        if self.under_way > self.limits.requests and path != "/health":
-            return error(503, f"{self.limits.requests:,} requests are under way; try again", {"Retry-After": "1"})
-        return None
 
 
 class Service:
@@ -260,13 +161,14 @@ async def _failed(request: Request, reason: Any) -> Response:
     return error(500, "the server failed; its log says more")
 
 
+# By path: the method, what answers, and whether a token is asked for.
 _HANDLERS = {
-    "/tag": ("POST", Service.tag),
-    "/save": ("POST", Service.save),
-    "/about": ("GET", Service.about),
-    "/health": ("GET", Service.health),
-    "/metrics": ("GET", Service.show_metrics),
-    "/openapi.json": ("GET", Service.openapi),
+    "/tag": ("POST", Service.tag, True),
+    "/save": ("POST", Service.save, True),
+    "/about": ("GET", Service.about, True),
+    "/health": ("GET", Service.health, False),
+    "/metrics": ("GET", Service.show_metrics, True),
+    "/openapi.json": ("GET", Service.openapi, False),
 }
 
 
@@ -295,9 +197,10 @@ def application(
         service.shared.close()
 
     routes = [Route(path, _page(*file)) for path, file in _PAGE.items()]
-    for path, (method, handler) in _HANDLERS.items():
+    paths = dict.fromkeys(_PAGE, False)
+    for path, (method, handler, paths[path]) in _HANDLERS.items():
         routes.append(Route(path, handler.__get__(service), methods=[method]))
-    guard = Middleware(Guard, limits=limits, metrics=metrics, token=token, hosts=hosts or set())
+    guard = Middleware(Guard, limits=limits, metrics=metrics, paths=paths, token=token, hosts=hosts or set())
     handlers: dict[Any, Any] = {HTTPException: _refused, ClientDisconnect: _gone, Exception: _failed}
     app = Starlette(routes=routes, middleware=[guard], exception_handlers=handlers, lifespan=lifespan)
     app.router.redirect_slashes = False

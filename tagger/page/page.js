@@ -21,7 +21,7 @@ let asking = null;
 async function ask(path, body, signal) {
   const headers = {};
   const token = sessionStorage.getItem("token");
-  if (token) headers.Authorization = `Bearer ${encodeURIComponent(token) === token ? token : ""}`;
+  if (token) headers.Authorization = `Bearer ${token}`;
   if (body) headers["Content-Type"] = "application/json";
   const reply = await fetch(path, { method: body ? "POST" : "GET", headers, signal, body: body && JSON.stringify(body) });
   if (reply.status === 401) askForToken();
@@ -92,7 +92,7 @@ function askForToken() {
 
 $("token-form").addEventListener("submit", (event) => {
   event.preventDefault();
-  sessionStorage.setItem("token", $("token").value.trim());
+  sessionStorage.setItem("token", $("token").value.replace(/[^!-~]/g, ""));
   $("token").value = "";
   $("token-dialog").close();
   if (about) tag();

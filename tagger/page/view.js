@@ -9,6 +9,7 @@ export const $ = (id) => document.getElementById(id);
 
 export const shown = {
   entities: [], // in order
+  content: "", // what the view shows, as JSON
   focused: 0, // the one that the keyboard is on
   saved: "", // the document that was saved last, as JSON
   language: stored("language") ?? (navigator.language.startsWith("zh") ? "zh" : "en"),
@@ -100,6 +101,9 @@ export function show() {
 }
 
 function showText() {
+  const content = JSON.stringify([state.chars, shown.entities, shown.language, state.labels]);
+  if (content === shown.content) return; // and what is selected in it stays selected
+  shown.content = content;
   const within = $("view").contains(document.activeElement);
   const parts = [];
   let done = 0;
