@@ -9,6 +9,7 @@ import pytest
 
 from tagger import cli, corpus
 from tagger.config import Config, load
+from tagger.limits import Limits
 from tests.conftest import ROOT
 
 README = (ROOT / "README.md").read_text("utf-8")
@@ -105,3 +106,8 @@ def test_the_library_example_runs(bundle, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (block,) = blocks("python")
     exec(block.replace('open("texts.txt", encoding="utf-8")', '["好"]'), {})
+
+
+def test_every_limit_of_the_server_is_told():
+    for limit in dataclasses.fields(Limits):
+        assert f"| `--max-{limit.name}` | {limit.default:,} | {limit.metadata['about']} |" in README
