@@ -217,7 +217,7 @@ def serve(tagger: Tagger, host: str, port: int, limits: Limits, save: CorpusFile
     local = host in ("127.0.0.1", "localhost", "::1")
     app = application(tagger, limits, save, token, _LOOPBACK if local and not token else None)
     config = uvicorn.Config(
-        app, ws="none", log_level="warning", access_log=False, server_header=False,
+        app, ws="none", proxy_headers=False, log_level="warning", access_log=False, server_header=False,
         timeout_graceful_shutdown=limits.seconds,
     )  # fmt: skip
     shown = f"[{host}]" if ":" in host else host

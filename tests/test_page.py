@@ -269,14 +269,15 @@ def test_a_tagger_learns_from_what_was_saved(visit, saved, tmp_path):
     from tagger.workplace import Sources
 
     with visit() as page:
-        for number in range(24):
+        for number in range(12):
             text = f"第{number}次，龘又去了北京。"
+            page.fill("#text", "")
             write(page, text, 1)
             page.evaluate(f"document.querySelector('#text').setSelectionRange({len(text) - 3}, {len(text) - 1})")
             page.click("#labels button:has-text('LOC')")
             page.click("#save")
             expect(page.locator("#status")).to_have_text("Saved to corrected.jsonl")
-    settings = config.load("default", [*SMALL, "vectors.min_count=1", "training.epochs=20"])
+    settings = config.load("default", [*SMALL, "vectors.min_count=1", "batches.units=40", "training.epochs=20"])
     train(settings, Sources(saved, saved, ()), tmp_path / "bundle")
     assert [entity[:3] for entity in Tagger.load(tmp_path / "bundle")("第7次，龘又去了北京。")] == [
         (4, 5, "PER"), (8, 10, "LOC"),
