@@ -170,7 +170,7 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument(
         "--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1, this machine alone)"
     )
-    one.add_argument("--port", type=int, default=8000, metavar="N", help="port; 0 for any free one (default: 8000)")
+    one.add_argument("--port", type=_port, default=8000, metavar="N", help="port; 0 for any free one (default: 8000)")
     about = "what clients must show as Authorization: Bearer TOKEN (default: $TAGGER_TOKEN, or nothing)"
     one.add_argument("--token", default=os.environ.get("TAGGER_TOKEN", ""), help=about)
     about = "corpus file that the page adds corrected texts to; --train takes it"
@@ -180,6 +180,13 @@ def _parser() -> argparse.ArgumentParser:
         about = f"{limit.metadata['about']} (default: {limit.default:,})"
         one.add_argument(f"--max-{limit.name}", type=_positive, default=limit.default, metavar="N", help=about)
     return parser
+
+
+def _port(given: str) -> int:
+    value = int(given)
+    if not 0 <= value < 1 << 16:
+        raise argparse.ArgumentTypeError("must be 0 to 65535")
+    return value
 
 
 def _positive(given: str) -> int:
@@ -405,8 +412,9 @@ def _serve(options: argparse.Namespace) -> None:
     if not re.fullmatch("[!-~]*", options.token):
         raise ConfigError("--token must be of printable ASCII characters without spaces")
     limits = Limits(**{limit.name: getattr(options, f"max_{limit.name}") for limit in dataclasses.fields(Limits)})
+    tagger = Tagger.load(options.bundle, options.runtime)
     save = CorpusFile(options.save) if options.save else None
-    serve(Tagger.load(options.bundle, options.runtime), options.host, options.port, limits, save, options.token)
+    serve(tagger, options.host, options.port, limits, save, options.token)
 
 
 def _import_tensorflow() -> None:

@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import errno
 import json
+import os
 import tempfile
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from typing import Any
@@ -46,7 +48,7 @@ class Lines(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the answer while it is made."""
-        with tempfile.SpooledTemporaryFile(1 << 20) as kept:
+        with tempfile.SpooledTemporaryFile(1 << 20, buffering=0) as kept:
             spool = _Spool(kept)
             filling = asyncio.create_task(self._fill(spool))
             try:
@@ -92,7 +94,9 @@ class _Spool:
 
     def write(self, content: bytes) -> None:
         self._file.seek(self._written)
-        self._written += self._file.write(content)
+        if self._file.write(content) != len(content):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        self._written += len(content)
         self._changed.set()
 
     def end(self, last: bytes) -> None:

@@ -113,9 +113,7 @@ class Service:
 
     async def openapi(self, request: Request) -> Response:
         """`GET /openapi.json`."""
-        return Response(
-            _file("openapi.json").replace(b'"VERSION"', f'"{__version__}"'.encode()), media_type=intake.JSON
-        )
+        return Response(_file("openapi.json").replace(b"VERSION", __version__.encode()), media_type=intake.JSON)
 
     async def _tag(self, texts: Sequence[str], patient: bool = False) -> list[list[Entity]]:
         try:
@@ -143,10 +141,10 @@ def _file(name: str) -> bytes:
 def _page(name: str, media_type: str) -> Callable[[Request], Any]:
     content = _file(name)
 
-    async def answer(request: Request) -> Response:
+    async def give(request: Request) -> Response:
         return Response(content, media_type=media_type)
 
-    return answer
+    return give
 
 
 async def _refused(request: Request, reason: Any) -> Response:
@@ -233,8 +231,6 @@ def _listen(host: str, port: int) -> socket.socket:
     try:
         family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         return socket.create_server(address[:2], family=family, backlog=2048)
-    except OSError as error:
-        reason = error.strerror or error
-        raise ConfigError(
-            f"cannot listen on {host}, port {port}: {reason}; choose others with --host, --port"
-        ) from None
+    except OSError as reason:
+        shown = reason.strerror or reason
+        raise ConfigError(f"cannot listen on {host}, port {port}: {shown}; try another --host or --port") from None

@@ -637,6 +637,13 @@ def test_another_file_is_not_touched(tmp_path, name, content, reason):
     assert (tmp_path / name).read_text("utf-8") == content
 
 
+def test_a_full_disk_ends_a_stream_with_a_reason(app, monkeypatch):
+    monkeypatch.setattr("tempfile.SpooledTemporaryFile.write", lambda *_: 3)
+    (last,) = asked(app, "POST", "/tag", stream_of(["我龘"]), LINES).lines
+    assert last["status"] == 507
+    assert "No space left" in last["error"]
+
+
 def test_a_full_disk_is_told_and_leaves_the_file_whole(tmp_path, monkeypatch):
     path = tmp_path / "corrected.jsonl"
     path.write_text('{"text": "旧"}\n', "utf-8")
@@ -710,5 +717,5 @@ def test_the_command_serves_until_it_is_told_to_stop(bundle, how):
 def test_an_address_that_is_taken_is_told():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(ConfigError, match=f"cannot listen on 127.0.0.1, port {port}: .*; choose others"):
+        with pytest.raises(ConfigError, match=f"cannot listen on 127.0.0.1, port {port}: .*; try another"):
             serve(planted(), "127.0.0.1", port, Limits(), None, "")

@@ -338,7 +338,7 @@ document.addEventListener("keydown", (event) => {
   if (event.key === "s" && about?.save) {
     event.preventDefault();
     if (!$("save").disabled) save();
-  } else if (event.key === "z" && event.target !== text && !$("undo").disabled) {
+  } else if (event.key === "z" && !event.target.matches("textarea, input") && !$("undo").disabled) {
     event.preventDefault();
     act(undo);
   }
