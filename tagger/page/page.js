@@ -114,7 +114,7 @@ function setText(content) {
 }
 
 async function read(file) {
-  const limit = about?.limits.characters ?? 0;
+  const limit = about?.limits.characters ?? Infinity;
   if (file.size > 4 * limit) return tell(say("tooLong", { n: limit }), true);
   const bytes = await file.arrayBuffer();
   for (const encoding of ["utf-8", "gb18030"]) {
