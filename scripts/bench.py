@@ -9,8 +9,9 @@ two minutes for its copies gets fewer, at least two. Seconds are medians over --
 Latency is that of a call with one sentence cut to 30 characters, over 1,000 calls after 50 that do not count. Cold
 start is from the start of a process to its answer to a short text, its files being in memory. Installed is what the
 packages take that a system needs, with all that those need: for runtime onnx and int8 the base installation, for
-keras the extra `train`; for a peer what `pip install` put into its own, empty environment. The threads are those file
-to file, no setting being changed; on ONNX Runtime a single sentence takes this tagger one thread.
+openvino the extra `fast`, for keras `train`; for a peer what `pip install` put into its own, empty environment. The
+threads are those file to file, no setting being changed; on ONNX Runtime a single sentence takes this tagger one
+thread.
 
 F1 is strict (start, end and label) over people, places and organisations, on one copy. The tagger's bundles and the
 CRF are to be trained on msra's training texts; the other systems come with their own models and another idea of what
@@ -173,8 +174,8 @@ def planned(options, folder):
     """Yield name and maker of each row; a maker installs or trains what it needs."""
     yield "2016 script, its loop", script_2016
     for units, bundle, runtimes in (
-        ("characters", options.default, ("onnx", "int8", "keras")),
-        ("words", options.word, ("onnx", "keras")),
+        ("characters", options.default, ("onnx", "int8", "openvino", "keras")),
+        ("words", options.word, ("onnx", "openvino", "keras")),
     ):
         for runtime in runtimes if bundle else ():
             yield f"tagger, {units}, {runtime}", partial(this_tagger, bundle.resolve(), runtime)
@@ -190,7 +191,7 @@ def script_2016():
 
 
 def this_tagger(bundle, runtime):
-    size = installed_mb("tagger[train]" if runtime == "keras" else "tagger")
+    size = installed_mb({"keras": "tagger[train]", "openvino": "tagger[fast]"}.get(runtime, "tagger"))
     runner = (sys.executable, "tagger", bundle, runtime)
     return System(runner, size, model=bundle, threads="all cores", bundle=(bundle, runtime))
 

@@ -8,6 +8,7 @@ NAME.txt, NAME.npy a table's vocabulary and vectors, mapped from disk (int8 with
 model.onnx         the network, its weights in half precision
 model.int8.onnx    the network in 8-bit integers
 calibration.json   what dev said of the probabilities
+dictionary         mentions of one's own, as given; not in every bundle
 history.json       each epoch's figures
 metrics.json       scores on the dev corpus
 manifest.json      format version, libraries, segmenter, SHA-256 of every other file
@@ -31,7 +32,8 @@ from tagger import config as configs
 from tagger.calibration import Calibration
 from tagger.config import Config
 from tagger.decode import Transitions
-from tagger.errors import BundleError, ConfigError, VectorsError
+from tagger.errors import BundleError, ConfigError, CorpusError, VectorsError
+from tagger.gazetteer import Gazetteer
 from tagger.lexicon import Lexicon
 from tagger.lookup import Lookup
 from tagger.tags import TagScheme
@@ -41,6 +43,7 @@ from tagger.vectors import load_tables, save_tables
 FORMAT = 2
 ONNX, EIGHT_BITS = "model.onnx", "model.int8.onnx"
 NETWORKS = {"onnx": ONNX, "int8": EIGHT_BITS}  # by runtime
+DICTIONARY, _MANIFEST = "dictionary", "manifest.json"
 _LIBRARIES = ("tensorflow", "keras", "numpy", "gensim", "jieba", "rjieba", "onnxruntime")
 
 
@@ -56,6 +59,7 @@ class Bundle:
         units: Text -> units.
         lookup: Units -> ids -> vectors.
         calibration: What dev said of the scores.
+        dictionary: Mentions of one's own, where some are kept.
         manifest: As read from `manifest.json`.
     """
 
@@ -66,6 +70,7 @@ class Bundle:
     units: UnitMaker
     lookup: Lookup
     calibration: Calibration
+    dictionary: Gazetteer | None
     manifest: dict[str, Any]
 
     def json(self, name: str) -> Any:
@@ -147,9 +152,34 @@ def save(
             "format": FORMAT,
             "libraries": _versions(),
             "segmenter": {"name": segmenter.engine, "fingerprint": segmenter.fingerprint},
-            "files": {file.name: sha256(file) for file in sorted(folder.iterdir())},
         }
-        (folder / "manifest.json").write_text(json.dumps(manifest, indent=1), "utf-8")
+        _write_manifest(folder, manifest)
+
+
+def _write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
+    files = {file.name: sha256(file) for file in sorted(folder.iterdir()) if file.name != _MANIFEST}
+    (folder / _MANIFEST).write_text(json.dumps({**manifest, "files": files}, indent=1), "utf-8")
+
+
+def keep_dictionary(path: Path | str, file: Path | None) -> None:
+    """Keep a dictionary in a bundle, in place of the one it has; None for none.
+
+    Raises:
+        BundleError: If the bundle is not in order or cannot be written.
+        CorpusError: If the dictionary is not in order.
+    """
+    found = load(path)
+    if file:
+        if str(file) == "-" or file.is_fifo():
+            raise CorpusError(str(file), "a file that can be copied", "a stream", "save it in a file first")
+        Gazetteer.read(file, found.scheme)
+    whole = found.folder.resolve()
+    with atomic_folder(whole, replace=True) as folder:
+        shutil.copytree(whole, folder, dirs_exist_ok=True)
+        (folder / DICTIONARY).unlink(missing_ok=True)
+        if file:
+            shutil.copyfile(file, folder / DICTIONARY)
+        _write_manifest(folder, found.manifest)
 
 
 def load(path: Path | str) -> Bundle:
@@ -160,7 +190,7 @@ def load(path: Path | str) -> Bundle:
     """
     folder = Path(path)
     try:
-        manifest = json.loads((folder / "manifest.json").read_text("utf-8"))
+        manifest = json.loads((folder / _MANIFEST).read_text("utf-8"))
         found_format, files = manifest["format"], dict(manifest["files"])
         fingerprint = manifest["segmenter"]["fingerprint"]
     except FileNotFoundError:
@@ -182,7 +212,8 @@ def load(path: Path | str) -> Bundle:
         tables = load_tables(folder, config.text.unit)
         lookup = Lookup(tables, Lexicon.load(folder, tables[-1].vocabulary) if config.has_lexicon else None)
         calibration = Calibration(**json.loads((folder / "calibration.json").read_text("utf-8")))
-    except (OSError, ValueError, TypeError, ConfigError, VectorsError) as error:
+        dictionary = Gazetteer.read(folder / DICTIONARY, scheme) if DICTIONARY in files else None
+    except (OSError, ValueError, TypeError, ConfigError, CorpusError, VectorsError) as error:
         raise BundleError(f"{folder}: {error}") from error
     if rows.shape != (scheme.size + 2, scheme.size):
         raise BundleError(f"{folder}: transitions.npy is {rows.shape}, expected {(scheme.size + 2, scheme.size)}")
@@ -193,8 +224,9 @@ def load(path: Path | str) -> Bundle:
             f"{units.segmenter.engine} installed here; install the versions in its manifest.json"
         )
     return Bundle(
-        folder, config, scheme, Transitions(rows[:-2], rows[-2], rows[-1]), units, lookup, calibration, manifest
-    )
+        folder, config, scheme, Transitions(rows[:-2], rows[-2], rows[-1]), units, lookup, calibration, dictionary,
+        manifest,
+    )  # fmt: skip
 
 
 def to_toml(config: Config) -> str:

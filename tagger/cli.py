@@ -1,8 +1,8 @@
 """The `tagger` command: parses and prints, nothing else. Heavy imports wait until a command needs them."""
 
 import argparse
-import contextlib
 import dataclasses
+import io
 import json
 import os
 import re
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tagger import __version__
-from tagger.errors import ConfigError, TaggerError, require
+from tagger.errors import ConfigError, CorpusError, TaggerError, require
 from tagger.limits import Limits
 
 _EXAMPLES = {
@@ -20,6 +20,7 @@ _EXAMPLES = {
   tagger train --train train.jsonl --dev dev.jsonl --out bundle
   tagger predict bundle --text "遵义会议旧址，主要指召开遵义会议的那座小楼。"
   tagger evaluate bundle test.jsonl
+  tagger convert train.conll train.jsonl
 """,
     "train": """examples:
   tagger train --train train.jsonl --dev dev.jsonl --out bundle
@@ -30,12 +31,16 @@ _EXAMPLES = {
     "evaluate": """examples:
   tagger evaluate bundle test.jsonl
   tagger evaluate bundle test.jsonl --json
+  tagger evaluate bundle test.jsonl --html report.html --train train.jsonl
+  tagger evaluate bundle test.jsonl --dictionary names.tsv
 """,
     "predict": """examples:
   tagger predict bundle --text "遵义会议旧址，主要指召开遵义会议的那座小楼。"
   tagger predict bundle texts.txt.gz --out entities.jsonl
   tagger predict bundle texts.txt --format html --out page.html
+  tagger predict bundle texts.txt --format labelstudio --out tasks.json
   cat texts.txt | tagger predict bundle - --format table
+  tagger predict bundle texts.txt --dictionary names.tsv
 """,
     "export": """examples:
   tagger export bundle weights.safetensors --to weights
@@ -44,12 +49,24 @@ _EXAMPLES = {
   tagger export bundle folder --to onnx
   tagger export bundle model.tflite --to litert
 """,
+    "dictionary": """examples:
+  tagger dictionary bundle names.tsv
+  tagger dictionary bundle --remove
+""",
     "vectors": """examples:
   tagger vectors news.txt.gz train.jsonl --out vectors
   tagger train --train train.jsonl --dev dev.jsonl --out bundle --set vectors.pretrained=vectors
 """,
+    "convert": """examples:
+  tagger convert train.conll train.jsonl
+  tagger convert train.jsonl train.bioes
+  tagger convert export.json train.jsonl --from labelstudio
+  tagger convert brat_folder train.jsonl
+  tagger convert train.jsonl brat_folder --to brat
+""",
     "inspect": """examples:
   tagger inspect train.jsonl
+  tagger inspect train.jsonl dev.jsonl --html corpus.html
   tagger inspect train.jsonl --config contest
   tagger inspect bundle --json
 """,
@@ -65,6 +82,8 @@ _EXAMPLES = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line and return its exit code: 0 done, 1 data or model at fault, 2 wrong usage."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a lone surrogate becomes what JSON writes for it
     parser = _parser()
     options = parser.parse_args(arguments)
     if not hasattr(options, "run"):
@@ -133,16 +152,21 @@ def _parser() -> argparse.ArgumentParser:
     one = command("evaluate", _evaluate, "score a tagger on a labelled corpus")
     one.add_argument("bundle", metavar="BUNDLE", help="folder of a trained tagger")
     one.add_argument("corpus", metavar="F", type=Path, help="labelled corpus")
-    one.add_argument("--json", action="store_true", help="print the scores as JSON")
+    one.add_argument("--json", action="store_true", help="print the scores, errors and worst texts as JSON")
+    one.add_argument("--html", metavar="F", type=Path, help="write an error report as a page")
+    one.add_argument("--train", metavar="F", type=Path, help="training corpus, to tell seen from unseen mentions")
+    _add_from(one)
     _add_runtime(one)
 
     one = command("predict", _predict, "find the entities in text")
     one.add_argument("bundle", metavar="BUNDLE", help="folder of a trained tagger")
-    one.add_argument("files", nargs="*", metavar="F", help="text or .jsonl files, .gz too; - is standard input")
+    one.add_argument("files", nargs="*", metavar="F", help="text, or a corpus; .gz too; - is standard input")
     one.add_argument("--text", action="append", default=[], help="a text given right here; may be repeated")
     one.add_argument("--out", metavar="F", type=Path, help="file to write to, instead of standard output")
-    formats = ("jsonl", "table", "html", "conll", "contest")
-    one.add_argument("--format", choices=formats, default="jsonl", help="form of the output (default: jsonl)")
+    about = "a form of corpus (not brat, which convert makes), or table or html (default: jsonl)"
+    views = [*(form for form in _forms() if form != "brat"), "table", "html"]
+    one.add_argument("--format", choices=views, default="jsonl", metavar="FORM", help=about)
+    _add_from(one)
     _add_runtime(one)
 
     one = command("export", _export, "write the trained network in another form")
@@ -153,6 +177,11 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--to", choices=forms, required=True, help=about)
     one.add_argument("--force", action="store_true", help="replace what exists")
 
+    one = command("dictionary", _dictionary, "keep a dictionary of one's own in a bundle")
+    one.add_argument("bundle", metavar="BUNDLE", help="folder of a trained tagger")
+    one.add_argument("file", nargs="?", metavar="F", type=Path, help="dictionary to keep, in place of the one there")
+    one.add_argument("--remove", action="store_true", help="keep none")
+
     one = command("vectors", _vectors, "learn word2vec tables from any amount of text")
     one.add_argument("files", nargs="+", metavar="F", type=Path, help="text or labelled files, .gz too")
     one.add_argument("--out", required=True, metavar="DIR", type=Path, help="folder to write the tables to")
@@ -160,9 +189,19 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--force", action="store_true", help="replace an existing folder")
     _add_config(one)
 
+    one = command("convert", _convert, "write a corpus in another form")
+    one.add_argument("source", metavar="IN", help="file, or folder of brat files; .gz too; - is standard input")
+    one.add_argument("out", metavar="OUT", type=Path, help="file, or folder for brat; .gz too; - is standard output")
+    _add_from(one)
+    one.add_argument("--to", choices=_forms(), metavar="FORM", help="form of OUT (default: what its name says)")
+    one.add_argument("--force", action="store_true", help="replace what exists")
+
     one = command("inspect", _inspect, "look at a corpus before training, or into a bundle")
-    one.add_argument("what", metavar="CORPUS|BUNDLE", type=Path, help="labelled file, or folder of a tagger")
+    about = "labelled files of one corpus, the one to train on first; or the folder of a tagger"
+    one.add_argument("what", nargs="+", metavar="CORPUS|BUNDLE", type=Path, help=about)
     one.add_argument("--json", action="store_true", help="print JSON")
+    one.add_argument("--html", metavar="F", type=Path, help="write a page with plots")
+    _add_from(one)
     _add_config(one)
 
     one = command("serve", _serve, "answer HTTP requests, and show a page to tag and correct text on")
@@ -196,6 +235,17 @@ def _positive(given: str) -> int:
     return value
 
 
+def _forms() -> list[str]:
+    from tagger.formats import FORMS
+
+    return list(FORMS)
+
+
+def _add_from(parser: argparse.ArgumentParser) -> None:
+    about = "form of what is read (default: told from its content): " + ", ".join(_forms())
+    parser.add_argument("--from", dest="form", choices=_forms(), default="", metavar="FORM", help=about)
+
+
 def _add_config(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--config", default="default", metavar="PRESET|F.toml", help="preset (default, contest) or a TOML file"
@@ -206,7 +256,10 @@ def _add_config(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_runtime(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--runtime", choices=("onnx", "int8", "keras"), default="onnx", help="engine (default: onnx)")
+    about = "mentions that are to be entities, a line each: mention TAB label [TAB weight]"
+    parser.add_argument("--dictionary", metavar="F", type=Path, help=about)
+    runtimes = ("onnx", "int8", "openvino", "keras")
+    parser.add_argument("--runtime", choices=runtimes, default="onnx", help="engine (default: onnx)")
 
 
 def _load_config(options: argparse.Namespace) -> Any:
@@ -241,23 +294,33 @@ def _train(options: argparse.Namespace) -> None:
 
 
 def _evaluate(options: argparse.Namespace) -> None:
-    from tagger import corpus
-    from tagger.pipeline import Tagger, evaluate
+    from tagger import analysis, corpus, report
+    from tagger.pipeline import evaluate
 
-    if options.runtime == "keras":
-        _import_tensorflow()
-    tagger = Tagger.load(options.bundle, options.runtime)
-    scores = evaluate(tagger, _progress(corpus.read(options.corpus), lambda document: document.text)).to_dict()
+    tagger = _load_tagger(options)
+    notes = corpus.Notes()
+    trained = analysis.mentions(corpus.read(options.train, options.form)) if options.train else None
+    documents = _documents(options.corpus, options.form, notes)
+    scores = evaluate(tagger, documents, analysis.Analysis(trained=trained)).to_dict()
+    _print_notes(options.corpus, notes)
+    if options.html:
+        _write_page(options.html, report.evaluation_page(str(options.corpus), scores))
     if options.json:
         print(json.dumps(scores, ensure_ascii=False))
     else:
         _print_scores(scores)
+    _tell_cut(tagger)
 
 
 def _print_scores(scores: dict[str, Any], file: Any = None) -> None:
-    from tagger.score import reliability_rows, rows
+    from tagger.score import reliability_rows, row, rows
 
-    _print_table(["label", "precision", "recall", "F1", "gold", "found"], rows(scores), file)
+    heading = ["precision", "recall", "F1", "gold", "found"]
+    _print_table(["label", *heading], rows(scores), file)
+    if "mentions" in scores:
+        _print_table(["mention", *heading], [row(*mentions) for mentions in scores["mentions"].items()], file)
+    if "errors" in scores:
+        _print_table(["error", "count"], [(kind, f"{count:,}") for kind, count in scores["errors"].items()], file)
     _print_table(["probability", "found", "right, %"], reliability_rows(scores), file)
     if "top1" in scores:
         line = f"top-1 accuracy {100 * scores['top1']:.2f}   contest score {scores['contest']:.4f}"
@@ -280,43 +343,57 @@ def _print_table(heading: list[str], rows: Iterable[Sequence[str]], file: Any = 
 def _predict(options: argparse.Namespace) -> None:
     if not options.files and not options.text:
         raise ConfigError("nothing to tag: give files, - for standard input, or --text")
-    if options.runtime == "keras":
-        _import_tensorflow()
-    from tagger.output import WRITERS
-    from tagger.pipeline import Tagger
+    from tagger import formats
+    from tagger.convert import open_output
+    from tagger.documents import Notes
+    from tagger.output import VIEWS, documents
 
-    tagger = Tagger.load(options.bundle, options.runtime)
-    results = tagger.results(_texts(options.text, options.files), answers=options.format == "contest")
+    tagger = _load_tagger(options)
+    answers, notes = options.format == "contest", Notes()
+    results = tagger.results(_texts(options.text, options.files, options.form), answers)
     if options.files:
         results = _progress(results, lambda result: result.text, bool(options.out) or not sys.stdout.isatty())
-    with _output(options.out) as write:
-        for line in WRITERS[options.format](results, tagger.labels):
+    if options.format in VIEWS:
+        lines = VIEWS[options.format](results, tagger.labels)
+    else:
+        lines = formats.write(options.format, documents(results, answers), notes)
+    with open_output(options.out) as write:
+        for line in lines:
             write(line)
+    _print_notes(options.out or options.format, notes)
+    _tell_cut(tagger)
 
 
-def _texts(given: list[str], files: list[str]) -> Iterator[str]:
+def _load_tagger(options: argparse.Namespace) -> Any:
+    if options.runtime == "keras":
+        _import_tensorflow()
+    from tagger.pipeline import Tagger
+
+    return Tagger.load(options.bundle, options.runtime, dictionary=options.dictionary)
+
+
+def _tell_cut(tagger: Any) -> None:
+    """Say which mentions of the dictionary do not fit the tagger's units."""
+    cut = tagger.dictionary.cut if tagger.dictionary else None
+    if cut:
+        shown = ", ".join(f"{mention} ({count:,})" for mention, count in cut.most_common(5))
+        print(f"tagger: mentions of the dictionary that words cut, passed over ({cut.total():,}): {shown}",
+              file=sys.stderr)  # fmt: skip
+
+
+def _texts(given: list[str], files: list[str], form: str) -> Iterator[str]:
     from tagger import corpus
 
     yield from given
     for file in files:
-        yield from corpus.texts(file)
+        yield from corpus.texts(file, form)
 
 
-@contextlib.contextmanager
-def _output(path: Path | None) -> Iterator[Callable[[str], object]]:
-    """Yield a function that writes; a file appears under its name only when it is whole."""
-    if path is None:
-        stdout = sys.stdout.buffer
-        yield lambda line: stdout.write(line.encode("utf-8", "replace"))
-        stdout.flush()
-        return
-    part = path.with_name(path.name + ".part")
-    try:
-        with part.open("w", encoding="utf-8", errors="replace", newline="\n") as file:
-            yield file.write
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+def _print_notes(place: Any, notes: Any, all_of_them: bool = False) -> None:
+    from tagger.corpus import told
+
+    for note in told(notes, all_of_them):
+        print(f"{place}: {note}", file=sys.stderr)
 
 
 def _progress(items: Iterable[Any], text: Callable[[Any], str], shown: bool = True) -> Iterator[Any]:
@@ -340,6 +417,15 @@ def _export(options: argparse.Namespace) -> None:
     print(f"{options.out}: written", file=sys.stderr)
 
 
+def _dictionary(options: argparse.Namespace) -> None:
+    if bool(options.file) == options.remove:
+        raise ConfigError("give either a dictionary to keep, or --remove")
+    from tagger import bundle
+
+    bundle.keep_dictionary(options.bundle, options.file)
+    print(f"{options.bundle}: {'dictionary kept' if options.file else 'no dictionary'}", file=sys.stderr)
+
+
 def _vectors(options: argparse.Namespace) -> None:
     import tempfile
 
@@ -357,62 +443,93 @@ def _vectors(options: argparse.Namespace) -> None:
         print(f"{options.out}: {table.name} {len(table.vocabulary):,} x {table.dimensions}", file=sys.stderr)
 
 
+def _convert(options: argparse.Namespace) -> None:
+    from tagger import formats
+    from tagger.convert import convert
+    from tagger.documents import Notes
+
+    form = options.to or formats.of_name(options.out)
+    if not form:
+        raise ConfigError(f"{options.out}: the name does not say which form to write; add --to FORM")
+    notes = Notes()
+    out = None if str(options.out) == "-" else options.out
+    documents = _documents(options.source, options.form, notes)
+    texts, entities = convert(documents, out, form, options.force, notes)
+    print(f"{options.out}: {texts:,} texts, {entities:,} entities, as {form}", file=sys.stderr)
+    _print_notes(options.out, notes, all_of_them=True)
+
+
+def _documents(path: Any, form: str, notes: Any) -> Iterator[Any]:
+    """Yield the documents of a corpus, showing how far it has come; an error if there is none."""
+    from tagger import corpus
+
+    document = None
+    for document in _progress(corpus.read(path, form, notes), lambda document: document.text):
+        yield document
+    if document is None:
+        raise CorpusError(str(path), "at least one text", "none", "check the file and its form (--from)")
+
+
 def _inspect(options: argparse.Namespace) -> None:
-    if options.what.is_dir():
+    from tagger.standoff import is_standoff
+
+    if any(path.is_dir() and not is_standoff(path) for path in options.what):
+        if len(options.what) > 1:
+            raise ConfigError("inspect looks into one bundle at a time, or at the files of one corpus")
         _inspect_bundle(options)
         return
-    from tagger import corpus
-    from tagger.tags import TagScheme
-    from tagger.text import UnitMaker
+    from tagger import inspection, report
 
     config = _load_config(options)
-    scheme = TagScheme(corpus.labels(corpus.read(options.what)))
-    units, report = UnitMaker(config.text), corpus.Alignment()
-    for document in _progress(corpus.read(options.what), lambda document: document.text):
-        corpus.align(document, units, scheme, report)
+    found = inspection.inspect(
+        options.what, config.text, options.form, lambda some: _progress(some, lambda one: one.text)
+    )
+    for split in found["splits"]:
+        _print_notes(split["file"], split["notes"])
+        if not split["texts"]:
+            raise CorpusError(split["file"], "at least one text", "none", "check the file and its form (--from)")
+    if options.html:
+        _write_page(options.html, report.corpus_page(found))
     if options.json:
-        print(json.dumps([[what, count, examples] for what, count, examples in report.rows()], ensure_ascii=False))
-        return
-    _print_table(["what", "count"], [(what, count) for what, count, _ in report.rows()])
-    for what, _, examples in report.rows():
-        for example in examples:
-            print(f"{what}: {example}")
+        print(json.dumps(found, ensure_ascii=False))
+    else:
+        _print_table(*report.heading_and_rows(found))
+        for line in report.examples(found):
+            print(line)
 
 
 def _inspect_bundle(options: argparse.Namespace) -> None:
-    from tagger import bundle
+    from tagger import bundle, inspection, report
 
-    found = bundle.load(options.what)
-    metrics, history = found.json("metrics.json"), found.json("history.json")
-    sizes = {file.name: file.stat().st_size for file in sorted(found.folder.iterdir())}
+    found = inspection.inspect_bundle(bundle.load(options.what[0]))
+    if options.html:
+        _write_page(options.html, report.bundle_page(options.what[0].name, found))
     if options.json:
-        content = {
-            "config": found.config.to_dict(), "labels": found.scheme.labels, "metrics": metrics, "history": history,
-            "files": sizes, "manifest": found.manifest,
-        }  # fmt: skip
-        print(json.dumps(content, ensure_ascii=False))
-        return
-    _print_table(["file", "bytes"], [(name, f"{size:,}") for name, size in sizes.items()])
-    tables = [(t.name, f"{len(t.vocabulary):,} x {t.dimensions}") for t in found.lookup.tables]
-    _print_table(["vectors", "size"], tables)
-    epochs = [(str(h["epoch"]), f"{h['loss']:.4f}", f"{100 * h['f1']:.2f}", f"{h['seconds']:.1f}") for h in history]
-    _print_table(["epoch", "loss", "dev F1", "seconds"], epochs)
-    _print_scores(metrics)
+        print(json.dumps(found, ensure_ascii=False))
+    else:
+        for heading, rows in report.bundle_tables(found).values():
+            _print_table(heading, rows)
+        _print_scores(found["metrics"])
+
+
+def _write_page(path: Path, page: str) -> None:
+    from tagger.convert import open_output
+
+    with open_output(path) as write:
+        write(page)
+    print(f"{path}: written", file=sys.stderr)
 
 
 def _serve(options: argparse.Namespace) -> None:
     for package in ("starlette", "uvicorn", "prometheus_client"):
         require(package, "serve")
-    if options.runtime == "keras":
-        _import_tensorflow()
-    from tagger.pipeline import Tagger
     from tagger.saving import CorpusFile
     from tagger.serve import serve
 
     if not re.fullmatch("[!-~]*", options.token):
         raise ConfigError("--token must be of printable ASCII characters without spaces")
     limits = Limits(**{limit.name: getattr(options, f"max_{limit.name}") for limit in dataclasses.fields(Limits)})
-    tagger = Tagger.load(options.bundle, options.runtime)
+    tagger = _load_tagger(options)
     save = CorpusFile(options.save) if options.save else None
     serve(tagger, options.host, options.port, limits, save, options.token)
 

@@ -76,7 +76,7 @@ class BatchesConfig:
     # Units in a batch, padding included; 0 groups by `texts` alone.
     units: int = 2400
     # Share of words and pairs that are taken for unknown, at random, so that the network learns to do without.
-    forget: float = 0.1
+    forget: float = 0.2
     # Texts in a batch at most.
     texts: int = 1024
     # Batches whose gradients are added up before the weights change: large steps in little memory.

@@ -1,266 +1,71 @@
-"""Labelled documents: readers and writers, streaming, and the alignment report.
+"""Labelled documents from files of any form, and what of them a tagger's units can represent.
 
-Native form: JSON Lines, `{"text": ..., "entities": [{"start", "end", "label"}]}`, character offsets, half-open.
-Contest form (2016): `{"content": ..., "core_entity": [strings]}`; every occurrence of an answer is marked.
-Anything else is plain text, one document a line, without labels. `.gz` is read as it is; `-` is standard input.
+A file's form is told from its content (`formats`); `.gz` is read as it is, `-` is standard input.
 """
 
-import gzip
-import io
-import itertools
-import json
-import re
-import sys
-import zlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import Any
 
+from tagger import formats, standoff
+from tagger.documents import Document, Entity, Notes, Span, mark, open_source, open_text, squeeze
 from tagger.errors import CorpusError
+from tagger.records import to_contest, to_native
 from tagger.tags import TagScheme, UnitSpan
 from tagger.text import UnitMaker
 
-CONTEST_LABEL = "CORE"
-_FORM = 'see "Corpus formats" in the README'
+__all__ = [
+    "EXAMPLES", "Alignment", "Document", "Entity", "Notes", "Span", "align", "files", "labels", "mark", "open_text",
+    "read", "squeeze", "texts", "to_contest", "to_native", "told",
+]  # fmt: skip
 
 
-class Span(NamedTuple):
-    """Characters `start` to `end` (half-open) are an entity."""
-
-    start: int
-    end: int
-    label: str
-
-
-class Entity(NamedTuple):
-    """An entity found in a text: `text[start:end] == entity.text`, and how sure the tagger is, 0 to 1."""
-
-    start: int
-    end: int
-    label: str
-    text: str
-    score: float
-
-
-@dataclass(frozen=True)
-class Document:
-    """A text and its entities.
+def read(path: str | Path, form: str = "", notes: Notes | None = None) -> Iterator[Document]:
+    """Yield the documents of a corpus one by one.
 
     Args:
-        text: As given, never changed.
-        entities: Gold spans in order of start, not overlapping.
-        answers: Strings that count as right in the contest, without white space; they may not occur in the text.
-    """
-
-    text: str
-    entities: tuple[Span, ...] = ()
-    answers: tuple[str, ...] = ()
-
-
-@contextmanager
-def open_text(path: str | Path) -> Iterator[Iterator[tuple[int, str]]]:
-    r"""Yield `(line number, line)` of a file, of a `.gz` file, or of standard input for `-`.
-
-    Lines end at `\n` or `\r\n` only, which are taken off; a byte order mark is too.
+        path: A file, `-`, or a folder of brat files.
+        form: Name of its form in `formats.FORMS`; told from the content if empty.
+        notes: Where to count what was lost or repaired.
 
     Raises:
-        CorpusError: If the file is missing, not UTF-8, or a damaged `.gz`.
-    """
-    try:
-        if str(path) == "-":
-            yield _numbered(sys.stdin.buffer, "standard input")
-            return
-        with open(path, "rb") as raw:
-            zipped = raw.peek(2)[:2] == b"\x1f\x8b" if isinstance(raw, io.BufferedReader) else False
-            if not zipped:
-                yield _numbered(raw, str(path))
-                return
-            with gzip.open(raw) as unzipped:
-                yield _numbered(unzipped, str(path))  # type: ignore[arg-type]
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise CorpusError(str(path), "a readable file", reason, "check the path and the file") from error
-
-
-def _numbered(raw: IO[bytes], place: str) -> Iterator[tuple[int, str]]:
-    number = 0
-    try:
-        for number, line in enumerate(raw, 1):
-            line = line.removesuffix(b"\n").removesuffix(b"\r")
-            if number == 1:
-                line = line.removeprefix(b"\xef\xbb\xbf")
-            yield number, line.decode("utf-8")
-    except UnicodeDecodeError as error:
-        found = repr(error.object[error.start : error.start + 8])
-        raise CorpusError(f"{place}:{number}", "UTF-8", f"bytes {found}", "convert the file to UTF-8") from error
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise CorpusError(f"{place}:{number + 1}", "a whole .gz file", str(error), "copy it again") from error
-
-
-def read(path: str | Path) -> Iterator[Document]:
-    """Yield the documents of a corpus file one by one; its form is told from its first line.
-
-    Raises:
+        ConfigError: If there is no such form.
         CorpusError: At the first line that is not of the form, with its number.
     """
-    with open_text(path) as lines:
-        parse: Callable[[str, str], Document] | None = None
-        for number, line in lines:
-            if parse is None:
-                if not line.strip():
-                    continue
-                parse = _form(path, line, f"{path}:{number}")
-            if parse is not _plain and not line.strip():
-                continue
-            yield parse(line, f"{path}:{number}")
+    notes = Notes() if notes is None else notes
+    if _is_standoff(path, form):
+        yield from standoff.read(Path(path), notes)
+        return
+    with open_source(path) as source:
+        yield from formats.form_of(form or formats.detect(source)).read(source, notes)
 
 
-def texts(path: str | Path) -> Iterator[str]:
-    """Yield the text of each document, blank ones included: each line of a plain file, `text` of a `.jsonl`."""
-    with open_text(path) as lines:
-        parse = _json_text if is_jsonl(path) else None
-        for number, line in lines:
-            yield parse(line, f"{path}:{number}") if parse else line
+def texts(path: str | Path, form: str = "") -> Iterator[str]:
+    """Yield the text of each document, blank ones included; arguments and errors as in `read`."""
+    if _is_standoff(path, form):
+        yield from (document.text for document in standoff.read(Path(path), Notes()))
+        return
+    with open_source(path) as source:
+        known = formats.form_of(form or formats.detect(source))
+        yield from known.texts(source) if known.texts else (document.text for document in known.read(source, Notes()))
 
 
-def is_jsonl(path: str | Path) -> bool:
-    """Return whether the name says JSON Lines: `.jsonl` or `.jsonl.gz`."""
-    return str(path).removesuffix(".gz").endswith((".jsonl", ".json"))
+def told(notes: Notes, all_of_them: bool = True) -> list[str]:
+    """Return the notes for a person; or only those that concern texts and entities, not what was left out."""
+    wanted = sorted(what for what, count in notes.items() if count and (all_of_them or "left out:" not in what))
+    return [f"{what} ({notes[what]:,})" for what in wanted]
 
 
-def _form(path: str | Path, line: str, place: str) -> Callable[[str, str], Document]:
-    if not line.lstrip().startswith("{"):
-        if is_jsonl(path):
-            return _native
-        return _plain
-    return _contest if isinstance(_object(line, place).get("content"), str) else _native
+def _is_standoff(path: str | Path, form: str) -> bool:
+    return form == "brat" or (not form and standoff.is_standoff(Path(path)))
 
 
-def _plain(line: str, place: str) -> Document:
-    return Document(line)
-
-
-def _object(line: str, place: str) -> dict[str, Any]:
-    try:
-        value = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise CorpusError(place, "a JSON object", f"{line.strip()!r} ({error})", _FORM) from error
-    if not isinstance(value, dict):
-        raise CorpusError(place, "a JSON object", repr(line.strip()), _FORM)
-    return value
-
-
-def _string(value: dict[str, Any], key: str, place: str) -> str:
-    text = value.get(key)
-    if not isinstance(text, str):
-        raise CorpusError(place, f'"{key}" with a string', json.dumps(value, ensure_ascii=False), _FORM)
-    return text
-
-
-def parse(line: str, place: str) -> Document:
-    """Return the document in one line of native JSON.
-
-    Raises:
-        CorpusError: If it is not of that form; `place` says where it stands.
-    """
-    return _native(line, place)
-
-
-def _json_text(line: str, place: str) -> str:
-    if not line.strip():
-        return ""
-    value = _object(line, place)
-    return _string(value, "content" if "text" not in value and "content" in value else "text", place)
-
-
-def _native(line: str, place: str) -> Document:
-    value = _object(line, place)
-    text = _string(value, "text", place)
-    entities = value.get("entities", [])
-    if not isinstance(entities, list):
-        raise CorpusError(place, '"entities" with a list', repr(entities), _FORM)
-    spans = sorted(_span(entity, text, place) for entity in entities)
-    for before, after in itertools.pairwise(spans):
-        if after.start < before.end:
-            shown = f"{before.label} {text[before.start : before.end]!r} at {before.start} and "
-            shown += f"{after.label} {text[after.start : after.end]!r} at {after.start}"
-            raise CorpusError(place, "entities that do not overlap", shown, "keep one of the two")
-    given = value.get("core_entity")
-    answers = [a for a in given if isinstance(a, str)] if isinstance(given, list) else []
-    answers += [text[span.start : span.end] for span in spans]
-    return Document(text, tuple(spans), _answers(answers))
-
-
-def _span(entity: Any, text: str, place: str) -> Span:
-    if isinstance(entity, dict):
-        start, end, label = entity.get("start"), entity.get("end"), entity.get("label")
-        whole = type(start) is int and type(end) is int and 0 <= start < end <= len(text)
-        if whole and isinstance(label, str) and re.fullmatch(r"\S+", label):
-            return Span(start, end, label)  # type: ignore[arg-type]
-    expected = f"an entity with 0 <= start < end <= {len(text)} and a label without spaces"
-    raise CorpusError(place, expected, json.dumps(entity, ensure_ascii=False), _FORM)
-
-
-def _contest(line: str, place: str) -> Document:
-    value = _object(line, place)
-    text = _string(value, "content", place)
-    answers = value.get("core_entity", [])
-    if isinstance(answers, str):
-        answers = [answers]
-    if not (isinstance(answers, list) and all(isinstance(answer, str) for answer in answers)):
-        raise CorpusError(place, '"core_entity" with a list of strings', repr(answers), _FORM)
-    return Document(text, mark(text, answers), _answers(answers))
-
-
-def _answers(given: Iterable[str]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(filter(None, map(squeeze, given))))
-
-
-def squeeze(text: str) -> str:
-    """Return `text` without white space, the form in which answers are compared: the contest dropped it."""
-    return "".join(text.split())
-
-
-def mark(text: str, answers: Iterable[str]) -> tuple[Span, ...]:
-    """Return every occurrence of every answer in `text`, white space inside it allowed.
-
-    Where two occurrences overlap, the longer answer is marked.
-    """
-    taken: list[Span] = []
-    for answer in sorted(_answers(answers), key=lambda a: (-len(a), a)):
-        pattern, at = re.compile(r"\s*".join(map(re.escape, answer))), 0
-        while match := pattern.search(text, at):
-            span = Span(match.start(), match.end(), CONTEST_LABEL)
-            free = all(span.end <= other.start or other.end <= span.start for other in taken)
-            if free:
-                taken.append(span)
-            at = match.end() if free else match.start() + 1
-    return tuple(sorted(taken))
-
-
-def to_native(text: str, entities: Iterable[Entity | Span]) -> str:
-    """Return one line of native JSON, without the line end; lone surrogates are escaped."""
-    value = {"text": text, "entities": [entity._asdict() for entity in entities]}
-    return _dumps(value)
-
-
-def to_contest(text: str, answers: Iterable[str]) -> str:
-    """Return one line of the contest's form, without the line end."""
-    return _dumps({"content": text, "core_entity": list(answers)})
-
-
-def _dumps(value: Any) -> str:
-    line = json.dumps(value, ensure_ascii=False)
-    for end in "\x85\u2028\u2029":  # line ends to some readers of lines
-        line = line.replace(end, f"\\u{ord(end):04x}")
-    try:
-        line.encode("utf-8")
-    except UnicodeEncodeError:
-        return json.dumps(value)
-    return line
+def files(path: Path) -> list[Path]:
+    """Return the files that a corpus is made of; empty if there is none."""
+    found = [file for pair in standoff.pairs(path) for file in pair] if standoff.is_standoff(path) else [path]
+    return [file for file in found if file.is_file()]
 
 
 EXAMPLES = 5
@@ -291,21 +96,18 @@ class Alignment:
         if len(kept) < EXAMPLES:
             kept.append(text)
 
-    def rows(self) -> list[tuple[str, str, list[str]]]:
-        """Return (what, count, examples) of each finding, for a table."""
-        total = sum(self.entities.values())
-        share = f" ({100 * self.cut / total:.1f} %)" if total else ""
-        return [
-            ("texts", f"{self.texts:,}", []),
-            ("characters", f"{self.characters:,}", []),
-            ("units", f"{self.units:,}", []),
-            *((f"entities {label}", f"{count:,}", []) for label, count in sorted(self.entities.items())),
-            ("entities that units cut", f"{self.cut:,}{share}", self.examples.get("cut", [])),
-            ("entities longer than a window", f"{self.long:,}", self.examples.get("long", [])),
-            ("answers not in their text", f"{self.absent:,}", self.examples.get("absent", [])),
-            ("texts without an entity", f"{self.empty:,}", self.examples.get("empty", [])),
-            ("blank texts", f"{self.blank:,}", []),
-        ]
+    def to_dict(self) -> dict[str, Any]:
+        """Return the counts as plain numbers, each finding with its examples."""
+        found = {"cut": self.cut, "long": self.long, "absent": self.absent, "empty": self.empty, "blank": self.blank}
+        return {
+            "texts": self.texts,
+            "characters": self.characters,
+            "units": self.units,
+            "entities": dict(sorted(self.entities.items())),
+            "findings": {
+                kind: {"count": count, "examples": self.examples.get(kind, [])} for kind, count in found.items()
+            },
+        }
 
 
 def align(document: Document, units: UnitMaker, scheme: TagScheme, report: Alignment) -> tuple[Any, list[UnitSpan]]:

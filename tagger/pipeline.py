@@ -17,15 +17,16 @@ from tagger.calibration import Calibration
 from tagger.config import BatchesConfig, Config
 from tagger.corpus import Document, Entity
 from tagger.decode import Transitions, best_span, lattice, log_softmax, viterbi
+from tagger.gazetteer import Gazetteer
 from tagger.lookup import Lookup
-from tagger.runtime import KerasRuntime, OnnxRuntime, Runtime
+from tagger.runtime import KerasRuntime, OnnxRuntime, OpenvinoRuntime, Runtime
 from tagger.score import Scores
 from tagger.tags import TagScheme, UnitSpan
 from tagger.text import UnitMaker, Units, pieces, windows
 
 # Texts are taken in groups of at most this many characters and texts: memory does not depend on how many follow.
 _GROUP_CHARACTERS, _GROUP_TEXTS = 20_000, 1_000
-_NETWORK = BatchesConfig(units=800, texts=64)
+_NETWORK_TEXTS = 128  # in a batch at most
 _DECODER = BatchesConfig(units=20_000, texts=512)
 
 
@@ -56,6 +57,7 @@ class Tagger:
         runtime: ids -> scores.
         calibration: What dev said of the scores; nothing, by default.
         workers: Threads that tag groups of texts side by side in `stream` and `results`.
+        dictionary: Mentions that are to be entities, or are more likely to be.
 
     Example:
         tagger = Tagger.load("bundle")
@@ -73,36 +75,50 @@ class Tagger:
         runtime: Runtime,
         calibration: Calibration | None = None,
         workers: int = 1,
+        dictionary: Gazetteer | None = None,
     ) -> None:
         self.config, self.scheme, self.transitions = config, scheme, transitions
         self.units, self.lookup, self.runtime = units, lookup, runtime
         self.calibration, self.workers = calibration or Calibration(), workers
+        self.dictionary = dictionary
 
     @staticmethod
-    def load(path: Path | str, runtime: Literal["onnx", "int8", "keras"] = "onnx", workers: int = 0) -> "Tagger":
+    def load(
+        path: Path | str,
+        runtime: Literal["onnx", "int8", "openvino", "keras"] = "onnx",
+        workers: int = 0,
+        dictionary: Path | str | None = None,
+    ) -> "Tagger":
         """Return the tagger in a bundle.
 
         Args:
             path: The bundle's folder.
-            runtime: "onnx" (light, fast), "int8" (the same in 8-bit integers, faster, not quite the same
-                probabilities) or "keras" (needs TensorFlow).
+            runtime: "onnx" (light, fast), "int8" (the same in 8-bit integers: faster, not quite the same
+                probabilities), "openvino" (OpenVINO: slower to start, fastest for much text; on a processor that
+                multiplies bfloat16, not quite the same probabilities) or "keras" (needs TensorFlow).
             workers: Threads for streams of texts; 0 for as many as there are cores.
+            dictionary: File of mentions that are to be entities (see `gazetteer`), in place of the bundle's own.
 
         Raises:
             BundleError: If the bundle is missing, damaged or does not fit what is installed.
+            CorpusError: If the dictionary is not in order.
         """
         found = bundles.load(path)
+        workers = workers or os.cpu_count() or 1
         engine: Runtime
         if runtime == "keras":
             from tagger.export import build
 
             engine = KerasRuntime(build(found), found.lookup)
+        elif runtime == "openvino":
+            engine = OpenvinoRuntime(found.folder / bundles.ONNX, found.lookup, workers)
         else:
             engine = OnnxRuntime(found.folder / bundles.NETWORKS[runtime], found.lookup)
-        workers = workers or os.cpu_count() or 1
+        own = Gazetteer.read(dictionary, found.scheme) if dictionary else found.dictionary
         return Tagger(
-            found.config, found.scheme, found.transitions, found.units, found.lookup, engine, found.calibration, workers
-        )
+            found.config, found.scheme, found.transitions, found.units, found.lookup, engine, found.calibration,
+            workers, own,
+        )  # fmt: skip
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -174,14 +190,18 @@ class Tagger:
         text = self.config.text
         parts = [(n, w) for n, units in enumerate(made) for w in windows(units, text.maxlen, text.overlap)]
         ids = self.lookup.ids(made)
-        scores = [np.empty((len(units), self.scheme.size), np.float32) for units in made]
+        bounds = np.cumsum([0, *map(len, made)])
+        whole = np.empty((bounds[-1], self.scheme.size), np.float32)
+        scores = [whole[start:end] for start, end in itertools.pairwise(bounds)]
         lengths = np.array([window.stop - window.start for _, window in parts], np.int64)
-        for numbers in group(lengths, _NETWORK):
+        for numbers in group(lengths, BatchesConfig(units=self.runtime.batch_units, texts=_NETWORK_TEXTS)):
             chosen = [parts[number] for number in numbers]
             rows, sizes = pad([ids[n][w.start : w.stop] for n, w in chosen])
             for (n, window), row in zip(chosen, self.runtime.scores(rows, sizes), strict=True):
                 kept = row[window.keep - window.start : window.keep_stop - window.start]
                 scores[n][window.keep : window.keep_stop] = kept
+        if self.dictionary:
+            self.dictionary.add(made, whole)
         if not self.config.model.crf:
             scores = [log_softmax(score) if len(score) else score for score in scores]
         return scores
@@ -242,9 +262,9 @@ def _mean(scores: np.ndarray, path: np.ndarray, span: UnitSpan) -> float:
     return float(np.exp(scores[inside, path[inside]].mean()))
 
 
-def evaluate(tagger: Tagger, documents: Iterable[Document]) -> Scores:
-    """Return the scores of a tagger on labelled documents, read one by one."""
-    scores = Scores()
+def evaluate(tagger: Tagger, documents: Iterable[Document], scores: Scores | None = None) -> Scores:
+    """Return the scores of a tagger on labelled documents, read one by one; added to `scores`, where given."""
+    scores = scores or Scores()
     documents, copies = itertools.tee(documents)
     results = tagger.results(document.text for document in copies)
     for document, result in zip(documents, results, strict=True):

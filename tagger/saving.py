@@ -5,9 +5,9 @@ import os
 import threading
 from pathlib import Path
 
-from tagger import corpus
-from tagger.corpus import Document, to_native
+from tagger.documents import Document, Notes, open_text
 from tagger.errors import CorpusError
+from tagger.records import native, parse_object, to_native
 
 
 class CorpusFile:
@@ -26,10 +26,11 @@ class CorpusFile:
             raise CorpusError(str(path), "a name that ends in .jsonl", path.name, "corrected texts are JSON Lines")
         path.open("ab").close()
         self.path, self._lock = path, threading.Lock()
-        with corpus.open_text(path) as lines:
+        with open_text(path) as lines:
             first = next(((number, line) for number, line in lines if line.strip()), None)
         if first:
-            corpus.parse(first[1], f"{path}:{first[0]}")
+            place = f"{path}:{first[0]}"
+            native(parse_object(first[1], place), place, Notes())
 
     def add(self, document: Document) -> None:
         """Append a document; when this returns, it is on disk.

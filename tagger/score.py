@@ -31,6 +31,13 @@ class Counts:
         """Harmonic mean of precision and recall; 0 when nothing is right."""
         return 2 * self.right / (self.found + self.gold) if self.right else 0.0
 
+    def to_dict(self) -> dict[str, float]:
+        """Return shares and counts by name."""
+        return {
+            "precision": self.precision, "recall": self.recall, "f1": self.f1,
+            "gold": self.gold, "found": self.found, "right": self.right,
+        }  # fmt: skip
+
 
 @dataclass
 class Reliability:
@@ -96,18 +103,11 @@ class Scores:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the scores as plain numbers."""
-
-        def numbers(counts: Counts) -> dict[str, float]:
-            return {
-                "precision": counts.precision, "recall": counts.recall, "f1": counts.f1,
-                "gold": counts.gold, "found": counts.found, "right": counts.right,
-            }  # fmt: skip
-
-        result: dict[str, Any] = {"texts": self.texts, **numbers(self.overall)}
+        result: dict[str, Any] = {"texts": self.texts, **self.overall.to_dict()}
         if self.answered:
             result["top1"] = self.top1 / self.answered
             result["contest"] = self.contest / self.answered
-        result["labels"] = {label: numbers(counts) for label, counts in sorted(self.labels.items())}
+        result["labels"] = {label: counts.to_dict() for label, counts in sorted(self.labels.items())}
         result["reliability"] = self.reliability.to_list()
         return result
 
@@ -121,13 +121,13 @@ def contest_score(found: Iterable[str], answers: Iterable[str]) -> float:
 
 def rows(result: Mapping[str, Any]) -> list[tuple[str, ...]]:
     """Return a table of `Scores.to_dict`: label, precision, recall, F1, gold, found."""
+    return [row(name, counts) for name, counts in [*result["labels"].items(), ("all", result)]]
 
-    def row(name: str, numbers: Mapping[str, Any]) -> tuple[str, ...]:
-        shares = (f"{100 * numbers[key]:.2f}" for key in ("precision", "recall", "f1"))
-        return (name, *shares, f"{numbers['gold']:,}", f"{numbers['found']:,}")
 
-    labels = [row(label, numbers) for label, numbers in result["labels"].items()]
-    return [*labels, row("all", result)]
+def row(name: str, counts: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return a row of such a table, of `Counts.to_dict`."""
+    shares = (f"{100 * counts[key]:.2f}" for key in ("precision", "recall", "f1"))
+    return (name, *shares, f"{counts['gold']:,}", f"{counts['found']:,}")
 
 
 def reliability_rows(result: Mapping[str, Any]) -> list[tuple[str, ...]]:

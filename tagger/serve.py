@@ -29,13 +29,14 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from tagger import __version__, corpus, intake
-from tagger.corpus import Entity, to_native
+from tagger import __version__, intake
+from tagger.documents import Entity, Notes
 from tagger.errors import ConfigError, CorpusError
 from tagger.guard import Guard, Metrics
 from tagger.intake import refuse
 from tagger.limits import Limits
 from tagger.pipeline import Tagger
+from tagger.records import native, parse_object, to_native
 from tagger.reply import Lines, answer, error
 from tagger.saving import CorpusFile
 from tagger.sharing import BusyError, SharedTagger
@@ -83,7 +84,7 @@ class Service:
             refuse(404, "this server saves nothing; start it with --save FILE.jsonl")
         content = await intake.body(request, self.limits)
         try:
-            document = corpus.parse(content, "document")
+            document = native(parse_object(content, "document"), "document", Notes())
         except CorpusError as reason:
             refuse(422, str(reason))
         except RecursionError:  # while it shows what is wrong

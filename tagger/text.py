@@ -138,6 +138,8 @@ class Units:
 
     def unit_span(self, start: int, end: int) -> tuple[int, int] | None:
         """Return the units that characters `start` to `end` fill, or None when a unit is cut."""
+        if len(self) == len(self.text):
+            return (start, end) if 0 <= start < end <= len(self) else None
         first, last = np.searchsorted(self.bounds, (start, end))
         if first < last < len(self.bounds) and self.bounds[first] == start and self.bounds[last] == end:
             return int(first), int(last)

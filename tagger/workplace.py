@@ -48,12 +48,17 @@ class Sources:
     unlabelled: tuple[Path, ...] = ()
 
     def fingerprint(self) -> dict[str, str]:
-        """Return the SHA-256 of each file."""
-        files = [self.train, self.dev, *self.unlabelled]
-        missing = [str(file) for file in files if not file.is_file()]
-        if missing:
-            raise TrainingError(f"{missing[0]}: no such file")
-        return {str(file): bundles.sha256(file) for file in files}
+        """Return the SHA-256 of each corpus: that of its file, or of those of its files."""
+        found = {str(path): corpus.files(path) for path in (self.train, self.dev, *self.unlabelled)}
+        for path, files in found.items():
+            if not files:
+                raise TrainingError(f"{path}: no such file")
+        return {path: _digest(files) for path, files in found.items()}
+
+
+def _digest(files: list[Path]) -> str:
+    digests = [bundles.sha256(file) for file in files]
+    return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
 class Workplace:
@@ -130,11 +135,13 @@ class Workplace:
         """Return the ids and tags of the training corpus."""
         kept = self.folder / "store"
         if not kept.exists():
-            report = Alignment()
+            report, notes = Alignment(), corpus.Notes()
             with bundles.atomic_folder(kept) as folder:
-                documents = iter(tqdm(corpus.read(self.sources.train), "ids", unit=" texts"))
+                documents = iter(tqdm(corpus.read(self.sources.train, notes=notes), "ids", unit=" texts"))
                 fill_store(folder, documents, units, lookup, scheme, report)
-                (folder / "alignment.json").write_text(json.dumps(report.rows(), ensure_ascii=False), "utf-8")
+                (folder / "alignment.json").write_text(json.dumps(report.to_dict(), ensure_ascii=False), "utf-8")
+            for note in corpus.told(notes, all_of_them=False):
+                say(f"{self.sources.train}: {note}")
             if report.cut or report.long:
                 say(
                     f"{report.cut + report.long} of {sum(report.entities.values())} training entities cannot be "
@@ -146,7 +153,7 @@ class Workplace:
         return store
 
     def alignment(self) -> Any:
-        """Return the rows of the alignment report."""
+        """Return the alignment report."""
         return json.loads((self.folder / "store" / "alignment.json").read_text("utf-8"))
 
     def remove(self) -> None:

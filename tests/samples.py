@@ -60,6 +60,8 @@ def char_lookup():
 class Planted:
     """A runtime that knows one thing: this id is a single-unit entity of the first label."""
 
+    batch_units = 100
+
     def __init__(self, wanted, tags):
         self.wanted, self.tags = wanted, tags
 

@@ -23,7 +23,8 @@ def run(capsysbinary, *arguments):
     return code, out.decode("utf-8"), err.decode("utf-8")
 
 
-# Arguments, exit code, and what standard output and standard error must show; {b} is a bundle, {c} a corpus.
+# Arguments, exit code, and what standard output and standard error must show; {b} is a bundle, {c} a corpus,
+# {g} the golden files.
 ROWS = [
     ("", 2, "examples:", ""),
     ("--help", 0, "训练自己的中文实体识别模型", ""),
@@ -33,17 +34,54 @@ ROWS = [
     ("predict nowhere --text x", 1, "", "nowhere: not a bundle"),
     ("predict {b} nothing.txt", 1, "", r"nothing\.txt: expected a readable file"),
     ("predict {b} --text 好 --format jsonl", 0, r'^\{"text": "好", "entities": \[', ""),
-    ("predict {b} --text 好 --format conll", 0, r"^好\t[OSBME]", ""),
+    ("predict {b} --text 好 --format conll", 0, r"^好\t[OB]", ""),
+    ("predict {b} --text 好 --format bmes", 0, r"^好\t[OSBME]", ""),
+    ("predict {b} --text 好 --format labelstudio", 0, r'^\[\n\{"data": \{"text": "好"\}', ""),
+    ("predict {b} --text 好 --format brat", 2, "", "invalid choice"),
+    ("predict {b} {g}/brat --format plain", 0, "^李明在北京大学读书。\n王芳去了上海", ""),
+    ("predict {b} {g}/cluener.json --from plain", 0, r'^\{"text": "\{\\"text', ""),
     ("predict {b} --text 好 --format contest", 0, r'^\{"content": "好", "core_entity": \["好"\]\}\n$', ""),
     ("predict {b} --text 好 --format table", 0, r"^text\tstart\tend\tlabel\tscore\tentity\n", ""),
     ("predict {b} --text <b> --format html", 0, r"(?s)^<!doctype html>.*&lt;b&gt;", ""),
     ("evaluate {b} {c}/dev.jsonl --json", 0, r'^\{"texts": 60, "precision"', ""),
     ("evaluate {b} {c}/dev.jsonl", 0, r"(?s)CORE.*all.*top-1 accuracy.*contest score", ""),
+    ("evaluate {b} {c}/dev.jsonl --train {c}/train.jsonl", 0, r"(?s)seen.*unseen.*boundary.*spurious", ""),
+    ("evaluate {b} {c}/dev.jsonl --html {t}/page.html", 0, "boundary", r"page\.html: written"),
+    ("evaluate {b} {c}/dev.jsonl --dictionary {c}/none.tsv", 1, "", r"none\.tsv: expected a readable file"),
+    ("predict {b} --text x --dictionary {c}/train.jsonl", 1, "", r'train\.jsonl:1: expected \{"mention"'),
+    ("dictionary {b}", 2, "", "give either a dictionary to keep, or --remove"),
+    ("dictionary {b} -", 1, "", "-: expected a file that can be copied"),
+    ("dictionary nowhere --remove", 1, "", "nowhere: not a bundle"),
     ("evaluate {b} {c}/none.jsonl", 1, "", "expected a readable file"),
-    ("inspect {c}/train.jsonl", 0, r"(?s)texts.*240.*entities CORE.*entities that units cut.*0 \(0\.0 %\)", ""),
-    ("inspect {c}/train.jsonl --config contest --json", 0, '"entities that units cut"', ""),
+    ("inspect {c}/train.jsonl", 0, r"(?s)texts.*240.*entities CORE.*entities that units cut +│ +0 │", ""),
+    ("inspect {c}/train.jsonl --config contest --json", 0, r'^\{"splits": \[\{"file": ".*"findings": \{"cut": ', ""),
+    ("inspect {c}/train.jsonl {c}/dev.jsonl", 0, r"(?s)train\.jsonl.*dev\.jsonl.*texts in both.*: 0", ""),
+    ("inspect {c}/train.jsonl --html {t}/page.html", 0, "texts", r"page\.html: written"),
+    ("inspect {b} {c}/train.jsonl", 2, "", "one bundle at a time"),
+    ("inspect -", 2, "", "-: a stream can be read only once"),
+    ("evaluate {b} {g}/bioes.conll", 0, r"LOC", "^((?!left out).)*$"),
+    ("evaluate {b} {c}/ill.conll", 0, r"LOC", r"ill\.conll: repaired: entities that nothing began \(1\)"),
+    ("evaluate {b} {g}/bioes.conll --from jsonl", 1, "", r"bioes\.conll:1: expected a JSON object"),
+    ("inspect {g}/labelstudio.json", 0, r"entities PER.*2", ""),
+    ("inspect {g}/brat --json", 0, r'"PER": \{"entities": 2', ""),
+    (
+        "convert {g}/brat - --to jsonl",
+        0,
+        r'^\{"text": "李明在',
+        r"(?s)-: 3 texts, 5 entities, as jsonl.*left out: anno",
+    ),
+    ("convert {g}/cluener.json {t}/a.bmes", 0, "^$", r"a\.bmes: 3 texts, 5 entities, as bmes"),
+    ("convert {g}/native.jsonl {t}/a --to brat", 0, "^$", "as brat"),
+    ("convert {g}/native.jsonl - --to brat", 2, "", "brat is a folder of files"),
+    ("convert {g}/native.jsonl - --to plain", 0, "^李明在", r"-: lost: entities \(5\)"),
+    ("convert {g}/native.jsonl {g}/inline.txt --to inline", 1, "", "exists already"),
+    ("convert {g}/native.jsonl {t}/a.txt", 2, "", "the name does not say which form to write; add --to FORM"),
+    ("convert {g}/native.jsonl {t}/a.txt --to xml", 2, "", "invalid choice"),
+    ("convert {g}/native.jsonl {t}/a.bio --from bmes", 1, "", "native.jsonl:1: expected a token and a tag"),
+    ("convert {t} {t}/a.bio", 1, "", "expected a readable file, received Is a directory"),
+    ("convert {c}/empty {t}/a.bio", 1, "", "empty: expected at least one text, received none"),
     ("inspect {b}", 0, r"(?s)model\.onnx.*char.*epoch.*CORE", ""),
-    ("inspect {b} --json", 0, r'^\{"config": ', ""),
+    ("inspect {b} --json", 0, r'^\{"preset": "default", "settings": \{', ""),
     ("inspect {c}/train.jsonl --config nothing", 2, "", "neither a file nor a preset"),
     ("inspect {c}/train.jsonl --set text.unti=word", 2, "", "did you mean 'unit'"),
     ("inspect {c}/train.jsonl --set texts.unit=word", 2, "", "did you mean 'text'"),
@@ -63,7 +101,9 @@ ROWS = [
 @pytest.mark.train
 @pytest.mark.parametrize(("arguments", "code", "out", "err"), ROWS, ids=[row[0] for row in ROWS])
 def test_rows(bundle, small_corpus, tmp_path, capsysbinary, arguments, code, out, err):
-    filled = arguments.format(b=bundle, c=small_corpus, t=tmp_path).split()
+    (small_corpus / "empty").write_bytes(b"")
+    (small_corpus / "ill.conll").write_text("北\tI-LOC\n京\tI-LOC\n", "utf-8")
+    filled = arguments.format(b=bundle, c=small_corpus, t=tmp_path, g=ROOT / "tests" / "golden").split()
     found = run(capsysbinary, *filled)
     assert found[0] == code, found
     assert re.search(out, found[1]), found[1]
@@ -127,6 +167,20 @@ def test_vectors_are_learnt_once_and_reused(small_corpus, bundle, tmp_path, caps
 
 
 @pytest.mark.train
+def test_a_corpus_of_another_form_is_trained_on(small_corpus, tmp_path, capsysbinary):
+    files = [tmp_path / "train.bioes", tmp_path / "dev"]
+    for name, out, form in zip(("train.jsonl", "dev.jsonl"), files, ("bioes", "brat"), strict=True):
+        assert run(capsysbinary, "convert", small_corpus / name, out, "--to", form)[0] == 0
+    with files[0].open("a", encoding="utf-8") as more:
+        more.write("\n房\tI-CORE\n\n")
+    options = ("--set", "training.epochs=1", "--set", "vectors.epochs=1", "--set", "vectors.dimensions=8")
+    code, _, err = run(capsysbinary, "train", "--train", files[0], "--dev", files[1], "--out", tmp_path / "b", *options)
+    assert code == 0, err
+    assert "repaired: entities that nothing began (1)" in err
+    assert json.loads(run(capsysbinary, "inspect", tmp_path / "b", "--json")[1])["labels"] == ["CORE"]
+
+
+@pytest.mark.train
 def test_user_words_go_into_the_segmenter_and_the_bundle(small_corpus, tmp_path, capsysbinary):
     words = tmp_path / "words.txt"
     words.write_text("召开遵义会议\n\n小楼房子 3 n\n", "utf-8")
@@ -155,9 +209,22 @@ def test_the_console_script_shows_help():
     print(f"tagger --help: {time.monotonic() - start:.2f} s")
 
 
+def test_lone_surrogates_are_printed_as_json_writes_them(tmp_path):
+    (tmp_path / "odd.jsonl").write_text('{"text": "\\ud800好"}\n', "utf-8")
+    for options in ((), ("--json",)):
+        found = subprocess.run(
+            [sys.executable, "-m", "tagger.cli", "inspect", str(tmp_path / "odd.jsonl"), *options],
+            cwd=ROOT, capture_output=True, text=True, check=True, encoding="utf-8",
+        )  # fmt: skip
+        assert "\\ud800好" in found.stdout
+    (split,) = json.loads(found.stdout)["splits"]
+    assert split["findings"]["empty"]["examples"] == ["\ud800好"]
+
+
 def test_the_sample_is_inspected():
     found = subprocess.run(
         [sys.executable, "-m", "tagger.cli", "inspect", str(SAMPLE / "train.jsonl"), "--json"],
         cwd=ROOT, capture_output=True, text=True, check=True,
     )  # fmt: skip
-    assert json.loads(found.stdout)[0] == ["texts", "1,105", []]
+    (split,) = json.loads(found.stdout)["splits"]
+    assert (split["file"], split["texts"]) == (str(SAMPLE / "train.jsonl"), 1105)

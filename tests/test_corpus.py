@@ -17,7 +17,6 @@ from tagger.corpus import (
     Entity,
     Span,
     align,
-    is_jsonl,
     labels,
     mark,
     read,
@@ -108,14 +107,6 @@ def test_other_text_is_a_document_a_line(write):
 def test_texts_keep_blank_documents(write):
     contest = '{"content": "北京", "core_entity": []}'
     assert list(texts(write(f"{NATIVE}\n\n{contest}\n"))) == ["李明在北京", "", "北京"]
-
-
-@pytest.mark.parametrize(
-    ("name", "answer"),
-    [("a.jsonl", True), ("a.json.gz", True), ("a.jsonl.gz", True), ("a.txt", False), ("jsonl", False), ("-", False)],
-)
-def test_the_name_says_json_lines(name, answer):
-    assert is_jsonl(name) == answer
 
 
 def test_reading_is_lazy(write):
@@ -325,8 +316,9 @@ def test_a_report_keeps_few_examples_and_shows_every_count():
         align(Document(f"第{number}篇", (), ("无",)), CONTEST, CORE, report)
     assert (report.texts, report.empty, report.absent) == (20, 20, 20)
     assert len(report.examples["empty"]) == len(report.examples["absent"]) == EXAMPLES
-    shown = {what: count for what, count, _ in report.rows()}
-    assert shown["texts"] == shown["texts without an entity"] == shown["answers not in their text"] == "20"
+    told = report.to_dict()
+    assert told["texts"] == told["findings"]["empty"]["count"] == told["findings"]["absent"]["count"] == 20
+    assert told["findings"]["empty"]["examples"] == report.examples["empty"]
 
 
 def test_a_label_that_the_scheme_does_not_know_is_told():

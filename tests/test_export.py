@@ -11,7 +11,7 @@ from tagger.batches import pad
 from tagger.decode import log_softmax, viterbi
 from tagger.errors import BundleError
 from tagger.pipeline import Tagger as PipelineTagger
-from tagger.runtime import KerasRuntime
+from tagger.runtime import KerasRuntime, OpenvinoRuntime
 from tagger.text import normal
 
 pytestmark = pytest.mark.train
@@ -45,9 +45,36 @@ def test_eight_bits_give_nearly_the_scores_of_keras(found):
     assert np.abs(ours - theirs).max() < 0.05 * np.abs(theirs).max()
 
 
-@pytest.mark.parametrize("runtime", ["onnx", "int8"])
+def single(found):
+    return OpenvinoRuntime(found.folder / bundles.ONNX, found.lookup, single=True)
+
+
+def test_openvino_in_single_precision_gives_the_scores_of_onnx(found):
+    ids, lengths = batch(found)
+    onnx = PipelineTagger.load(found.folder, "onnx").runtime
+    ours, theirs = inside(single(found).scores(ids, lengths), lengths), inside(onnx.scores(ids, lengths), lengths)
+    np.testing.assert_allclose(ours, theirs, atol=1e-4)
+
+
+def test_openvino_as_it_comes_gives_nearly_these_scores(found):
+    ids, lengths = batch(found)
+    ours, theirs = (PipelineTagger.load(found.folder, runtime).runtime for runtime in ("openvino", "onnx"))
+    ours, theirs = inside(ours.scores(ids, lengths), lengths), inside(theirs.scores(ids, lengths), lengths)
+    assert np.abs(ours - theirs).max() < 0.05 * np.abs(theirs).max()
+
+
+def test_openvino_keeps_what_it_gave_before(found):
+    ids, lengths = batch(found)
+    runtime = single(found)
+    first = runtime.scores(ids, lengths)
+    kept = first.copy()
+    runtime.scores(ids[::-1].copy(), lengths[::-1].copy())
+    np.testing.assert_array_equal(first, kept)
+
+
+@pytest.mark.parametrize("runtime", ["onnx", "int8", "openvino"])
 def test_padding_and_company_change_no_score(found, runtime):
-    runtime = PipelineTagger.load(found.folder, runtime).runtime
+    runtime = single(found) if runtime == "openvino" else PipelineTagger.load(found.folder, runtime).runtime
     ids, lengths = batch(found)
     together = runtime.scores(ids, lengths)
     for row, length in enumerate(lengths):

@@ -8,13 +8,14 @@ from tests.conftest import ROOT
 
 # A module imports only what stands above it.
 ORDER = [
-    "errors", "limits", "tags", "config", "text", "corpus", "vectors", "lexicon", "lookup", "batches", "decode",
-    "score", "calibration", "bundle", "network", "model", "export", "runtime", "pipeline", "output", "workplace",
-    "training", "saving", "sharing", "intake", "reply", "guard", "serve", "cli",
+    "errors", "limits", "documents", "columns", "records", "tools", "standoff", "formats", "tags", "config", "text",
+    "corpus", "gazetteer", "vectors", "lexicon", "lookup", "batches", "decode", "score", "analysis", "calibration",
+    "bundle", "convert", "inspection", "network", "model", "export", "runtime", "pipeline", "output", "report",
+    "workplace", "training", "saving", "sharing", "intake", "reply", "guard", "serve", "cli",
 ]  # fmt: skip
 
-FREE = {"tensorflow", "keras", "gensim", "numpy", "onnxruntime", "jieba", "rjieba", "onnx", "matplotlib"}
-HEAVY = {"tensorflow", "keras", "gensim", "onnx", "matplotlib"}
+FREE = {"tensorflow", "keras", "gensim", "numpy", "onnxruntime", "jieba", "rjieba", "onnx", "matplotlib", "openvino"}
+HEAVY = {"tensorflow", "keras", "gensim", "onnx", "matplotlib", "openvino"}
 
 
 def imports(path):
@@ -46,7 +47,13 @@ def test_imports_run_one_way(module):
 
 @pytest.mark.parametrize(
     ("module", "kept_out"),
-    [("tagger", FREE), ("tagger.cli", FREE), ("tagger.batches", HEAVY), ("tagger.pipeline", HEAVY)],
+    [
+        ("tagger", FREE),
+        ("tagger.cli", FREE),
+        ("tagger.formats", FREE),
+        ("tagger.batches", HEAVY),
+        ("tagger.pipeline", HEAVY),
+    ],
 )
 def test_importing_is_cheap(module, kept_out):
     done = run("-c", f"import {module}, sys; print(*sys.modules)")
@@ -57,7 +64,8 @@ def test_importing_is_cheap(module, kept_out):
 def test_help_works_and_imports_nothing_heavy():
     done = run("-X", "importtime", "-m", "tagger.cli", "--help")
     assert done.returncode == 0, done.stderr
-    for command in ("train", "evaluate", "predict", "export", "vectors", "inspect", "serve"):
+    commands = ("train", "evaluate", "predict", "export", "dictionary", "vectors", "convert", "inspect", "serve")
+    for command in commands:
         assert command in done.stdout
     imported = {line.rpartition("|")[2].strip().split(".")[0] for line in done.stderr.splitlines()}
     assert "argparse" in imported

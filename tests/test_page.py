@@ -10,9 +10,8 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Error, expect, sync_playwright
 
-from tagger import corpus, output
-from tagger.corpus import Document, Entity, Span
-from tagger.pipeline import Result
+from tagger import corpus, formats
+from tagger.documents import Document, Notes, Span, labelled
 from tagger.saving import CorpusFile
 from tests.conftest import ROOT, SMALL
 from tests.samples import planted
@@ -289,7 +288,9 @@ def test_a_tagger_learns_from_what_was_saved(visit, saved, tmp_path):
 
 def test_what_is_downloaded_is_what_the_command_writes(visit, tagger):
     text = "龘😀 龘\n在北京"
-    page_result = Result(text, [*tagger(text), Entity(6, 8, "LOC", "北京", 1)], None)
+    found = tagger(text)
+    spans = [*(Span(*entity[:3]) for entity in found), Span(6, 8, "LOC")]
+    document = labelled(text, spans, scores=[*(entity.score for entity in found), 1])
     with visit(permissions=["clipboard-read", "clipboard-write"]) as page:
         write(page, text, 2)
         page.evaluate("document.querySelector('#text').setSelectionRange(7, 9)")
@@ -302,10 +303,10 @@ def test_what_is_downloaded_is_what_the_command_writes(visit, tagger):
         page.click("#copy")
         expect(page.locator("#status")).to_have_text("Copied")
         copied = page.evaluate("navigator.clipboard.readText()")
-    expected = json.loads(next(output.jsonl([page_result], LABELS)))
+    expected = json.loads("".join(formats.write("jsonl", [document], Notes())))
     del expected["entities"][2]["score"]  # what a person set has none
     assert content == expected
-    assert copied == "".join(output.conll([page_result], LABELS))
+    assert copied == "".join(formats.write("bio", [document], Notes()))
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "gb18030"])

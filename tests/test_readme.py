@@ -9,7 +9,11 @@ import pytest
 
 from tagger import cli, corpus
 from tagger.config import Config, load
+from tagger.formats import FORMS
+from tagger.gazetteer import Gazetteer
 from tagger.limits import Limits
+from tagger.tags import TagScheme
+from tagger.text import UnitMaker
 from tests.conftest import ROOT
 
 README = (ROOT / "README.md").read_text("utf-8")
@@ -51,6 +55,19 @@ def test_a_malformed_line_stops_as_the_readme_shows(capsys, monkeypatch, tmp_pat
     assert capsys.readouterr().err.splitlines()[-1] == shown.strip()
 
 
+def test_convert_says_what_the_readme_shows(capsys, monkeypatch, tmp_path):
+    (tmp_path / "data").symlink_to(ROOT / "data")
+    monkeypatch.chdir(tmp_path)
+    command, shown = re.search(r"```console\n\$ (tagger convert[^\n]*)\n(.*?)```", README, re.S).groups()
+    assert cli.main(shlex.split(command)[1:]) == 0
+    assert capsys.readouterr().err.endswith("\n" + shown)
+
+
+def test_every_corpus_format_is_told():
+    section = README.partition("## Corpus formats")[2].partition("\n## ")[0]
+    assert all(f"`{form}`" in section for form in FORMS)
+
+
 def test_the_corpus_formats_are_read(tmp_path):
     native, contest = blocks("json")
     for name, line in (("native.jsonl", native), ("contest.json", contest)):
@@ -59,6 +76,16 @@ def test_the_corpus_formats_are_read(tmp_path):
     assert [document.text[s.start : s.end] for s in document.entities] == ["佐藤健", "日本埼玉县"]
     (document,) = corpus.read(tmp_path / "contest.json")
     assert [document.text[s.start : s.end] for s in document.entities] == ["遵义会议旧址"]
+
+
+def test_the_dictionaries_are_read_and_are_the_same(tmp_path):
+    (own,), (same,) = blocks("text"), blocks("jsonl")
+    units, scheme, found = UnitMaker(Config().text), TagScheme(("CORE",)), []
+    for content in (own, same):
+        (tmp_path / "own").write_text(content, "utf-8")
+        found.append(list(Gazetteer.read(tmp_path / "own", scheme).found(units("小楼里的遵义会议旧址"))))
+    assert found[0] == found[1]
+    assert [span[:2] for span, _ in found[0]] == [(4, 10), (0, 2)]
 
 
 @pytest.mark.train

@@ -95,9 +95,8 @@ export const forms = {
     write() {
       const tags = state.chars.map(() => "O");
       for (const { start, end, label } of entities()) {
-        tags.fill(`M-${label}`, start, end);
-        tags[start] = end - start === 1 ? `S-${label}` : `B-${label}`;
-        if (end - start > 1) tags[end - 1] = `E-${label}`;
+        tags.fill(`I-${label}`, start, end);
+        tags[start] = `B-${label}`;
       }
       return state.chars.map((char, place) => (char.trim() ? `${char}\t${tags[place]}\n` : "")).join("") + "\n";
     },
