@@ -26,6 +26,7 @@ import json
 import math
 import os
 import re
+import shutil
 import statistics
 import sys
 import tempfile
@@ -306,10 +307,12 @@ def show(figures, options):
     rows = figures["rows"]
     table = table_rows(rows)
     print(f"{plain(table)}\n\nmultiples of: {BASELINE}\n{plain(ratio_rows(rows))}\n\n{notes(figures)}")
-    if options.readme:
-        fill_readme("bench", PROJECT / "README.md", f"{markdown(table)}\n\n{notes(figures)}")
     picture = options.out.with_suffix(".png")
     draw(rows, picture)
+    if options.readme:
+        shutil.copyfile(picture, PROJECT / "data" / "speed.png")
+        shown = "![Characters a second, by system](data/speed.png)"
+        fill_readme("bench", PROJECT / "README.md", f"{shown}\n\n{markdown(table)}\n\n{notes(figures)}")
     say(f"figures: {options.out} and {picture}")
 
 

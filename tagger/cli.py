@@ -2,9 +2,11 @@
 
 import argparse
 import contextlib
+import dataclasses
 import io
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -12,6 +14,7 @@ from typing import Any
 
 from tagger import __version__
 from tagger.errors import ConfigError, CorpusError, TaggerError, require
+from tagger.limits import Limits
 
 _EXAMPLES = {
     "": """examples:
@@ -77,6 +80,13 @@ _EXAMPLES = {
   tagger inspect train.jsonl dev.jsonl --html corpus.html
   tagger inspect train.jsonl --config contest
   tagger inspect bundle --json
+""",
+    "serve": """examples:
+  tagger serve bundle
+  tagger serve bundle --save corrected.jsonl
+  tagger serve bundle --host 0.0.0.0 --port 8080 --token "$(openssl rand -hex 16)"
+  curl localhost:8000/tag -H 'Content-Type: application/json' -d '{"text": "李明在北京大学读书。"}'
+  curl localhost:8000/tag -H 'Content-Type: application/x-ndjson' -T texts.jsonl -X POST
 """,
 }
 
@@ -209,6 +219,21 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--html", metavar="F", type=Path, help="write a page with plots")
     _add_from(one)
     _add_config(one)
+
+    one = command("serve", _serve, "answer HTTP requests, and show a page to tag and correct text on")
+    one.add_argument("bundle", metavar="BUNDLE", help="folder of a trained tagger")
+    one.add_argument(
+        "--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1, this machine alone)"
+    )
+    one.add_argument("--port", type=_port, default=8000, metavar="N", help="port; 0 for any free one (default: 8000)")
+    about = "what clients must show as Authorization: Bearer TOKEN (default: $TAGGER_TOKEN, or nothing)"
+    one.add_argument("--token", default=os.environ.get("TAGGER_TOKEN", ""), help=about)
+    about = "corpus file that the page adds corrected texts to; --train takes it"
+    one.add_argument("--save", metavar="F.jsonl", type=Path, help=about)
+    _add_runtime(one)
+    for limit in dataclasses.fields(Limits):
+        about = f"{limit.metadata['about']} (default: {limit.default:,})"
+        one.add_argument(f"--max-{limit.name}", type=_positive, default=limit.default, metavar="N", help=about)
     return parser
 
 
@@ -227,6 +252,20 @@ def _add_making(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--words", metavar="F", type=Path, help="words to add to the segmenter, one a line")
     parser.add_argument("--force", action="store_true", help="replace what exists")
     _add_config(parser)
+
+
+def _port(given: str) -> int:
+    value = int(given)
+    if not 0 <= value < 1 << 16:
+        raise argparse.ArgumentTypeError("must be 0 to 65535")
+    return value
+
+
+def _positive(given: str) -> int:
+    value = int(given)
+    if value < 1:
+        raise argparse.ArgumentTypeError("must be at least 1")
+    return value
 
 
 def _forms() -> list[str]:
@@ -555,6 +594,20 @@ def _write_page(path: Path, page: str) -> None:
     with open_output(path) as write:
         write(page)
     print(f"{path}: written", file=sys.stderr)
+
+
+def _serve(options: argparse.Namespace) -> None:
+    for package in ("starlette", "uvicorn", "prometheus_client"):
+        require(package, "serve")
+    from tagger.saving import CorpusFile
+    from tagger.serve import serve
+
+    if not re.fullmatch("[!-~]*", options.token):
+        raise ConfigError("--token must be of printable ASCII characters without spaces")
+    limits = Limits(**{limit.name: getattr(options, f"max_{limit.name}") for limit in dataclasses.fields(Limits)})
+    tagger = _load_tagger(options)
+    save = CorpusFile(options.save) if options.save else None
+    serve(tagger, options.host, options.port, limits, save, options.token)
 
 
 def _import_tensorflow() -> None:

@@ -142,7 +142,8 @@ class Lattice:
 def lattice(scores: np.ndarray, lengths: np.ndarray, transitions: Transitions) -> Lattice:
     """Return the forward and backward scores of a batch.
 
-    The sums run over weights that are scaled now and then, so that a unit costs a matrix product, not K x K logarithms.
+    The sums run over weights that are scaled now and then, so that a unit costs a matrix product, not K x K logarithms,
+    and in single precision, which leaves probabilities right to five digits.
 
     Args:
         scores: Score of each tag at each unit, (B, T, K) float32. Not modified.
@@ -150,20 +151,20 @@ def lattice(scores: np.ndarray, lengths: np.ndarray, transitions: Transitions) -
         transitions: See `Transitions`.
     """
     size, longest, _ = scores.shape
-    tiny, rows = np.finfo(np.float64).tiny, np.arange(size)
+    tiny, rows = np.finfo(np.float32).tiny, np.arange(size)
     by_unit = scores.transpose(1, 0, 2)
     top = by_unit.max(axis=2)  # (T, B)
-    weights = np.exp(by_unit - top[:, :, None]).astype(np.float64)  # (T, B, K)
-    step = np.exp(transitions.scores.astype(np.float64))
-    starts, ends = (np.exp(some.astype(np.float64)) for some in (transitions.starts, transitions.ends))
+    weights = np.exp(by_unit - top[:, :, None])  # (T, B, K)
+    step = np.exp(transitions.scores)
+    starts, ends = (np.exp(some) for some in (transitions.starts, transitions.ends))
     # Both directions in one loop: a backward step is a forward one in the text reversed, where j comes after i.
     mirrored = np.maximum(lengths - 1 - np.arange(longest)[:, None], 0)
     both = np.stack([weights, weights[mirrored, rows]], axis=1)  # (T, 2, B, K)
     tops = np.stack([top, top[mirrored, rows]], axis=1)
     steps = np.stack([step, step.T])
-    came, now = np.empty(both.shape), np.empty(both.shape)  # before and after the unit's own weight
+    came, now = np.empty_like(both), np.empty_like(both)  # before and after the unit's own weight
     came[0] = np.stack([starts, ends])[:, None]
-    totals = np.ones(tops.shape)
+    totals = np.ones_like(tops)
     for t in range(longest):
         if t:
             np.matmul(now[t - 1], steps, out=came[t])
@@ -171,7 +172,7 @@ def lattice(scores: np.ndarray, lengths: np.ndarray, transitions: Transitions) -
         if t % _SCALED == _SCALED - 1:
             totals[t] = now[t].sum(axis=2) + tiny
             now[t] /= totals[t][:, :, None]
-    logs = np.cumsum(np.log(totals) + tops, axis=0)  # of what `now` was divided by, (T, 2, B)
+    logs = np.cumsum(np.log(totals) + tops, axis=0, dtype=np.float64)  # of what `now` was divided by, (T, 2, B)
     forward, reached = now[:, 0], logs[:, 0]
     total = reached[lengths - 1, rows] + np.log((forward[lengths - 1, rows] * ends).sum(axis=1) + tiny)
     before = np.concatenate([np.zeros((1, size)), logs[:-1, 1]])

@@ -144,7 +144,11 @@ class Tagger:
 
     def __call__(self, text: str) -> list[Entity]:
         """Return the entities of one text, in order."""
-        return self._group([text])[0].entities
+        return self.batch([text])[0]
+
+    def batch(self, texts: list[str]) -> list[list[Entity]]:
+        """Return the entities of each of some texts, tagged together; safe to use from several threads."""
+        return [result.entities for result in self._group(texts)]
 
     def stream(self, texts: Iterable[str]) -> Iterator[list[Entity]]:
         """Yield the entities of each text, in order, in bounded memory."""

@@ -145,6 +145,8 @@ def _reverse_by_length(model: Any) -> None:
         if node.get_type_name() != "LSTMSequence":
             continue
         x, h, c, lengths, *weights = (node.input_value(number) for number in range(7))  # (B, T, D), 2 x (B, 2, H), ...
+        if x.get_node().get_type_name() == x.get_node().input_value(0).get_node().get_type_name() == "Transpose":
+            x = x.get_node().input_value(0).get_node().input_value(0)  # there and back again
         parts = [opset13.split(state, 1, 2) for state in (h, c)] + [opset13.split(each, 0, 2) for each in weights]
         size = node.get_attributes()["hidden_size"]
         sides = []

@@ -7,9 +7,13 @@ import numpy as np
 from hypothesis import settings
 from hypothesis import strategies as st
 
+from tagger import Tagger
+from tagger.config import VectorsConfig, load
+from tagger.decode import Transitions
 from tagger.lookup import Lookup
-from tagger.tags import UnitSpan
-from tagger.vectors import RESERVED, Table, Vocabulary
+from tagger.tags import TagScheme, UnitSpan
+from tagger.text import UnitMaker
+from tagger.vectors import RESERVED, Table, Vocabulary, make_table
 from tests.conftest import SAMPLE
 
 # Laws are checked on few cases, the same ones in every run.
@@ -51,3 +55,28 @@ def word_lookup():
 def char_lookup():
     bigrams = [" 北", "北京", "京大", "大学", "学生", "生 "]
     return Lookup([table("char", [*"北京大学生"], 3), table("bigram", bigrams, 2), table("word", ["北京", "大学生"])])
+
+
+class Planted:
+    """A runtime that knows one thing: this id is a single-unit entity of the first label."""
+
+    batch_units = 100
+
+    def __init__(self, wanted, tags):
+        self.wanted, self.tags = wanted, tags
+
+    def scores(self, ids, lengths):
+        scores = np.zeros((*ids.shape[:2], self.tags), np.float32)
+        scores[:, :, 0] = 5
+        scores[:, :, 1] = np.where(ids[:, :, 0] == self.wanted, 10, -10)
+        return scores
+
+
+def planted(unit="char", labels=("CORE",), workers=1):
+    """A tagger that finds 龘, and nothing else."""
+    names = ("char", "bigram", "word") if unit == "char" else ("word",)
+    lookup = Lookup([make_table(name, ["龘"], np.ones((1, 4)), VectorsConfig()) for name in names])
+    preset = load("default" if unit == "char" else "contest", ["decode.transitions=model"])
+    scheme = TagScheme(labels)
+    runtime = Planted(lookup.tables[0].vocabulary.id("龘"), scheme.size)
+    return Tagger(preset, scheme, Transitions.legal(scheme), UnitMaker(preset.text), lookup, runtime, workers=workers)

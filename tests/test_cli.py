@@ -90,6 +90,11 @@ ROWS = [
     ("train --train {c}/train.jsonl --dev {c}/dev.jsonl --out {b}", 1, "", "exists already"),
     ("export {b} {t}/weights.txt --to weights", 1, "", r"ends in \.weights\.h5 or \.safetensors"),
     ("export {b} {t}/w.safetensors --to weights", 0, "^$", "written"),
+    ("serve nowhere", 1, "", "nowhere: not a bundle"),
+    ("serve {b} --save {t}/corrected.txt", 1, "", r"a name that ends in \.jsonl"),
+    ("serve {b} --port 99999", 2, "", "must be 0 to 65535"),
+    ("serve {b} --token 秘密", 2, "", "printable ASCII"),
+    ("serve {b} --max-texts 0", 2, "", "must be at least 1"),
 ]
 
 

@@ -8,10 +8,10 @@ from tests.conftest import ROOT
 
 # A module imports only what stands above it.
 ORDER = [
-    "errors", "documents", "columns", "records", "tools", "standoff", "formats", "tags", "config", "text", "corpus",
-    "gazetteer", "vectors", "lexicon", "lookup", "batches", "decode", "score", "analysis", "calibration", "bundle",
-    "convert", "inspection", "network", "model", "export", "runtime", "pipeline", "output", "report", "workplace",
-    "training", "pretrain", "transfer", "cli",
+    "errors", "limits", "documents", "columns", "records", "tools", "standoff", "formats", "tags", "config", "text",
+    "corpus", "gazetteer", "vectors", "lexicon", "lookup", "batches", "decode", "score", "analysis", "calibration",
+    "bundle", "convert", "inspection", "network", "model", "export", "runtime", "pipeline", "output", "report",
+    "workplace", "training", "pretrain", "transfer", "saving", "sharing", "intake", "reply", "guard", "serve", "cli",
 ]  # fmt: skip
 
 FREE = {"tensorflow", "keras", "gensim", "numpy", "onnxruntime", "jieba", "rjieba", "onnx", "matplotlib", "openvino"}
@@ -66,6 +66,7 @@ def test_help_works_and_imports_nothing_heavy():
     assert done.returncode == 0, done.stderr
     commands = (
         "train", "transfer", "pretrain", "evaluate", "predict", "export", "dictionary", "vectors", "convert", "inspect",
+        "serve",
     )  # fmt: skip
     for command in commands:
         assert command in done.stdout

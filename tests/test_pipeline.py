@@ -8,14 +8,10 @@ from hypothesis import strategies as st
 
 from tagger import Tagger, corpus
 from tagger.calibration import Calibration
-from tagger.config import VectorsConfig, load
-from tagger.decode import Transitions
-from tagger.lookup import Lookup
 from tagger.pipeline import evaluate
-from tagger.tags import TagScheme
-from tagger.text import UnitMaker, pieces
-from tagger.vectors import make_table
+from tagger.text import pieces
 from tests.conftest import SAMPLE
+from tests.samples import planted
 
 pytestmark = pytest.mark.train
 
@@ -88,31 +84,6 @@ def test_runtimes_find_the_same_entities(tagger, request):
     for ours, theirs in zip(tagger.stream(sample_texts(100)), keras.stream(sample_texts(100)), strict=True):
         assert [e[:4] for e in ours] == [e[:4] for e in theirs]
         np.testing.assert_allclose([e.score for e in ours], [e.score for e in theirs], atol=2e-4)
-
-
-class Planted:
-    """A runtime that knows one thing: this id is a single-unit entity."""
-
-    batch_units = 100
-
-    def __init__(self, wanted, columns):
-        self.wanted = wanted
-
-    def scores(self, ids, lengths):
-        scores = np.zeros((*ids.shape[:2], 5), np.float32)
-        scores[:, :, 0] = 5
-        scores[:, :, 1] = np.where(ids[:, :, 0] == self.wanted, 10, -10)
-        return scores
-
-
-def planted(unit):
-    """A tagger that finds 龘, and nothing else."""
-    names = ("char", "bigram", "word") if unit == "char" else ("word",)
-    lookup = Lookup([make_table(name, ["龘"], np.ones((1, 4)), VectorsConfig()) for name in names])
-    preset = load("default" if unit == "char" else "contest", ["decode.transitions=model"])
-    scheme = TagScheme(("CORE",))
-    runtime = Planted(lookup.tables[0].vocabulary.id("龘"), lookup.columns)
-    return Tagger(preset, scheme, Transitions.legal(scheme), UnitMaker(preset.text), lookup, runtime)
 
 
 @pytest.mark.parametrize("unit", ["char", "word"])

@@ -11,6 +11,7 @@ from tagger import cli, corpus
 from tagger.config import Config, load
 from tagger.formats import FORMS
 from tagger.gazetteer import Gazetteer
+from tagger.limits import Limits
 from tagger.tags import TagScheme
 from tagger.text import UnitMaker
 from tests.conftest import ROOT
@@ -132,3 +133,8 @@ def test_the_library_example_runs(bundle, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (block,) = blocks("python")
     exec(block.replace('open("texts.txt", encoding="utf-8")', '["好"]'), {})
+
+
+def test_every_limit_of_the_server_is_told():
+    for limit in dataclasses.fields(Limits):
+        assert f"| `--max-{limit.name}` | {limit.default:,} | {limit.metadata['about']} |" in README

@@ -1,0 +1,353 @@
+"""The page, driven in a real browser."""
+
+import json
+import os
+import shutil
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Error, expect, sync_playwright
+
+from tagger import corpus, formats
+from tagger.documents import Document, Notes, Span, labelled
+from tagger.saving import CorpusFile
+from tests.conftest import ROOT, SMALL
+from tests.samples import planted
+from tests.serving import served
+
+LABELS = ("PER", "LOC", "ORG")
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """A headless Chromium: one of this machine, or Playwright's own."""
+    path = os.environ.get("TAGGER_CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
+    with sync_playwright() as playwright:
+        try:
+            started = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        except Error as error:
+            pytest.skip(f"no Chromium: {error.message.splitlines()[0]}; scripts/test installs it where it can")
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def saved(tmp_path):
+    return tmp_path / "corrected.jsonl"
+
+
+@pytest.fixture(scope="module")
+def tagger():
+    return planted(labels=LABELS)
+
+
+@pytest.fixture
+def visit(browser, tagger, saved):
+    """Open the page of a new server; whatever the browser complains of fails the test."""
+    complaints, leave = [], []
+
+    @contextmanager
+    def session(expected="", token="", **options):
+        with served(tagger, save=CorpusFile(saved), token=token) as port:
+            context = browser.new_context(**{"locale": "en-US", "color_scheme": "light", **options})
+            context.set_default_timeout(10_000)
+            page = context.new_page()
+            page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+            page.on("pageerror", lambda error: complaints.append(str(error)))
+            page.on("request", lambda request: leave.append(request.url))
+            page.goto(f"http://127.0.0.1:{port}/")
+            yield page
+            context.close()
+        assert not [complaint for complaint in complaints if not expected or expected not in complaint]
+        assert all(url.startswith((f"http://127.0.0.1:{port}/", "blob:")) for url in leave)
+
+    return session
+
+
+def marks(page):
+    """Return (text, label) of each entity that is highlighted."""
+    return [(mark.text_content(), mark.get_attribute("data-label")) for mark in page.locator("#view mark").all()]
+
+
+def write(page, text, count):
+    with page.expect_response("**/tag"):
+        page.fill("#text", text)
+    expect(page.locator("#view")).to_have_class("view")
+    expect(page.locator("#view mark")).to_have_count(count)
+
+
+def select(page, start, end):
+    """Select characters of a text without entities in the view, with the mouse."""
+    box = page.evaluate(
+        """([start, end]) => [[start, start + 1], [end - 1, end]].map(([from, to]) => {
+            const range = document.createRange();
+            range.setStart(document.querySelector("#view").firstChild, from);
+            range.setEnd(document.querySelector("#view").firstChild, to);
+            const box = range.getBoundingClientRect();
+            return [box.left, box.right, (box.top + box.bottom) / 2];
+        })""",
+        [start, end],
+    )
+    page.mouse.move(box[0][0] + 1, box[0][2])
+    page.mouse.down()
+    page.mouse.move(box[1][1] - 1, box[1][2], steps=5)
+    page.mouse.up()
+
+
+# ---- seeing ------------------------------------------------------------------------------------------------------
+
+
+def test_what_is_typed_is_highlighted(visit):
+    with visit() as page:
+        page.type("#text", "我是龘，他也是龘", delay=5)
+        expect(page.locator("#view mark")).to_have_count(2)
+        assert marks(page) == [("龘", "PER")] * 2
+        assert page.text_content("#view") == "我是龘，他也是龘"
+        assert page.text_content("#status") == "2 entities"
+        assert page.locator("#rows tr").count() == 2
+        assert "2–3" in page.text_content("#rows tr")
+        page.type("#text", "龘")
+        expect(page.locator("#view mark")).to_have_count(3)
+
+
+def test_text_is_never_markup(visit):
+    text = '<img src=x onerror="alert(1)"><b>龘</b>&amp;<script>alert(2)</script>'
+    with visit() as page:
+        page.on("dialog", lambda dialog: pytest.fail(dialog.message))
+        write(page, text, 1)
+        assert page.text_content("#view") == text
+        assert page.locator("#view img, #view b, #view script").count() == 0
+
+
+def test_the_probability_is_shown_and_the_threshold_hides(visit, tagger):
+    (entity,) = tagger("我龘")
+    with visit() as page:
+        write(page, "我龘", 1)
+        page.hover("#view mark")
+        expect(page.locator("#tip")).to_have_text(f"PER · {100 * entity.score:.1f} %")
+        page.hover("h1")
+        expect(page.locator("#tip")).to_be_hidden()
+        page.focus("#threshold")
+        page.keyboard.press("End")
+        assert page.text_content("#threshold-shown") == "1.00"
+        expect(page.locator("#view mark")).to_have_count(0 if entity.score < 1 else 1)
+        page.keyboard.press("Home")
+        expect(page.locator("#view mark")).to_have_count(1)
+
+
+def test_language_and_theme_follow_the_browser_and_the_user(visit):
+    with visit(locale="zh-CN", color_scheme="dark") as page:
+        assert page.get_attribute("html", "lang") == "zh-CN"
+        assert page.text_content("#save") == "保存"
+        dark = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        page.click("#language")
+        page.click("#theme")
+        assert page.text_content("#save") == "Save"
+        assert page.evaluate("getComputedStyle(document.body).backgroundColor") != dark
+        page.reload()
+        assert page.text_content("#save") == "Save"
+        assert page.get_attribute("html", "data-theme") == "light"
+
+
+def test_both_languages_say_everything():
+    words = (ROOT / "tagger/page/words.js").read_text("utf-8")
+    english, chinese = words.split("  zh: {")
+    keys = [
+        {line.split(":")[0].strip() for line in part.splitlines() if line.startswith("    ") and ":" in line[:20]}
+        for part in (english, chinese)
+    ]
+    assert keys[0] - {"exampleText"} == keys[1]
+    assert len(keys[1]) > 40
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_page_is_accessible(visit, scheme):
+    with visit(color_scheme=scheme, bypass_csp=True) as page:  # the checker is a script of another origin
+        write(page, "我龘在北京", 1)
+        for opened in (False, True):
+            if opened:
+                page.click("#view mark")
+            found = Axe().run(page)
+            assert not found.response["violations"], found.generate_report()
+
+
+# ---- correcting --------------------------------------------------------------------------------------------------
+
+
+def test_a_span_is_added_relabelled_removed_and_saved(visit, saved):
+    with visit() as page:
+        write(page, "😀他在北京大学", 0)
+        expect(page.locator("#status")).to_have_text("0 entities")
+        select(page, 4, 8)  # 😀 is two of JavaScript's units, and one character
+        expect(page.locator("#menu-heading")).to_have_text("北京大学")
+        page.click("#menu button:has-text('LOC')")
+        assert marks(page) == [("北京大学", "LOC")]
+        assert page.text_content("#rows .number >> nth=0") == "3–7"
+        page.click("#view mark")
+        page.click("#menu button:has-text('ORG')")
+        assert marks(page) == [("北京大学", "ORG")]
+        page.click("#save")
+        expect(page.locator("#status")).to_have_text("Saved to corrected.jsonl")
+        expect(page.locator("#save")).to_be_disabled()
+        page.click("#view mark")
+        page.click("#menu-remove")
+        assert marks(page) == []
+        page.click("#undo")
+        assert marks(page) == [("北京大学", "ORG")]
+    assert list(corpus.read(saved)) == [Document("😀他在北京大学", (Span(3, 7, "ORG"),), ("北京大学",))]
+
+
+def test_what_was_found_is_corrected(visit, saved):
+    with visit() as page:
+        write(page, "龘和龘和龘", 3)
+        page.click("#view mark >> nth=0")
+        page.fill("#menu-new", "两 字")
+        page.press("#menu-new", "Enter")
+        page.click("#rows tr:nth-child(2) button.quiet")
+        assert marks(page) == [("龘", "两-字"), ("龘", "PER")]
+        page.keyboard.press("Control+s")
+        expect(page.locator("#status")).to_have_text("Saved to corrected.jsonl")
+    (document,) = corpus.read(saved)
+    assert document.entities == (Span(0, 1, "两-字"), Span(4, 5, "PER"))
+
+
+def test_corrections_keep_their_place_while_the_text_changes(visit):
+    with visit() as page:
+        write(page, "龘在北京。", 1)
+        page.evaluate("document.querySelector('#text').setSelectionRange(2, 4)")
+        page.click("#labels button:has-text('LOC')")
+        page.click("#rows tr:nth-child(1) button.quiet")
+        assert marks(page) == [("北京", "LOC")]
+        write(page, "😀今天龘在北京。", 1)
+        write(page, "😀今天龘在北京。龘", 2)
+        assert marks(page) == [("北京", "LOC"), ("龘", "PER")]
+        write(page, "今天龘在北海。", 1)  # what was corrected is no longer there
+        assert marks(page) == [("龘", "PER")]
+
+
+def test_everything_works_with_the_keyboard(visit, saved):
+    with visit() as page:
+        press = page.keyboard.press
+        expect(page.locator("#text")).to_be_focused()
+        page.keyboard.type("龘，龘在北京")
+        expect(page.locator("#view mark")).to_have_count(2)
+        press("Shift+ArrowLeft")
+        press("Shift+ArrowLeft")
+        press("Alt+2")
+        assert marks(page) == [("龘", "PER"), ("龘", "PER"), ("北京", "LOC")]
+        while page.evaluate("document.activeElement.tagName") != "MARK":
+            press("Tab")
+        press("End")
+        press("3")
+        press("Home")
+        press("Delete")
+        assert marks(page) == [("龘", "PER"), ("北京", "ORG")]
+        press("Enter")
+        expect(page.locator("#menu")).to_be_visible()
+        press("Escape")
+        expect(page.locator("#menu")).to_be_hidden()
+        press("Enter")
+        press("ArrowRight")
+        press("Enter")
+        assert marks(page) == [("龘", "LOC"), ("北京", "ORG")]
+        press("Control+z")
+        assert marks(page) == [("龘", "PER"), ("北京", "ORG")]
+        press("Control+s")
+        expect(page.locator("#status")).to_have_text("Saved to corrected.jsonl")
+    (document,) = corpus.read(saved)
+    assert document.entities == (Span(2, 3, "PER"), Span(4, 6, "ORG"))
+
+
+@pytest.mark.train
+def test_a_tagger_learns_from_what_was_saved(visit, saved, tmp_path):
+    from tagger import Tagger, config
+    from tagger.training import train
+    from tagger.workplace import Sources
+
+    with visit() as page:
+        for number in range(12):
+            text = f"第{number}次，龘又去了北京。"
+            page.fill("#text", "")
+            write(page, text, 1)
+            page.evaluate(f"document.querySelector('#text').setSelectionRange({len(text) - 3}, {len(text) - 1})")
+            page.click("#labels button:has-text('LOC')")
+            page.click("#save")
+            expect(page.locator("#status")).to_have_text("Saved to corrected.jsonl")
+    settings = config.load("default", [*SMALL, "vectors.min_count=1", "batches.units=40", "training.epochs=20"])
+    train(settings, Sources(saved, saved, ()), tmp_path / "bundle")
+    assert [entity[:3] for entity in Tagger.load(tmp_path / "bundle")("第7次，龘又去了北京。")] == [
+        (4, 5, "PER"), (8, 10, "LOC"),
+    ]  # fmt: skip
+
+
+# ---- in and out --------------------------------------------------------------------------------------------------
+
+
+def test_what_is_downloaded_is_what_the_command_writes(visit, tagger):
+    text = "龘😀 龘\n在北京"
+    found = tagger(text)
+    spans = [*(Span(*entity[:3]) for entity in found), Span(6, 8, "LOC")]
+    document = labelled(text, spans, scores=[*(entity.score for entity in found), 1])
+    with visit(permissions=["clipboard-read", "clipboard-write"]) as page:
+        write(page, text, 2)
+        page.evaluate("document.querySelector('#text').setSelectionRange(7, 9)")
+        page.click("#labels button:has-text('LOC')")
+        with page.expect_download() as download:
+            page.click("#download")
+        assert download.value.suggested_filename == "tagged.jsonl"
+        content = json.loads(Path(download.value.path()).read_text("utf-8"))
+        page.select_option("#format", "conll")
+        page.click("#copy")
+        expect(page.locator("#status")).to_have_text("Copied")
+        copied = page.evaluate("navigator.clipboard.readText()")
+    expected = json.loads("".join(formats.write("jsonl", [document], Notes())))
+    del expected["entities"][2]["score"]  # what a person set has none
+    assert content == expected
+    assert copied == "".join(formats.write("bio", [document], Notes()))
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "gb18030"])
+def test_a_file_is_opened_in_its_encoding(visit, tmp_path, encoding):
+    (tmp_path / "own.txt").write_text("中文里的龘字", encoding)
+    with visit() as page:
+        page.set_input_files("#file", tmp_path / "own.txt")
+        expect(page.locator("#view mark")).to_have_count(1)
+        assert page.input_value("#text") == "中文里的龘字"
+
+
+def test_a_file_is_dropped(visit):
+    with visit() as page:
+        page.evaluate(
+            """() => {
+                const dataTransfer = new DataTransfer();
+                dataTransfer.items.add(new File(["掉进来的龘"], "a.txt"));
+                document.body.dispatchEvent(new DragEvent("drop", { dataTransfer, bubbles: true }));
+            }"""
+        )
+        expect(page.locator("#view mark")).to_have_count(1)
+
+
+def test_a_token_is_asked_for(visit):
+    with visit(expected="401", token="geheim") as page:
+        for given, heard in (("falsch", "This is not the token"), ("geheim", "")):
+            expect(page.locator("#token-dialog")).to_be_visible()
+            page.fill("#token", given)
+            page.keyboard.press("Enter")
+            if heard:
+                expect(page.locator("#token-wrong")).to_have_text(heard)
+        expect(page.locator("#token-dialog")).to_be_hidden()
+        write(page, "我龘", 1)
+
+
+def test_a_server_that_is_away_is_told_and_asked_again(visit):
+    with visit(expected="ERR_FAILED") as page:
+        page.route("**/tag", lambda route: route.abort())
+        page.fill("#text", "我龘")
+        expect(page.locator("#status")).to_contain_text("does not answer")
+        page.unroute("**/tag")
+        expect(page.locator("#view mark")).to_have_count(1)
+        page.fill("#text", "龘" * 100_001)
+        expect(page.locator("#status")).to_contain_text("longer than 100,000 characters")
