@@ -11,7 +11,8 @@ ORDER = [
     "errors", "limits", "documents", "columns", "records", "tools", "standoff", "formats", "tags", "config", "text",
     "corpus", "gazetteer", "vectors", "lexicon", "lookup", "batches", "decode", "score", "analysis", "calibration",
     "bundle", "convert", "inspection", "network", "model", "export", "runtime", "pipeline", "output", "report",
-    "workplace", "training", "pretrain", "transfer", "saving", "sharing", "intake", "reply", "guard", "serve", "cli",
+    "workplace", "training", "pretrain", "transfer", "saving", "sharing", "intake", "reply", "guard", "serve",
+    "commands", "cli",
 ]  # fmt: skip
 
 FREE = {"tensorflow", "keras", "gensim", "numpy", "onnxruntime", "jieba", "rjieba", "onnx", "matplotlib", "openvino"}
