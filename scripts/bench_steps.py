@@ -1,0 +1,122 @@
+"""Measure what share of the machine's float32 matrix-product rate the LSTMs of a training step reach.
+
+The machine's rate is that of one large float32 product on all cores, in the same framework, in the same process. The
+step's is the products that its LSTMs have to make for the units of the texts (padding does not count; nor does what
+is neither LSTM: the CRF, the linear layer, Adam), over the time of the whole step, making its batch included. An LSTM
+of H units that reads D numbers takes 4H(D + H) multiplications and additions a unit forward; as many again for the
+gradient of its weights; and 4H(G + H) for that of what it reads, of which only G numbers have use for one.
+"""
+
+import argparse
+import itertools
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+from benching import add_data_option, corpus_file, machine, say, write_json
+
+BATCHES, ROUNDS, SIZE = 40, 5, 2048
+
+
+def main():
+    options = parse_arguments()
+    with tempfile.TemporaryDirectory(prefix="bench_steps_") as folder:
+        figures = {**machine("tensorflow", "keras", "numpy"), **measure(options, Path(folder))}
+    for name, value in figures.items():
+        print(f"{name:32} {value:,.3f}" if isinstance(value, float) else f"{name:32} {value}")
+    if options.out:
+        write_json(options.out, figures)
+
+
+def parse_arguments():
+    parser = argparse.ArgumentParser("bench_steps", description="Measure a training step against matrix products.")
+    add_data_option(parser, "core2016")
+    parser.add_argument("--vectors", type=Path, required=True, metavar="DIR", help="tables of `tagger vectors`")
+    parser.add_argument("--set", action="append", default=[], metavar="section.key=value", help="change a setting")
+    parser.add_argument("--out", type=Path, metavar="F", help="figures, as JSON")
+    return parser.parse_args()
+
+
+def measure(options, folder):
+    """Return the rates of products and of steps, by turns so that a busy machine slows both."""
+    import tensorflow as tf
+
+    from tagger import training
+    from tagger.batches import ahead
+
+    config, model, step, batches = prepared(options, folder)
+
+    def steps():
+        return [step(*batch) for batch in ahead(itertools.islice(batches.epoch(0), BATCHES))][-1].numpy()
+
+    units = sum(int(batch.inputs["lengths"].sum()) for batch in itertools.islice(batches.epoch(0), BATCHES))
+    matrix = tf.random.normal((SIZE, SIZE))
+    product = tf.function(lambda: tf.reduce_sum(tf.matmul(matrix, matrix)))
+    product(), steps()  # compile
+    rates, speeds = [], []
+    for _ in range(ROUNDS):
+        rates.append(2 * SIZE**3 / seconds(lambda: product().numpy()) / 1e9)
+        speeds.append(units / seconds(steps))
+        say(f"product {rates[-1]:.0f} GFLOP/s, step {speeds[-1]:,.0f} units/s")
+    speed, rate, needed = statistics.median(speeds), statistics.median(rates), operations(model)
+    return {
+        "products": training.products(config.training).name,
+        "units_per_second": speed,
+        "operations_per_unit": needed,
+        "step_gflops": speed * needed / 1e9,
+        "float32_product_gflops": rate,
+        "share": speed * needed / 1e9 / rate,
+    }
+
+
+def seconds(run):
+    begun = time.perf_counter()
+    run()
+    return time.perf_counter() - begun
+
+
+def prepared(options, folder):
+    """Return config, model, step and batches, as `tagger train` makes them."""
+    import keras
+
+    from tagger import training
+    from tagger.batches import Batches, BatchMaker
+    from tagger.config import load
+    from tagger.export import fresh_model
+    from tagger.lexicon import dictionary
+    from tagger.lookup import Lookup
+    from tagger.tags import TagScheme
+    from tagger.text import UnitMaker
+    from tagger.workplace import Sources, Workplace
+
+    train, dev = (corpus_file(options.data, "core2016", name) for name in ("train", "dev"))
+    config = load("default", [f"vectors.pretrained={options.vectors.resolve()}", *options.set])
+    work = Workplace(folder / "out.training", config, Sources(train, dev), False)
+    training.use_device(config.training)
+    scheme, units = TagScheme(work.labels()), UnitMaker(config.text)
+    tables = work.tables(units)
+    lookup = Lookup(tables, dictionary(config.text, tables[-1].vocabulary) if config.has_lexicon else None)
+    store = work.store(units, lookup, scheme)
+    model = fresh_model(config, scheme, lookup)
+    optimizer = keras.optimizers.Adam(global_clipnorm=config.training.clip or None)
+    optimizer.build(model.trainable_variables)
+    state = training.State(model, optimizer, config.training.average)
+    step = training.train_step(model, optimizer, state, lookup, training.products(config.training))
+    maker = BatchMaker(store, lookup, scheme.size, config.batches.forget)
+    return config, model, step, Batches(maker, config.batches, config.training.seed)
+
+
+def operations(model):
+    """Return the floating-point operations that a unit takes of the products of all LSTMs, forward and backward."""
+    total, frozen = 0, model.dimensions
+    for layer in model.layers_:
+        for direction in (layer.forward, layer.backward):
+            (read, _), units = direction.cell.kernel.shape, direction.units
+            total += 2 * 4 * units * (2 * (read + units) + (read - frozen) + units)
+        frozen = 0
+    return total
+
+
+if __name__ == "__main__":
+    main()
