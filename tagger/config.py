@@ -150,8 +150,9 @@ class TransferConfig:
     # What of a prediction is learnt from: entities, and stretches without any, that are sure (all else is left open);
     # or, as in 2016 (agreed), each text's most probable entity, as long as all rounds agree on it.
     select: Literal["sure", "agreed"] = "sure"
-    # Least probability at which an entity is sure, and at which a unit is surely in none.
+    # Least probability at which an entity is sure.
     entity: float = 0.9
+    # Least probability at which a unit is surely in no entity.
     outside: float = 0.95
     # Weight of a predicted text in each round, that of a labelled one being 1; the last is that of all further rounds.
     weights: tuple[float, ...] = (1.0,)

@@ -119,11 +119,14 @@ def test_every_setting_and_its_default_is_told():
             )
 
 
-def test_every_option_is_told_in_help():
-    parser = cli._parser()
-    for action in parser._subparsers._group_actions[0].choices.values():
-        assert "examples:" in action.format_help()
-        assert all(option.help for option in action._actions)
+def test_every_command_and_option_is_told():
+    parsers = cli._parser()._subparsers._group_actions[0].choices
+    assert set(re.findall(r"^\| `tagger (\w+)", README, re.M)) == set(parsers)
+    for parser in parsers.values():
+        assert "examples:" in parser.format_help()
+        assert all(option.help for option in parser._actions)
+        options = {name for option in parser._actions for name in option.option_strings if name.startswith("--")}
+        assert [name for name in options - {"--help"} if name not in README] == []
 
 
 @pytest.mark.train
