@@ -38,10 +38,11 @@ def test_onnx_gives_the_scores_of_keras(found):
     np.testing.assert_allclose(inside(ours, lengths), inside(theirs, lengths), atol=1e-4)
 
 
-def test_eight_bits_give_nearly_the_scores_of_keras(found):
+@pytest.mark.parametrize("runtime", ["int8", "openvino"])
+def test_narrower_numbers_give_nearly_these_scores(found, runtime):
     ids, lengths = batch(found)
-    eight, onnx = (PipelineTagger.load(found.folder, runtime).runtime for runtime in ("int8", "onnx"))
-    ours, theirs = inside(eight.scores(ids, lengths), lengths), inside(onnx.scores(ids, lengths), lengths)
+    ours, theirs = (PipelineTagger.load(found.folder, name).runtime for name in (runtime, "onnx"))
+    ours, theirs = inside(ours.scores(ids, lengths), lengths), inside(theirs.scores(ids, lengths), lengths)
     assert np.abs(ours - theirs).max() < 0.05 * np.abs(theirs).max()
 
 
@@ -54,13 +55,6 @@ def test_openvino_in_single_precision_gives_the_scores_of_onnx(found):
     onnx = PipelineTagger.load(found.folder, "onnx").runtime
     ours, theirs = inside(single(found).scores(ids, lengths), lengths), inside(onnx.scores(ids, lengths), lengths)
     np.testing.assert_allclose(ours, theirs, atol=1e-4)
-
-
-def test_openvino_as_it_comes_gives_nearly_these_scores(found):
-    ids, lengths = batch(found)
-    ours, theirs = (PipelineTagger.load(found.folder, runtime).runtime for runtime in ("openvino", "onnx"))
-    ours, theirs = inside(ours.scores(ids, lengths), lengths), inside(theirs.scores(ids, lengths), lengths)
-    assert np.abs(ours - theirs).max() < 0.05 * np.abs(theirs).max()
 
 
 def test_openvino_keeps_what_it_gave_before(found):
