@@ -1,10 +1,11 @@
 """Measure what share of the machine's float32 matrix-product rate the LSTMs of a training step reach.
 
-The machine's rate is that of one large float32 product on all cores, in the same framework, in the same process. The
-step's is the products that its LSTMs have to make for the units of the texts (padding does not count; nor does what
-is neither LSTM: the CRF, the linear layer, Adam), over the time of the whole step, making its batch included. An LSTM
-of H units that reads D numbers takes 4H(D + H) multiplications and additions a unit forward; as many again for the
-gradient of its weights; and 4H(G + H) for that of what it reads, of which only G numbers have use for one.
+The machine's rate is that of two large float32 products side by side, half the cores each, in the same framework, in
+the same process. The step's is the products that its LSTMs have to make for the units of the texts (padding does not
+count; nor does what is no LSTM: the CRF, the linear layer, Adam), over the time of the whole step, making its batch
+included. An LSTM of H units that reads D numbers takes 4H(D + H) multiplications and additions a unit forward; as many
+again for the gradient of its weights; and 4H(G + H) for that of what it reads, of which only G numbers have use for
+one.
 """
 
 import argparse
@@ -51,12 +52,12 @@ def measure(options, folder):
         return [step(*batch) for batch in ahead(itertools.islice(batches.epoch(0), BATCHES))][-1].numpy()
 
     units = sum(int(batch.inputs["lengths"].sum()) for batch in itertools.islice(batches.epoch(0), BATCHES))
-    matrix = tf.random.normal((SIZE, SIZE))
-    product = tf.function(lambda: tf.reduce_sum(tf.matmul(matrix, matrix)))
+    matrices = [tf.random.normal((SIZE, SIZE)) for _ in range(2)]  # as the two directions: side by side
+    product = tf.function(lambda: tf.add_n([tf.reduce_sum(tf.matmul(matrix, matrix)) for matrix in matrices]))
     product(), steps()  # compile
     rates, speeds = [], []
     for _ in range(ROUNDS):
-        rates.append(2 * SIZE**3 / seconds(lambda: product().numpy()) / 1e9)
+        rates.append(len(matrices) * 2 * SIZE**3 / seconds(lambda: product().numpy()) / 1e9)
         speeds.append(units / seconds(steps))
         say(f"product {rates[-1]:.0f} GFLOP/s, step {speeds[-1]:,.0f} units/s")
     speed, rate, needed = statistics.median(speeds), statistics.median(rates), operations(model)
