@@ -31,6 +31,7 @@ from benching import (
     between_markers,
     corpus_file,
     fill_readme,
+    keep_run,
     kept_figures,
     machine,
     markdown,
@@ -39,6 +40,7 @@ from benching import (
     run_measured,
     say,
     seed_list,
+    to_make,
     train_command,
     write_json,
 )
@@ -74,8 +76,7 @@ def main():
         with tempfile.TemporaryDirectory(prefix="bench_accuracy_") as folder:
             measured = measure(options, corpus, system, seed, Path(folder))
         run = {"corpus": corpus, "system": system, "seed": seed, **measured}
-        figures["runs"] = [kept for kept in figures["runs"] if key(kept) != key(run)] + [run]
-        write_json(options.out, figures)  # after each run, so that a bench that is stopped goes on
+        keep_run(options.out, figures, run, key)
     rows, reliability, note = accuracy_rows(figures["runs"]), reliability_rows(figures["runs"]), vectors_note(figures)
     print("\n\n".join(filter(None, (plain(rows), plain(reliability), note))))
     if options.readme:
@@ -151,8 +152,7 @@ def planned(options, runs):
         for system in options.systems:
             seeds = options.seeds or FEWER_SEEDS.get(corpus, SEEDS)
             wanted += [(corpus, system, seed) for seed in ([NO_SEED] if system == "crfsuite" else seeds)]
-    made = set() if options.again else set(map(key, runs))
-    return [run for run in wanted if run not in made]
+    return wanted if options.again else to_make(wanted, runs, key)
 
 
 def key(run):

@@ -85,8 +85,6 @@ def prepared(options, folder):
     from tagger.batches import Batches, BatchMaker
     from tagger.config import load
     from tagger.export import fresh_model
-    from tagger.lexicon import dictionary
-    from tagger.lookup import Lookup
     from tagger.tags import TagScheme
     from tagger.text import UnitMaker
     from tagger.workplace import Sources, Workplace
@@ -96,8 +94,7 @@ def prepared(options, folder):
     work = Workplace(folder / "out.training", config, Sources(train, dev), False)
     training.use_device(config.training)
     scheme, units = TagScheme(work.labels()), UnitMaker(config.text)
-    tables = work.tables(units)
-    lookup = Lookup(tables, dictionary(config.text, tables[-1].vocabulary) if config.has_lexicon else None)
+    lookup = work.lookup(units)
     store = work.store(units, lookup, scheme)
     model = fresh_model(config, scheme, lookup)
     optimizer = keras.optimizers.Adam(global_clipnorm=config.training.clip or None)

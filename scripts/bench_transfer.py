@@ -29,6 +29,7 @@ from benching import (
     between_markers,
     corpus_file,
     fill_readme,
+    keep_run,
     kept_figures,
     machine,
     markdown,
@@ -37,6 +38,7 @@ from benching import (
     run_measured,
     say,
     seed_list,
+    to_make,
     train_command,
     write_json,
 )
@@ -67,8 +69,7 @@ def main():
         say(f"== {options.corpus}, {named(texts)} labelled texts: {job}, seed {seed}")
         with tempfile.TemporaryDirectory(prefix="bench_transfer_") as folder:
             run = {"texts": texts, "job": job, "seed": seed, **measure(options, texts, job, seed, Path(folder))}
-        figures["runs"] = [kept for kept in figures["runs"] if key(kept) != key(run)] + [run]
-        write_json(options.out, figures)  # after each run, so that a bench that is stopped goes on
+        keep_run(options.out, figures, run, key)
     tables = [rows(figures["runs"], measure) for measure in MEASURES]
     print("\n\n".join(plain(table) for table in tables if table))
     picture = options.out.with_suffix(".png")
@@ -123,9 +124,8 @@ def named(texts):
 
 def planned(options, runs):
     """Return texts, job and seed of each run that is to be made."""
-    made = set() if options.again else set(map(key, runs))
     wanted = [(texts, job, seed) for seed in options.seeds for texts in options.texts for job in options.jobs]
-    return [run for run in wanted if run not in made]
+    return wanted if options.again else to_make(wanted, runs, key)
 
 
 def key(run):

@@ -91,6 +91,18 @@ def markdown(rows):
     return "\n".join([head, "|" + "---|" * len(rows[0]), *body])
 
 
+def keep_run(file, figures, run, key):
+    """Put a run among the figures, in place of one with its key, and write them: a bench that is stopped goes on."""
+    figures["runs"] = [kept for kept in figures["runs"] if key(kept) != key(run)] + [run]
+    write_json(file, figures)
+
+
+def to_make(wanted, runs, key):
+    """Return the wanted runs, by their keys, that are not among those made."""
+    made = set(map(key, runs))
+    return [run for run in wanted if run not in made]
+
+
 def mean_and_spread(values, form):
     """Return the mean of some values ± their sample standard deviation, as text; "-" of none."""
     spread = f" ± {statistics.stdev(values):{form}}" if len(values) > 1 else ""

@@ -19,6 +19,8 @@ from tagger.config import BatchesConfig
 from tagger.lookup import Lookup
 from tagger.tags import OPEN
 
+_BLOCK = 1 << 16  # units read at once
+
 
 class Batch(NamedTuple):
     """What the network is trained on.
@@ -67,21 +69,24 @@ class Store:
         """Units of each text, (N,) int64."""
         return np.diff(self.bounds)
 
-    def occurring(self, column: int, count: int) -> np.ndarray:
-        """Return which of so many ids occur in a column of ids, (count,) bool."""
-        found = np.zeros(count, bool)
-        for number in range(len(self)):
-            found[self[number][0][:, column]] = True
+    def occurring(self, columns: Sequence[int], count: int) -> np.ndarray:
+        """Return which of so many ids occur in these columns of ids, (count,) bool."""
+        found, size = np.zeros(count, bool), int(self.bounds[-1])
+        for start in range(0, size, _BLOCK):
+            found[self._read(start, min(start + _BLOCK, size))[:, list(columns)]] = True
         return found
 
     def __getitem__(self, number: int) -> tuple[np.ndarray, np.ndarray]:
         """Return ids (T, F) and tags (T,) of a text, int32."""
-        width = 4 * (self.columns + 1)
-        start, stop = self.bounds[number : number + 2]
-        # Not a memory map: mapped pages would count as this process's memory.
-        data = os.pread(self._rows, int(stop - start) * width, int(start) * width)
-        rows = np.frombuffer(data, np.int32).reshape(-1, self.columns + 1)
+        rows = self._read(int(self.bounds[number]), int(self.bounds[number + 1]))
         return rows[:, :-1], rows[:, -1]
+
+    def _read(self, start: int, stop: int) -> np.ndarray:
+        """Return the ids and the tag of units `start` to `stop`, (stop - start, F + 1) int32."""
+        width = 4 * (self.columns + 1)
+        # Not a memory map: mapped pages would count as this process's memory.
+        data = os.pread(self._rows, (stop - start) * width, start * width)
+        return np.frombuffer(data, np.int32).reshape(-1, self.columns + 1)
 
 
 class StoreWriter:

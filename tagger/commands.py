@@ -271,7 +271,11 @@ def _documents(path: Any, form: str, notes: Any) -> Iterator[Any]:
     for document in _progress(corpus.read(path, form, notes), lambda document: document.text):
         yield document
     if document is None:
-        raise CorpusError(str(path), "at least one text", "none", "check the file and its form (--from)")
+        raise _no_text(path)
+
+
+def _no_text(path: Any) -> CorpusError:
+    return CorpusError(str(path), "at least one text", "none", "check the file and its form (--from)")
 
 
 def inspect(options: argparse.Namespace) -> None:
@@ -292,7 +296,7 @@ def inspect(options: argparse.Namespace) -> None:
     for split in found["splits"]:
         _print_notes(split["file"], split["notes"])
         if not split["texts"]:
-            raise CorpusError(split["file"], "at least one text", "none", "check the file and its form (--from)")
+            raise _no_text(split["file"])
     if options.html:
         _write_page(options.html, report.corpus_page(found))
     if options.json:

@@ -16,19 +16,18 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from tagger import bundle as bundles
-from tagger.batches import Batch, Batches, BatchMaker, Store, StoreWriter, ahead, pad
+from tagger.batches import Batch, Batches, BatchMaker, Store, ahead, pad
 from tagger.calibration import Calibration
-from tagger.config import Config
-from tagger.corpus import Alignment, Document
+from tagger.config import Config, merge
+from tagger.corpus import Document
 from tagger.decode import Transitions
 from tagger.errors import ConfigError
 from tagger.export import fresh_model
-from tagger.lexicon import dictionary
 from tagger.lookup import Lookup
 from tagger.tags import TagScheme
 from tagger.text import UnitMaker, pieces
-from tagger.training import State, learning_rate, products, silence_unseen, use_device, write_networks
-from tagger.workplace import ALIGNMENT, Sources, Workplace, corpus_texts, fill_store, say, write_json
+from tagger.training import State, inputs_of, learning_rate, products, silence_unseen, use_device, write_networks
+from tagger.workplace import ALIGNMENT, Sources, Workplace, corpus_texts, say
 
 _NOTHING = TagScheme(())  # a tagger that knows no label yet
 
@@ -60,20 +59,10 @@ def pretrain(
     work = Workplace(out.with_name(out.name + ".training"), config, sources, resume)
     use_device(config.training)
     units = UnitMaker(config.text)
-    tables = work.tables(units)
-    lookup = Lookup(tables, dictionary(config.text, tables[-1].vocabulary) if config.has_lexicon else None)
-    kept = work.folder / "store"
-    if not kept.exists():
-        with bundles.atomic_folder(kept) as folder:
-            writer = StoreWriter(folder, lookup.columns)
-            report = Alignment()
-            fill_store(writer, _documents(files), units, lookup, _NOTHING, report)
-            writer.close()
-            write_json(folder / ALIGNMENT, report.to_dict())
-    store = Store(kept)
+    lookup = work.lookup(units)
+    store = work.store(units, lookup, _NOTHING, _documents(files))
     if not config.training.epochs:
-        settings = dataclasses.replace(config.training, epochs=epochs_for(int(store.lengths.sum())))
-        config = dataclasses.replace(config, training=settings)
+        config = merge(config, {"training": {"epochs": epochs_for(int(store.lengths.sum()))}}, "epochs_for")
     model, history = fit(config, lookup, store, work)
     reports = {"history.json": history, "metrics.json": {}, ALIGNMENT: work.alignment()}
     legal, none = Transitions.legal(_NOTHING), Calibration()
@@ -91,7 +80,7 @@ def _documents(files: Sequence[Path]) -> Iterator[Document]:
 
 def epochs_for(units: int) -> int:
     """Return the number of epochs, where it is left open, for text of so many units."""
-    return int(np.clip(round(40_000_000 / max(units, 1)), 2, 30))
+    return int(np.clip(round(40_000_000 / units), 2, 30))
 
 
 def fit(config: Config, lookup: Lookup, store: Store, work: Workplace) -> tuple[Any, list[dict[str, float]]]:
@@ -147,14 +136,9 @@ def train_step(
     whole: WordTeller, optimizer: Any, state: State, lookup: Lookup, products: tf.DType
 ) -> Callable[..., tf.Tensor]:
     """Return a function that takes a batch of `HiddenWords`, makes one step, and returns loss and share told, (2,)."""
-    inputs = {
-        "ids": tf.TensorSpec((None, None, lookup.columns), tf.int32),
-        "vectors": tf.TensorSpec((None, None, lookup.dimensions), tf.float32),
-        "lengths": tf.TensorSpec((None,), tf.int32),
-    }
     of_units = tf.TensorSpec((None, None), tf.int32), tf.TensorSpec((None, None), tf.float32)
 
-    @tf.function(input_signature=(inputs, *of_units))
+    @tf.function(input_signature=(inputs_of(lookup), *of_units))
     def step(inputs: dict[str, tf.Tensor], targets: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
         places = tf.where(tf.transpose(weights) > 0)  # (N, 2): unit and text of what is hidden
         hidden = tf.gather_nd(tf.transpose(targets), places)  # (N,)

@@ -1,7 +1,6 @@
 """Fit the network, keep the best weights by entity F1 on dev, go on after an interruption."""
 
 import contextlib
-import dataclasses
 import itertools
 import json
 import os
@@ -19,11 +18,10 @@ from tagger import bundle as bundles
 from tagger import corpus
 from tagger.batches import Batches, BatchMaker, Store, ahead
 from tagger.calibration import Calibrator
-from tagger.config import Config, TrainingConfig
+from tagger.config import Config, TrainingConfig, merge
 from tagger.decode import Transitions
 from tagger.errors import TrainingError, require
 from tagger.export import fresh_model, load_weights, network
-from tagger.lexicon import dictionary
 from tagger.lookup import Lookup
 from tagger.pipeline import Tagger, evaluate
 from tagger.runtime import KerasRuntime
@@ -58,12 +56,10 @@ def train(config: Config, sources: Sources, out: Path, resume: bool = False, rep
     if not scheme.labels:
         raise TrainingError(f"{sources.train}: has no entity to learn from")
     units = UnitMaker(config.text)
-    tables = work.tables(units)
-    lookup = Lookup(tables, dictionary(config.text, tables[-1].vocabulary) if config.has_lexicon else None)
+    lookup = work.lookup(units)
     store = work.store(units, lookup, scheme)
     if not config.training.epochs:
-        settings = dataclasses.replace(config.training, epochs=epochs_for(int(store.lengths.sum())))
-        config = dataclasses.replace(config, training=settings)
+        config = merge(config, {"training": {"epochs": epochs_for(int(store.lengths.sum()))}}, "epochs_for")
     keeper = fit(config, scheme, units, lookup, store, work)
     scores = calibrate(keeper.tagger, sources.dev) if config.decode.calibrate else keeper.best_scores
     metrics = {**scores, "epoch": keeper.best_epoch, "seed": config.training.seed}
@@ -146,14 +142,9 @@ def train_step(
     Matrix products of the LSTMs are computed in `products`; weights and all else are float32. Where training is
     `partial`, some units are not labelled.
     """
-    inputs = {
-        "ids": tf.TensorSpec((None, None, lookup.columns), tf.int32),
-        "vectors": tf.TensorSpec((None, None, lookup.dimensions), tf.float32),
-        "lengths": tf.TensorSpec((None,), tf.int32),
-    }
     targets = tf.TensorSpec((None, None, model.scheme.size), tf.float32)
 
-    @tf.function(input_signature=(inputs, targets, tf.TensorSpec((None, None), tf.float32)))
+    @tf.function(input_signature=(inputs_of(lookup), targets, tf.TensorSpec((None, None), tf.float32)))
     def step(inputs: dict[str, tf.Tensor], targets: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
         with tf.GradientTape() as tape:
             scores = model(inputs, training=True, products=products)
@@ -166,10 +157,19 @@ def train_step(
     return step
 
 
+def inputs_of(lookup: Lookup) -> dict[str, tf.TensorSpec]:
+    """Return what the inputs of a `Batch` look like."""
+    return {
+        "ids": tf.TensorSpec((None, None, lookup.columns), tf.int32),
+        "vectors": tf.TensorSpec((None, None, lookup.dimensions), tf.float32),
+        "lengths": tf.TensorSpec((None,), tf.int32),
+    }
+
+
 def silence_unseen(model: Any, store: Store) -> None:
     """Set the trainable vectors of what the training texts do not have to zero: they would stay the noise they are."""
     for columns, layer in zip(model.columns, model.embeddings, strict=True):
-        seen = np.any([store.occurring(column, layer.input_dim) for column in columns], axis=0)
+        seen = store.occurring(columns, layer.input_dim)
         layer.embeddings.assign(layer.embeddings.numpy() * seen[:, None])
 
 

@@ -5,7 +5,6 @@ and trains on both. In `OUT.transfer`: `texts.jsonl.gz`, what is tagged; `round_
 besides the labelled texts; `round_N`, its bundle; `rounds.json` and `rounds.png`, the scores.
 """
 
-import dataclasses
 import hashlib
 import itertools
 import json
@@ -22,7 +21,7 @@ from tqdm import tqdm
 
 from tagger import bundle as bundles
 from tagger import corpus
-from tagger.config import Config, TransferConfig
+from tagger.config import Config, TransferConfig, merge
 from tagger.convert import open_output
 from tagger.corpus import Document, Notes, Span
 from tagger.errors import TrainingError, require
@@ -102,8 +101,8 @@ def _round(number: int, config: Config, sources: Sources, folder: Path) -> dict[
             with _writing(data) as write:
                 write_json(counted, label(Tagger.load(before), documents, settings, agree, write))
         predicted = json.loads(counted.read_text("utf-8"))
-        training = dataclasses.replace(config.training, epochs=settings.epochs or config.training.epochs)
-        config = dataclasses.replace(config, training=training)
+        if settings.epochs:
+            config = merge(config, {"training": {"epochs": settings.epochs}}, "transfer.epochs")
         weight = settings.weights[min(number, len(settings.weights)) - 1]
         start = sources.start if settings.fresh else before
         sources = Sources(sources.train, sources.dev, (), data, weight, before, start)

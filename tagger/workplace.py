@@ -24,6 +24,7 @@ from tagger.batches import Store, StoreWriter
 from tagger.config import Config
 from tagger.corpus import Alignment, Document
 from tagger.errors import BundleError, TrainingError, VectorsError
+from tagger.lexicon import dictionary
 from tagger.lookup import Lookup
 from tagger.tags import TagScheme
 from tagger.text import UnitMaker, windows
@@ -112,6 +113,12 @@ class Workplace:
                 save_tables(tables, folder)
         return load_tables(kept, self.config.text.unit)
 
+    def lookup(self, units: UnitMaker) -> Lookup:
+        """Return units -> ids -> vectors, by the tables and, where the settings want it, the segmenter's dictionary."""
+        tables = self.tables(units)
+        lexicon = dictionary(self.config.text, tables[-1].vocabulary) if self.config.has_lexicon else None
+        return Lookup(tables, lexicon)
+
     def _cache(self, units: UnitMaker) -> Path | None:
         """Return where tables learnt from these texts with these settings are remembered, by their hash."""
         about = {
@@ -127,14 +134,17 @@ class Workplace:
         """Return the files that vectors are learnt from."""
         return [self.sources.train, *self.sources.unlabelled]
 
-    def store(self, units: UnitMaker, lookup: Lookup, scheme: TagScheme) -> Store:
-        """Return the ids and tags of the training corpus, and of the predicted texts after it."""
+    def store(
+        self, units: UnitMaker, lookup: Lookup, scheme: TagScheme, documents: Iterator[Document] | None = None
+    ) -> Store:
+        """Return the ids and tags of `documents`, by default the training corpus, and of the predicted texts after."""
         kept = self.folder / "store"
         if not kept.exists():
             report, notes = Alignment(), corpus.Notes()
             with bundles.atomic_folder(kept) as folder:
                 writer = StoreWriter(folder, lookup.columns)
-                fill_store(writer, corpus.read(self.sources.train, notes=notes), units, lookup, scheme, report)
+                documents = documents or corpus.read(self.sources.train, notes=notes)
+                fill_store(writer, documents, units, lookup, scheme, report)
                 if more := self.sources.predicted:
                     fill_store(writer, corpus.read(more), units, lookup, scheme, Alignment(), self.sources.weight)
                 writer.close()

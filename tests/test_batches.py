@@ -58,8 +58,8 @@ def test_a_store_returns_what_was_added(tmp_path):
 
 
 def test_a_store_knows_which_ids_occur(make):
-    assert make([2, 0, 1]).store.occurring(0, 5).tolist() == [False, False, True, False, False]
-    assert make([2, 2, 1]).store.occurring(0, 4).tolist() == [False, False, True, True]
+    assert make([2, 0, 1]).store.occurring((0,), 5).tolist() == [False, False, True, False, False]
+    assert make([2, 2, 1]).store.occurring((0,), 4).tolist() == [False, False, True, True]
 
 
 def test_an_empty_store_has_no_batches(make):
