@@ -3,16 +3,16 @@
 For each number of labelled texts, drawn at random by the seed, four runs:
 
 `supervised` is `tagger train --config default`, its vectors learnt from these texts alone.
-`sure` is `tagger transfer --config default`: its round 0 is the same with `joint vectors`, learnt from all text there
-is; the result is the round that is best on dev, as `tagger transfer` picks it.
-`pretrained` is the same with `--start`, from a bundle that `tagger pretrain` made of all text, once, before; its time
-stands apart. Round 0 is `pretrained`, the result `pretrained, sure`.
+`joint vectors` is the same with --vectors, which `tagger vectors` learns from all text, once, before.
+`transfer` is `tagger transfer --config default` with the same vectors, started from a network that `tagger pretrain`
+made of all text, once, before (its time stands apart). Round 0 is `pretrained`; the result is the round that is best
+on dev.
 `contest` is `tagger transfer --config contest --scheme contest` with 60 epochs in round 0; its `first prediction` is
 round 0, and the result is the last round, as in 2016.
 
-The unlabelled side is the text of all training and dev texts, and of --more. Scores are those on dev, which also picks
-the epoch, and the round of `sure`. Top-1 is the share of texts whose most probable entity is an answer. Each run is a
-process of its own; spreads are sample standard deviations over seeds.
+The unlabelled side is the text of all training and dev texts. Scores are those on dev, which also picks the epoch,
+and the round of `transfer`. Top-1 is the share of texts whose most probable entity is an answer. Each run is a process
+of its own; spreads are sample standard deviations over seeds.
 """
 
 import argparse
@@ -43,14 +43,13 @@ from benching import (
     write_json,
 )
 
-JOBS = ("supervised", "sure", "pretrained", "contest")
+JOBS = ("supervised", "joint", "transfer", "contest")
 # What the tables show: name, the run it is of, and which of the run's rounds: the first, the last, or the best.
 CURVES = [
     ("supervised", "supervised", "first"),
-    ("joint vectors", "sure", "first"),
-    ("sure", "sure", "best"),
-    ("pretrained", "pretrained", "first"),
-    ("pretrained, sure", "pretrained", "best"),
+    ("joint vectors", "joint", "first"),
+    ("pretrained", "transfer", "first"),
+    ("transfer", "transfer", "best"),
     ("contest, first prediction", "contest", "first"),
     ("contest", "contest", "last"),
 ]
@@ -61,11 +60,13 @@ PICTURE = PROJECT / "data" / "transfer.png"  # of the README
 def main():
     options = parse_arguments()
     settings = {"corpus": options.corpus, "data": str(options.data.resolve())}
-    settings |= {"more": [str(file.resolve()) for file in options.more], "set": options.set}
+    settings |= {"vectors": str(options.vectors.resolve()), "set": options.set}
     figures = kept_figures(options.out, settings, machine("tensorflow", "keras", "gensim", "numpy"))
     for texts, job, seed in planned(options, figures["runs"]):
-        if job == "pretrained":
-            pretrain(options, figures)
+        if job in ("joint", "transfer"):
+            once(options, figures, "vectors", options.vectors)
+        if job == "transfer":
+            once(options, figures, "pretrain", options.pretrained, *with_vectors(options))
         say(f"== {options.corpus}, {named(texts)} labelled texts: {job}, seed {seed}")
         with tempfile.TemporaryDirectory(prefix="bench_transfer_") as folder:
             run = {"texts": texts, "job": job, "seed": seed, **measure(options, texts, job, seed, Path(folder))}
@@ -94,7 +95,9 @@ def parse_arguments():
         "--jobs", type=lambda given: given.split(","), default=JOBS, metavar="A,B", help=", ".join(JOBS)
     )
     parser.add_argument("--seeds", type=seed_list, default=[1, 2, 3], metavar="1,2,3", help="a run of each")
-    parser.add_argument("--more", nargs="+", type=Path, default=[], metavar="F", help="more unlabelled text")
+    parser.add_argument(
+        "--vectors", type=Path, metavar="DIR", help="made if absent (default: vectors_CORPUS beside --out)"
+    )
     parser.add_argument(
         "--pretrained", type=Path, metavar="BUNDLE", help="made if absent (default: pretrained_CORPUS beside --out)"
     )
@@ -109,6 +112,7 @@ def parse_arguments():
         parser.error(f"{', '.join(unknown)}: none of {', '.join(JOBS)}")
     if options.readme:
         between_markers("bench_transfer", PROJECT / "README.md")
+    options.vectors = options.vectors or options.out.with_name(f"vectors_{options.corpus}")
     options.pretrained = options.pretrained or options.out.with_name(f"pretrained_{options.corpus}")
     return options
 
@@ -133,23 +137,25 @@ def key(run):
 
 
 def unlabelled(options):
-    return [corpus_file(options.data, options.corpus, name) for name in ("train", "dev")] + [
-        file.resolve() for file in options.more
-    ]
+    return [corpus_file(options.data, options.corpus, name) for name in ("train", "dev")]
 
 
 def set_options(options):
     return [part for setting in options.set for part in ("--set", setting)]
 
 
-def pretrain(options, figures):
-    """Pretrain on all text, if that is not done, and note what it took."""
-    if options.pretrained.is_dir():
+def with_vectors(options):
+    return ["--set", f"vectors.pretrained={options.vectors.resolve()}"]
+
+
+def once(options, figures, command, made, *more):
+    """Run `tagger vectors` or `tagger pretrain` on all text, if that is not done, and note what it took."""
+    if made.is_dir():
         return
-    say(f"== {options.corpus}: pretraining")
-    options.pretrained.parent.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "tagger.cli", "pretrain", *unlabelled(options), *set_options(options)]
-    figures["pretrain"] = run_measured([*command, "--out", options.pretrained.resolve()])
+    say(f"== {options.corpus}: {command}")
+    made.parent.mkdir(parents=True, exist_ok=True)
+    run = [sys.executable, "-m", "tagger.cli", command, *unlabelled(options), *set_options(options), *more]
+    figures[command] = run_measured([*run, "--out", made.resolve()])
     write_json(options.out, figures)
 
 
@@ -161,16 +167,19 @@ def measure(options, texts, job, seed, folder):
     chosen = sorted(random.Random(seed).sample(range(len(lines)), texts or len(lines)))
     train.write_text("".join(lines[number] for number in chosen), "utf-8")
     more = set_options(options)
-    if job == "supervised":
+    if job in ("joint", "transfer"):
+        more += with_vectors(options)
+    if job in ("transfer", "contest"):
+        more += ["--unlabelled", *unlabelled(options)]
+    if job in ("supervised", "joint"):
         costs = run_measured(train_command("default", train, dev, out, seed, *more))
         rounds = [json.loads((out / "metrics.json").read_text("utf-8"))]
     else:
-        more += ["--unlabelled", *unlabelled(options)]
-        config = "default"
         if job == "contest":
-            config, more = "contest", ["--set", "training.epochs=60", "--scheme", "contest", *more]
-        if job == "pretrained":
+            more += ["--set", "training.epochs=60", "--scheme", "contest"]
+        else:
             more += ["--start", options.pretrained.resolve()]
+        config = "contest" if job == "contest" else "default"
         costs = run_measured(train_command(config, train, dev, out, seed, *more, command="transfer"))
         rounds = json.loads((folder / "bundle.transfer" / "rounds.json").read_text("utf-8"))
     names = ("precision", "recall", "f1", "top1", "epoch", "predicted")

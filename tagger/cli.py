@@ -35,7 +35,7 @@ _EXAMPLES = {
   tagger transfer --train train.jsonl --dev dev.jsonl --unlabelled more.txt.gz --out bundle --resume
 """,
     "pretrain": """examples:
-  tagger pretrain more.txt.gz train.jsonl --out pretrained --set training.epochs=10
+  tagger pretrain more.txt.gz train.jsonl --out pretrained --set pretrain.epochs=10
   tagger train --train train.jsonl --dev dev.jsonl --start pretrained --out bundle
 """,
     "vectors": """examples:
@@ -164,7 +164,7 @@ def _add_learning(command: Command) -> None:
     one.add_argument("--unlabelled", nargs="+", required=True, metavar="F", type=Path, help="texts without labels")
     about = "what is learnt from predictions: what is sure of them, or as in 2016 (default: sure)"
     one.add_argument("--scheme", choices=("sure", "contest"), default="sure", help=about)
-    one.add_argument("--rounds", type=int, metavar="N", help="same as --set transfer.rounds=N (default: 4)")
+    one.add_argument("--rounds", type=int, metavar="N", help="same as --set transfer.rounds=N (default: 2; contest: 4)")
     _add_training(one)
 
     one = command(commands.pretrain)

@@ -77,8 +77,6 @@ class BatchesConfig:
     units: int = 2400
     # Share of words and pairs that are taken for unknown, at random, so that the network learns to do without.
     forget: float = 0.2
-    # Share of the words that are hidden, to be told from the others (`tagger pretrain`).
-    hide: float = 0.15
     # Texts in a batch at most.
     texts: int = 1024
     # Batches whose gradients are added up before the weights change: large steps in little memory.
@@ -142,16 +140,29 @@ class TrainingConfig:
 
 
 @dataclass(frozen=True)
+class PretrainConfig:
+    """How the network learns from text without labels (`tagger pretrain`): it tells hidden words by the others."""
+
+    # Passes over the text; 0 for as many as make about twelve million units, 1 to 20.
+    epochs: int = 0
+    # Share of the words that are hidden.
+    hide: float = 0.3
+
+
+@dataclass(frozen=True)
 class TransferConfig:
     """Rounds of self-training over unlabelled texts (`tagger transfer`); `--scheme` sets them together."""
 
+    # Whether the network is pretrained first, on labelled and unlabelled texts (character units), where no other is
+    # given to start from.
+    pretrain: bool = True
     # Rounds at most: each predicts the unlabelled texts and trains on labelled and predicted texts together.
-    rounds: int = 4
+    rounds: int = 2
     # What of a prediction is learnt from: entities, and stretches without any, that are sure (all else is left open);
     # or, as in 2016 (agreed), each text's most probable entity, as long as all rounds agree on it.
     select: Literal["sure", "agreed"] = "sure"
     # Least probability at which an entity is sure.
-    entity: float = 0.9
+    entity: float = 0.7
     # Least probability at which a unit is surely in no entity.
     outside: float = 0.95
     # Weight of a predicted text in each round, that of a labelled one being 1; the last is that of all further rounds.
@@ -161,7 +172,7 @@ class TransferConfig:
     # Passes over the texts in a round; 0 for as `training.epochs` says.
     epochs: int = 0
     # Rounds without a better entity F1 on dev before it stops; 0 never stops early.
-    patience: int = 2
+    patience: int = 1
     # Characters of unlabelled text that are predicted at most, taken evenly from all there is; 0 for all.
     characters: int = 3_000_000
 
@@ -188,6 +199,7 @@ class Config:
     batches: BatchesConfig = field(default_factory=BatchesConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
+    pretrain: PretrainConfig = field(default_factory=PretrainConfig)
     transfer: TransferConfig = field(default_factory=TransferConfig)
     decode: DecodeConfig = field(default_factory=DecodeConfig)
 
@@ -231,7 +243,8 @@ PRESETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
 SCHEMES: Mapping[str, Mapping[str, Any]] = {
     "sure": {},
     "contest": {
-        "rounds": 4, "select": "agreed", "weights": [0.1, 0.2, 1.0, 1.0], "fresh": False, "epochs": 20, "patience": 0,
+        "pretrain": False, "rounds": 4, "select": "agreed", "weights": [0.1, 0.2, 1.0, 1.0], "fresh": False,
+        "epochs": 20, "patience": 0,
     },
 }  # fmt: skip
 
@@ -309,7 +322,7 @@ def check(config: Config) -> Config:
         (len(config.model.layers) >= 1, "model.layers needs at least one layer, such as [128, 64]"),
         (all(size >= 1 for size in config.model.layers), "model.layers must be positive"),
         (config.batches.forget < 1, "batches.forget must be below 1"),
-        (0 < config.batches.hide < 1, "batches.hide must be between 0 and 1"),
+        (0 < config.pretrain.hide < 1, "pretrain.hide must be between 0 and 1"),
         (config.model.dropout < 1, "model.dropout must be below 1"),
         (config.model.output_dropout < 1, "model.output_dropout must be below 1"),
         (config.training.average < 1, "training.average must be below 1"),

@@ -33,18 +33,24 @@ _NOTHING = TagScheme(())  # a tagger that knows no label yet
 
 
 def pretrain(
-    config: Config, files: Sequence[Path], out: Path, resume: bool = False, replace: bool = False
+    config: Config,
+    files: Sequence[Path],
+    out: Path,
+    resume: bool = False,
+    replace: bool = False,
+    shown: Sequence[Path] = (),
 ) -> list[dict[str, float]]:
     """Pretrain a network and write its bundle, from which `train` and `transfer` may start.
 
     What is done is kept in `OUT.training`, as `training.train` does.
 
     Args:
-        config: All settings; `training.epochs` are passes over the text.
+        config: All settings; `pretrain.epochs` are used instead of `training.epochs`.
         files: Texts, or labelled corpora whose labels are passed over; they are streamed.
         out: The bundle's folder.
         resume: Go on with an interrupted pretraining; start one where there is none.
         replace: Whether an existing bundle may be replaced.
+        shown: What the network is shown of the files, if not all that the vectors are learnt from.
 
     Returns:
         Each epoch's figures: `loss`, and the share of hidden characters that were told, `right`.
@@ -60,9 +66,9 @@ def pretrain(
     use_device(config.training)
     units = UnitMaker(config.text)
     lookup = work.lookup(units)
-    store = work.store(units, lookup, _NOTHING, _documents(files))
-    if not config.training.epochs:
-        config = merge(config, {"training": {"epochs": epochs_for(int(store.lengths.sum()))}}, "epochs_for")
+    store = work.store(units, lookup, _NOTHING, _documents(shown or files))
+    epochs = config.pretrain.epochs or epochs_for(int(store.lengths.sum()))
+    config = merge(config, {"training": {"epochs": epochs}}, "pretrain.epochs")
     model, history = fit(config, lookup, store, work)
     reports = {"history.json": history, "metrics.json": {}, ALIGNMENT: work.alignment()}
     legal, none = Transitions.legal(_NOTHING), Calibration()
@@ -80,7 +86,7 @@ def _documents(files: Sequence[Path]) -> Iterator[Document]:
 
 def epochs_for(units: int) -> int:
     """Return the number of epochs, where it is left open, for text of so many units."""
-    return int(np.clip(round(40_000_000 / units), 2, 30))
+    return int(np.clip(round(12_000_000 / units), 1, 20))
 
 
 def fit(config: Config, lookup: Lookup, store: Store, work: Workplace) -> tuple[Any, list[dict[str, float]]]:
@@ -91,7 +97,7 @@ def fit(config: Config, lookup: Lookup, store: Store, work: Workplace) -> tuple[
     model = fresh_model(config, _NOTHING, lookup)
     silence_unseen(model, store)
     whole = WordTeller(model, len(lookup.tables[0].vocabulary))
-    batches = Batches(HiddenWords(store, lookup, 1, config.batches.hide), config.batches, settings.seed)
+    batches = Batches(HiddenWords(store, lookup, 1, config.pretrain.hide), config.batches, settings.seed)
     optimizer = keras.optimizers.Adam(learning_rate(settings, len(batches)), global_clipnorm=settings.clip or None)
     optimizer.build(whole.trainable_variables)
     state = State(whole, optimizer, settings.average)

@@ -1,10 +1,12 @@
 """Self-training: tag unlabelled texts, learn from what the tags are sure of, and so on, round by round.
 
-Round 0 trains on the labelled texts; each further round tags the unlabelled ones with the tagger of the round before
-and trains on both. In `OUT.transfer`: `texts.jsonl.gz`, what is tagged; `round_N.jsonl.gz`, what round N learns from
-besides the labelled texts; `round_N`, its bundle; `rounds.json` and `rounds.png`, the scores.
+The network is pretrained on all texts. Round 0 trains it on the labelled ones; each further round tags the unlabelled
+ones with the tagger of the round before and trains on both. In `OUT.transfer`: `texts.jsonl.gz`, what is tagged;
+`pretrained`, the bundle that rounds start from; `round_N.jsonl.gz`, what round N learns from besides the labelled
+texts; `round_N`, its bundle; `rounds.json` and `rounds.png`, the scores.
 """
 
+import dataclasses
 import hashlib
 import itertools
 import json
@@ -26,6 +28,7 @@ from tagger.convert import open_output
 from tagger.corpus import Document, Notes, Span
 from tagger.errors import TrainingError, require
 from tagger.pipeline import Result, Tagger
+from tagger.pretrain import pretrain
 from tagger.records import write_native
 from tagger.text import pieces
 from tagger.training import train
@@ -60,11 +63,13 @@ def transfer(
     folder = out.with_name(out.name + ".transfer")
     if replace and not resume:
         shutil.rmtree(folder, ignore_errors=True)
-    claim(folder, config, sources, resume, "round_*")
+    claim(folder, config, sources, resume, "pretrained*", "round_*")
     for left in folder.glob(".*.part"):  # by a run that was killed
         shutil.rmtree(left, ignore_errors=True)
     if not (folder / _TEXTS).exists():
         gather(config, sources, folder)
+    if config.transfer.pretrain and config.text.unit == "char" and not sources.start:
+        sources = _pretrained(config, sources, folder)
     history: list[dict[str, Any]] = []
     for number in range(config.transfer.rounds + 1):
         history.append(_round(number, config, sources, folder))
@@ -75,6 +80,22 @@ def transfer(
     with bundles.atomic_folder(out, replace) as made:
         shutil.copytree(folder / f"round_{best(history)}", made, dirs_exist_ok=True)
     return history
+
+
+def _pretrained(config: Config, sources: Sources, folder: Path) -> Sources:
+    """Pretrain a network on what is labelled and what is to be tagged; return sources that start from it."""
+    files, shown = [sources.train, *sources.unlabelled], [sources.train, folder / _TEXTS]
+    made = folder / "pretrained"
+    _make(made, "pretraining", lambda: pretrain(config, files, made, resume=True, shown=shown))
+    return dataclasses.replace(sources, vectors=made, start=made)
+
+
+def _make(made: Path, about: str, make: Callable[[], Any]) -> None:
+    """Make a bundle, unless it is there."""
+    if not made.exists():
+        say(about)
+        make()
+    shutil.rmtree(made.with_name(made.name + ".training"), ignore_errors=True)  # of a run killed just there
 
 
 def best(history: Sequence[dict[str, Any]]) -> int:
@@ -106,10 +127,7 @@ def _round(number: int, config: Config, sources: Sources, folder: Path) -> dict[
         weight = settings.weights[min(number, len(settings.weights)) - 1]
         start = sources.start if settings.fresh else before
         sources = Sources(sources.train, sources.dev, (), data, weight, before, start)
-    if not made.exists():
-        say(f"round {number} of {settings.rounds}: training")
-        train(config, sources, made, resume=True)
-    shutil.rmtree(made.with_name(made.name + ".training"), ignore_errors=True)  # of a run killed just there
+    _make(made, f"round {number} of {settings.rounds}: training", lambda: train(config, sources, made, resume=True))
     scores = json.loads((made / "metrics.json").read_text("utf-8"))
     return {"round": number, "predicted": predicted, **scores}
 
@@ -245,7 +263,7 @@ def disk_use(config: Config, labelled: int, unlabelled: int, taken: int) -> tupl
     network = 4 * 4 * 2 * sum(size * (size + 500) for size in config.model.layers)
     of_bundle = network + rows * sum(size * (4 if vectors.storage == "float32" else 1) + 10 for size in sizes)
     rounds = config.transfer.rounds
-    stay = (rounds + 2) * of_bundle + taken * 3 * (rounds + 1)
+    stay = (rounds + 3) * of_bundle + taken * 3 * (rounds + 1)
     for_vectors = (15 if of_characters else 5) * (labelled + unlabelled)
     for_ids = 4 * (14 if of_characters else 2) * (labelled + taken)
     return stay + max(for_vectors, for_ids), stay

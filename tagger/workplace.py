@@ -185,14 +185,14 @@ class Workplace:
             return dict(kept)
 
 
-def claim(folder: Path, config: Config, sources: Sources, resume: bool, begun: str) -> dict[str, str]:
+def claim(folder: Path, config: Config, sources: Sources, resume: bool, *begun: str) -> dict[str, str]:
     """Take a folder for work on these files with these settings: an empty one, or one to be resumed.
 
     Args:
         folder: Made if absent.
         config, sources: Of this work; what is resumed must have had the same.
         resume: Whether what is there may be used.
-        begun: Pattern of what is there when something would be lost.
+        begun: Patterns of what is there when something would be lost.
 
     Returns:
         The SHA-256 of each file.
@@ -207,7 +207,7 @@ def claim(folder: Path, config: Config, sources: Sources, resume: bool, begun: s
         if json.loads(kept.read_text("utf-8")) != wanted:
             raise TrainingError(f"{folder}: was started with other settings or files; use those, or delete the folder")
         return files
-    if any(folder.glob(begun)):
+    if any(file for pattern in begun for file in folder.glob(pattern)):
         raise TrainingError(
             f"{folder}: an interrupted training is kept here; add --resume to go on, or delete the folder"
         )

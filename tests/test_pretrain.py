@@ -17,7 +17,7 @@ from tagger.vectors import UNKNOWN
 from tests.conftest import ROOT, SMALL
 from tests.samples import few, table
 
-SETTINGS = [option for setting in [*SMALL, "training.epochs=3"] for option in ("--set", setting)]
+SETTINGS = [option for setting in [*SMALL, "training.epochs=3", "pretrain.epochs=3"] for option in ("--set", setting)]
 TEXT = "北京大学的学生去北京"
 
 
@@ -114,7 +114,7 @@ def test_the_start_is_what_training_begins_with(small_corpus, bundle):
     [
         (["nothing.txt"], 1, "nothing.txt: no such file"),
         (["{c}/more.txt", "--config", "contest"], 2, 'needs text.unit = "char"'),
-        (["{c}/more.txt", "--set", "batches.hide=0"], 2, "batches.hide must be between 0 and 1"),
+        (["{c}/more.txt", "--set", "pretrain.hide=0"], 2, "pretrain.hide must be between 0 and 1"),
     ],
 )
 def test_what_cannot_be_is_told_in_a_line(small_corpus, tmp_path, capsys, arguments, code, message):

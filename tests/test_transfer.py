@@ -26,7 +26,9 @@ SETTINGS = [
     *SMALL,
     "batches.texts=16",
     "training.epochs=6",
+    "pretrain.epochs=2",
     "transfer.epochs=3",
+    "transfer.patience=0",
     "transfer.entity=0.3",
     "transfer.outside=0.9",
 ]
@@ -136,7 +138,7 @@ def test_counts_tell_how_much_is_labelled():
 
 def test_schemes_set_what_goes_together_and_a_setting_stands_above():
     sure, contest = (config.load("contest", scheme=scheme).transfer for scheme in ("sure", "contest"))
-    assert (sure.select, sure.fresh, contest.select, contest.fresh) == ("sure", True, "agreed", False)
+    assert (sure.select, sure.pretrain, contest.select, contest.pretrain) == ("sure", True, "agreed", False)
     assert contest.weights == (0.1, 0.2, 1.0, 1.0)
     assert config.load("default", ["transfer.epochs=3"], "contest").transfer.epochs == 3
 
@@ -284,7 +286,7 @@ def weights(folder):
 @pytest.mark.parametrize("scheme", ["sure", "contest"])
 def test_every_round_is_kept_and_the_best_becomes_the_bundle(small_corpus, tmp_path, scheme):
     out, kept = tmp_path / "out", tmp_path / "out.transfer"
-    done = run(small_corpus, out, "--scheme", scheme, "--set", "transfer.patience=0")
+    done = run(small_corpus, out, "--scheme", scheme)
     assert done.returncode == 0, done.stderr
     assert "MB of disk" in done.stderr
     history = json.loads((kept / "rounds.json").read_text("utf-8"))
@@ -304,6 +306,7 @@ def test_every_round_is_kept_and_the_best_becomes_the_bundle(small_corpus, tmp_p
             for number in (1, 2)
         )
         assert second.items() < first.items()
+    assert (kept / "pretrained").is_dir() == (scheme == "sure")
     vectors = {(kept / f"round_{number}" / "word.npy").read_bytes() for number in range(3)}
     assert len(vectors) == 1
     assert not list(kept.glob("*.training"))
@@ -316,7 +319,8 @@ def test_every_round_is_kept_and_the_best_becomes_the_bundle(small_corpus, tmp_p
 def test_a_run_killed_anywhere_goes_on_to_the_weights_it_would_have_had(small_corpus, tmp_path):
     assert run(small_corpus, tmp_path / "whole").returncode == 0
     out, kept = tmp_path / "killed", tmp_path / "killed.transfer"
-    moments = ["round_0.training/checkpoint.npz", "round_1.jsonl.gz.part", "round_1.training/checkpoint.npz", "round_2"]
+    fitting = [f"{name}.training/checkpoint.npz" for name in ("pretrained", "round_0", "round_1")]
+    moments = [*fitting[:2], "round_1.jsonl.gz.part", fitting[2], "round_2"]
     for number, moment in enumerate(moments):
         more = ["--resume"] if number else []
         process = subprocess.Popen(command(small_corpus, out, *more), cwd=ROOT, stderr=subprocess.DEVNULL)
@@ -330,7 +334,7 @@ def test_a_run_killed_anywhere_goes_on_to_the_weights_it_would_have_had(small_co
             assert "--resume" in again.stderr
     done = run(small_corpus, out, "--resume")
     assert done.returncode == 0, done.stderr
-    for name in ("round_0", "round_1", "round_2"):
+    for name in ("pretrained", "round_0", "round_1", "round_2"):
         assert weights(kept / name) == weights(tmp_path / "whole.transfer" / name)
     assert weights(out) == weights(tmp_path / "whole")
 
