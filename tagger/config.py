@@ -171,6 +171,9 @@ class TransferConfig:
     fresh: bool = True
     # Passes over the texts in a round; 0 for as `training.epochs` says.
     epochs: int = 0
+    # Passes over the labelled texts alone at the end of a round, and the learning rate of these; 0 for none.
+    refine: int = 10
+    refine_rate: float = 0.0005
     # Rounds without a better entity F1 on dev before it stops; 0 never stops early.
     patience: int = 1
     # Characters of unlabelled text that are predicted at most, taken evenly from all there is; 0 for all.
@@ -244,7 +247,7 @@ SCHEMES: Mapping[str, Mapping[str, Any]] = {
     "sure": {},
     "contest": {
         "pretrain": False, "rounds": 4, "select": "agreed", "weights": [0.1, 0.2, 1.0, 1.0], "fresh": False,
-        "epochs": 20, "patience": 0,
+        "epochs": 20, "refine": 0, "patience": 0,
     },
 }  # fmt: skip
 
@@ -331,6 +334,7 @@ def check(config: Config) -> Config:
             bool(config.transfer.weights) and all(0 < weight < math.inf for weight in config.transfer.weights),
             "transfer.weights needs positive numbers, such as [0.1, 0.2, 1]",
         ),
+        (config.transfer.refine_rate > 0, "transfer.refine_rate must be positive"),
         (config.transfer.entity <= 1, "transfer.entity must be at most 1"),
         (config.transfer.outside <= 1, "transfer.outside must be at most 1"),
         (

@@ -3,7 +3,8 @@
 The network is pretrained on all texts. Round 0 trains it on the labelled ones; each further round tags the unlabelled
 ones with the tagger of the round before and trains on both. In `OUT.transfer`: `texts.jsonl.gz`, what is tagged;
 `pretrained`, the bundle that rounds start from; `round_N.jsonl.gz`, what round N learns from besides the labelled
-texts; `round_N`, its bundle; `rounds.json` and `rounds.png`, the scores.
+texts; `round_N`, its bundle, and `round_N.both`, that before the labelled texts alone had the last word; `rounds.json`
+and `rounds.png`, the scores.
 """
 
 import dataclasses
@@ -15,6 +16,7 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -84,17 +86,16 @@ def transfer(
 
 def _pretrained(config: Config, sources: Sources, folder: Path) -> Sources:
     """Pretrain a network on what is labelled and what is to be tagged; return sources that start from it."""
-    files, shown = [sources.train, *sources.unlabelled], [sources.train, folder / _TEXTS]
-    made = folder / "pretrained"
-    _make(made, "pretraining", lambda: pretrain(config, files, made, resume=True, shown=shown))
+    shown, made = [sources.train, folder / _TEXTS], folder / "pretrained"
+    _make(made, "pretraining", partial(pretrain, shown=shown), config, [sources.train, *sources.unlabelled])
     return dataclasses.replace(sources, vectors=made, start=made)
 
 
-def _make(made: Path, about: str, make: Callable[[], Any]) -> None:
-    """Make a bundle, unless it is there."""
+def _make(made: Path, told: str, make: Callable[..., Any], config: Config, read: Any) -> None:
+    """Make a bundle of what is read, `train` or `pretrain`, unless it is there."""
     if not made.exists():
-        say(about)
-        make()
+        say(told)
+        make(config, read, made, resume=True)
     shutil.rmtree(made.with_name(made.name + ".training"), ignore_errors=True)  # of a run killed just there
 
 
@@ -109,13 +110,13 @@ def _finished(history: Sequence[dict[str, Any]], patience: int) -> bool:
 
 def _round(number: int, config: Config, sources: Sources, folder: Path) -> dict[str, Any]:
     """Make a round, as far as it is not made yet, and return its figures."""
-    settings, made = config.transfer, folder / f"round_{number}"
+    settings, made, told = config.transfer, folder / f"round_{number}", f"round {number} of {config.transfer.rounds}"
     predicted: dict[str, Any] = {"texts": 0, "entities": 0, "labelled": 0.0}
     if number:
-        before = folder / f"round_{number - 1}"
-        data, counted = folder / f"round_{number}.jsonl.gz", folder / f"round_{number}.json"
+        before, data = folder / f"round_{number - 1}", folder / f"round_{number}.jsonl.gz"
+        counted = folder / f"round_{number}.json"
         if not data.exists():
-            say(f"round {number} of {settings.rounds}: predicting")
+            say(f"{told}: predicting")
             agree = settings.select == "agreed" and number > 1
             texts = before.with_name(before.name + ".jsonl.gz") if agree else folder / _TEXTS
             documents = tqdm(corpus.read(texts), "predicting", unit=" texts")
@@ -127,7 +128,13 @@ def _round(number: int, config: Config, sources: Sources, folder: Path) -> dict[
         weight = settings.weights[min(number, len(settings.weights)) - 1]
         start = sources.start if settings.fresh else before
         sources = Sources(sources.train, sources.dev, (), data, weight, before, start)
-    _make(made, f"round {number} of {settings.rounds}: training", lambda: train(config, sources, made, resume=True))
+        if settings.refine:
+            student = folder / f"round_{number}.both"
+            _make(student, f"{told}: training on both", train, config, sources)
+            slow = {"epochs": settings.refine, "learning_rate": settings.refine_rate}
+            config = merge(config, {"training": slow}, "transfer.refine")
+            sources = Sources(sources.train, sources.dev, vectors=student, start=student)
+    _make(made, f"{told}: training on {'both' if sources.predicted else 'labelled texts'}", train, config, sources)
     scores = json.loads((made / "metrics.json").read_text("utf-8"))
     return {"round": number, "predicted": predicted, **scores}
 
@@ -263,7 +270,7 @@ def disk_use(config: Config, labelled: int, unlabelled: int, taken: int) -> tupl
     network = 4 * 4 * 2 * sum(size * (size + 500) for size in config.model.layers)
     of_bundle = network + rows * sum(size * (4 if vectors.storage == "float32" else 1) + 10 for size in sizes)
     rounds = config.transfer.rounds
-    stay = (rounds + 3) * of_bundle + taken * 3 * (rounds + 1)
+    stay = (2 * rounds + 3) * of_bundle + taken * 3 * (rounds + 1)
     for_vectors = (15 if of_characters else 5) * (labelled + unlabelled)
     for_ids = 4 * (14 if of_characters else 2) * (labelled + taken)
     return stay + max(for_vectors, for_ids), stay

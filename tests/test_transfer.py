@@ -28,6 +28,7 @@ SETTINGS = [
     "training.epochs=6",
     "pretrain.epochs=2",
     "transfer.epochs=3",
+    "transfer.refine=2",
     "transfer.patience=0",
     "transfer.entity=0.3",
     "transfer.outside=0.9",
@@ -319,8 +320,8 @@ def test_every_round_is_kept_and_the_best_becomes_the_bundle(small_corpus, tmp_p
 def test_a_run_killed_anywhere_goes_on_to_the_weights_it_would_have_had(small_corpus, tmp_path):
     assert run(small_corpus, tmp_path / "whole").returncode == 0
     out, kept = tmp_path / "killed", tmp_path / "killed.transfer"
-    fitting = [f"{name}.training/checkpoint.npz" for name in ("pretrained", "round_0", "round_1")]
-    moments = [*fitting[:2], "round_1.jsonl.gz.part", fitting[2], "round_2"]
+    fitting = [f"{name}.training/checkpoint.npz" for name in ("pretrained", "round_0", "round_1.both", "round_1")]
+    moments = [*fitting[:2], "round_1.jsonl.gz.part", *fitting[2:], "round_2"]
     for number, moment in enumerate(moments):
         more = ["--resume"] if number else []
         process = subprocess.Popen(command(small_corpus, out, *more), cwd=ROOT, stderr=subprocess.DEVNULL)
@@ -334,7 +335,7 @@ def test_a_run_killed_anywhere_goes_on_to_the_weights_it_would_have_had(small_co
             assert "--resume" in again.stderr
     done = run(small_corpus, out, "--resume")
     assert done.returncode == 0, done.stderr
-    for name in ("pretrained", "round_0", "round_1", "round_2"):
+    for name in ("pretrained", "round_0", "round_1", "round_2.both", "round_2"):
         assert weights(kept / name) == weights(tmp_path / "whole.transfer" / name)
     assert weights(out) == weights(tmp_path / "whole")
 
