@@ -20,6 +20,7 @@ CONTEST_TABLE = {
 
 
 _SCALED = 4  # units from one scaling to the next
+_FEW = 4  # texts whose best paths are followed one by one
 
 
 @dataclass(frozen=True)
@@ -76,11 +77,21 @@ def viterbi(scores: np.ndarray, lengths: np.ndarray, transitions: Transitions) -
     step = transitions.scores[:, :, None]  # from i to j
     best = np.empty((longest, tags, size), np.float32)
     best[0] = by_unit[0] + transitions.starts[:, None]
+    came = np.empty((longest, tags, size), np.intp) if size <= _FEW else None  # the tag before
     for t in range(1, longest):
         candidates = best[t - 1][:, None] + step  # (K, K, B)
         np.add(candidates.max(axis=0), by_unit[t], out=best[t])
+        if came is not None:
+            candidates.argmax(axis=0, out=came[t])
     rows = np.arange(size)
     tag = (best[last, :, rows] + transitions.ends).argmax(axis=1)
+    if came is not None:
+        for row in range(size):
+            before, taken = came[:, :, row].tolist(), [int(tag[row])]
+            for t in range(last[row], 0, -1):
+                taken.append(before[t][taken[-1]])
+            path[row, : last[row] + 1] = taken[::-1]
+        return path
     by_target = np.ascontiguousarray(transitions.scores.T)
     for t in range(longest - 1, -1, -1):
         inside = t <= last

@@ -102,25 +102,37 @@ class Lexicon:
         longest = np.zeros((3, size), np.int32)  # word that begins at, covers, ends at a character
         places = np.full((4, size), len(self), np.int32)  # of the word around, and of these three
         around, begins, covers, ends = places
+        found = self._strings(codes)
         starts = np.cumsum(lengths) - lengths
-        state = np.zeros(size, np.uint32)
-        for length in range(1, min(LONGEST, size) + 1):
-            state = _on(state[: size - length + 1], codes[length - 1 :])
-            found = self.find(_key(state, length))
-            own = starts[lengths == length]
-            around[own] = found[own]
-            if length == 1:
-                continue
-            at = np.flatnonzero(found < len(self))
-            words = found[at]
-            begins[at], longest[0, at] = words, length
-            ends[at + length - 1], longest[2, at + length - 1] = words, length
-            for offset in range(1, length - 1):
-                covers[at + offset], longest[1, at + offset] = words, length
+        short = lengths <= LONGEST
+        around[starts[short]] = found[lengths[short] - 1, starts[short]]
         around[:] = np.repeat(around[starts], lengths)
-        short = np.clip(longest - 1, 0, 3)
-        joint = 16 * short[0] + 4 * short[1] + short[2]
+        # All words in the text, the longest last, and of equally long ones the first: what is written last stays.
+        row, at = np.nonzero(found[1:, ::-1] < len(self))
+        length, at = row + 2, size - 1 - at
+        words, last = found[length - 1, at], at + length - 1
+        begins[at], longest[0, at] = words, length
+        ends[last], longest[2, last] = words, length
+        inner = np.repeat(np.arange(len(at)), length - 2)  # the word, for each character between its first and last
+        inside = at[inner] + np.arange(len(inner)) - np.repeat(np.cumsum(length - 2) - length + 1, length - 2)
+        covers[inside], longest[1, inside] = words[inner], length[inner]
+        begin, cover, end = np.clip(longest - 1, 0, 3)
+        joint = 16 * begin + 4 * cover + end
         return Features(joint[None], self._tags[places].astype(np.int32), self._ids[places[1:]])
+
+    def _strings(self, codes: np.ndarray) -> np.ndarray:
+        """Return the place of each string of 1 to `LONGEST` characters, by length and start, (LONGEST, N) int32."""
+        size = len(codes)
+        codes = np.append(codes, np.zeros(LONGEST - 1, np.uint32))
+        keys = np.empty((LONGEST, size), np.uint32)
+        state = np.zeros(size, np.uint32)
+        for row in range(LONGEST):
+            state = _on(state, codes[row : row + size])
+            keys[row] = _key(state, row + 1)
+        found = self.find(keys.ravel()).reshape(keys.shape)
+        for row in range(1, LONGEST):
+            found[row, max(size - row, 0) :] = len(self)  # past the end
+        return found
 
     def save(self, folder: Path) -> None:
         """Write `lexicon.words.npy`, `lexicon.keys.npy` and `lexicon.tags.npy` into `folder`."""

@@ -22,10 +22,8 @@ from tagger.lookup import Lookup
 from tagger.runtime import KerasRuntime, OnnxRuntime, OpenvinoRuntime, Runtime
 from tagger.score import Scores
 from tagger.tags import OUTSIDE, TagScheme, UnitSpan
-from tagger.text import UnitMaker, Units, pieces, windows
+from tagger.text import UnitMaker, Units, grouped, pieces, windows
 
-# Texts are taken in groups of at most this many characters and texts: memory does not depend on how many follow.
-_GROUP_CHARACTERS, _GROUP_TEXTS = 20_000, 1_000
 _NETWORK_TEXTS = 128  # in a batch at most
 _DECODER = BatchesConfig(units=20_000, texts=512)
 
@@ -165,8 +163,8 @@ class Tagger:
         """
         waiting: deque[Future[list[Result]]] = deque()
         with ThreadPoolExecutor(self.workers) as pool:
-            for group in _groups(texts):
-                waiting.append(pool.submit(self._group, group, answers, outside))
+            for some in grouped(texts, len):
+                waiting.append(pool.submit(self._group, some, answers, outside))
                 if len(waiting) > self.workers:
                     yield from waiting.popleft().result()
             for future in waiting:
@@ -254,20 +252,6 @@ class Tagger:
     def _entity(self, units: Units, span: UnitSpan, score: float) -> Entity:
         start, end = int(units.bounds[span.start]), int(units.bounds[span.end])
         return Entity(start, end, self.scheme.labels[span.label], units.text[start:end], score)
-
-
-def _groups(texts: Iterable[str]) -> Iterator[list[str]]:
-    """Yield the texts in groups of bounded size."""
-    group: list[str] = []
-    size = 0
-    for text in texts:
-        group.append(text)
-        size += len(text)
-        if size >= _GROUP_CHARACTERS or len(group) >= _GROUP_TEXTS:
-            yield group
-            group, size = [], 0
-    if group:
-        yield group
 
 
 def _mean(scores: np.ndarray, path: np.ndarray, span: UnitSpan) -> float:

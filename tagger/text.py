@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TypeVar
 
 import numpy as np
 
@@ -259,6 +260,29 @@ def pieces(text: str) -> list[tuple[int, int]]:
         found = max(text.rfind(mark, cuts[-1] + _PIECE // 2, latest) for mark in _SENTENCE_END)
         cuts.append(found + 1 if found >= 0 else latest)
     return list(itertools.pairwise([*cuts, len(text)]))
+
+
+_GROUP_CHARACTERS, _GROUP_TEXTS = 20_000, 1_000
+Item = TypeVar("Item")
+
+
+def grouped(items: Iterable[Item], length: Callable[[Item], int]) -> Iterator[list[Item]]:
+    """Yield texts, or what has texts, in groups of bounded size: memory does not depend on how many follow.
+
+    Args:
+        items: Any iterable; read as far as needed.
+        length: Returns the characters of one.
+    """
+    group: list[Item] = []
+    size = 0
+    for item in items:
+        group.append(item)
+        size += length(item)
+        if size >= _GROUP_CHARACTERS or len(group) >= _GROUP_TEXTS:
+            yield group
+            group, size = [], 0
+    if group:
+        yield group
 
 
 def read_words(lines: Iterable[str], place: str) -> Iterator[str]:

@@ -5,7 +5,6 @@ Each step writes its result under a temporary name and renames it, so that what 
 
 import contextlib
 import hashlib
-import itertools
 import json
 import os
 import shutil
@@ -27,7 +26,7 @@ from tagger.errors import BundleError, TrainingError, VectorsError
 from tagger.lexicon import dictionary
 from tagger.lookup import Lookup
 from tagger.tags import TagScheme
-from tagger.text import UnitMaker, windows
+from tagger.text import UnitMaker, grouped, windows
 from tagger.vectors import TABLES, Table, learn, load_tables, load_word2vec, save_tables
 
 ALIGNMENT = "alignment.json"
@@ -277,8 +276,7 @@ def fill_store(
     weight: float = 1.0,
 ) -> None:
     """Write the ids and tags of documents, window by window; no gold entity is cut that fits a window."""
-    documents = iter(tqdm(documents, "ids", unit=" texts"))
-    while some := list(itertools.islice(documents, 500)):
+    for some in grouped(tqdm(documents, "ids", unit=" texts"), lambda document: len(document.text)):
         aligned = [corpus.align(document, units, scheme, report) for document in some]
         all_ids = lookup.ids([made for made, _ in aligned])
         for document, (made, spans), ids in zip(some, aligned, all_ids, strict=True):
