@@ -143,14 +143,15 @@ def predict(options: argparse.Namespace) -> None:
     """Find the entities in text."""
     if not options.files and not options.text:
         raise ConfigError("nothing to tag: give files, - for standard input, or --text")
-    from tagger import formats
+    from tagger import crowd, formats
     from tagger.convert import open_output
     from tagger.documents import Notes
     from tagger.output import VIEWS, documents
 
     tagger = _load_tagger(options)
     answers, notes = options.format == "contest", Notes()
-    results = tagger.results(_texts(options.text, options.files, options.form), answers)
+    texts = _texts(options.text, options.files, options.form)
+    results = crowd.results(tagger, options.bundle, options.runtime, texts, answers)
     if options.files:
         results = _progress(results, lambda result: result.text, bool(options.out) or not sys.stdout.isatty())
     if options.format in VIEWS:

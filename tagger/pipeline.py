@@ -3,8 +3,8 @@
 import itertools
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -23,6 +23,8 @@ from tagger.runtime import KerasRuntime, OnnxRuntime, OpenvinoRuntime, Runtime
 from tagger.score import Scores
 from tagger.tags import OUTSIDE, TagScheme, UnitSpan
 from tagger.text import UnitMaker, Units, grouped, pieces, windows
+
+RuntimeName = Literal["onnx", "int8", "openvino", "keras"]
 
 _NETWORK_TEXTS = 128  # in a batch at most
 _DECODER = BatchesConfig(units=20_000, texts=512)
@@ -100,7 +102,7 @@ class Tagger:
     @staticmethod
     def load(
         path: Path | str,
-        runtime: Literal["onnx", "int8", "openvino", "keras"] = "onnx",
+        runtime: RuntimeName = "onnx",
         workers: int = 0,
         dictionary: Path | str | None = None,
     ) -> "Tagger":
@@ -146,7 +148,7 @@ class Tagger:
 
     def batch(self, texts: list[str]) -> list[list[Entity]]:
         """Return the entities of each of some texts, tagged together; safe to use from several threads."""
-        return [result.entities for result in self._group(texts)]
+        return [result.entities for result in self.tag(texts)]
 
     def stream(self, texts: Iterable[str]) -> Iterator[list[Entity]]:
         """Yield the entities of each text, in order, in bounded memory."""
@@ -161,17 +163,11 @@ class Tagger:
             answers: Whether to look for the answer where a text has no entity; otherwise it is None there.
             outside: Whether to tell what is in no entity.
         """
-        waiting: deque[Future[list[Result]]] = deque()
         with ThreadPoolExecutor(self.workers) as pool:
-            for some in grouped(texts, len):
-                waiting.append(pool.submit(self._group, some, answers, outside))
-                if len(waiting) > self.workers:
-                    yield from waiting.popleft().result()
-            for future in waiting:
-                yield from future.result()
+            yield from in_order(pool, self.tag, grouped(texts, len), self.workers, answers, outside)
 
-    def _group(self, texts: list[str], answers: bool = False, outside: bool = False) -> list[Result]:
-        """Return the results of some texts; a very long one is tagged piece by piece."""
+    def tag(self, texts: list[str], answers: bool = False, outside: bool = False) -> list[Result]:
+        """Return the result of each of some texts, as `results` does; a very long one is tagged piece by piece."""
         cuts = [pieces(text) for text in texts]
         parts = [text[start:end] for text, spans in zip(texts, cuts, strict=True) for start, end in spans]
         rest = iter(self._pieces(parts, answers, outside))
@@ -252,6 +248,22 @@ class Tagger:
     def _entity(self, units: Units, span: UnitSpan, score: float) -> Entity:
         start, end = int(units.bounds[span.start]), int(units.bounds[span.end])
         return Entity(start, end, self.scheme.labels[span.label], units.text[start:end], score)
+
+
+def in_order(
+    pool: Executor, tag: Callable[..., list[Result]], groups: Iterable[list[str]], ahead: int, *options: bool
+) -> Iterator[Result]:
+    """Yield the results of groups of texts, in order, as `tag(group, *options)` returns them in a pool.
+
+    No more groups are in work than `ahead`, and one more.
+    """
+    waiting: deque[Future[list[Result]]] = deque()
+    for some in groups:
+        waiting.append(pool.submit(tag, some, *options))
+        if len(waiting) > ahead:
+            yield from waiting.popleft().result()
+    for future in waiting:
+        yield from future.result()
 
 
 def _mean(scores: np.ndarray, path: np.ndarray, span: UnitSpan) -> float:

@@ -87,7 +87,11 @@ class OpenvinoRuntime:
             model = core.read_model(path)
             _look_up_inside(model, lookup)
             _reverse_by_length(model)
-            options: dict[str, Any] = {"NUM_STREAMS": streams, "INFERENCE_NUM_THREADS": streams}
+            options: dict[str, Any] = {
+                "NUM_STREAMS": streams,
+                "INFERENCE_NUM_THREADS": streams,
+                "ENABLE_CPU_PINNING": False,  # to the first cores, in every process
+            }
             options |= {"INFERENCE_PRECISION_HINT": "f32"} if single else {}
             self._compiled = core.compile_model(model, "CPU", options)
         except RuntimeError as error:

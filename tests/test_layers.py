@@ -10,7 +10,7 @@ from tests.conftest import ROOT
 ORDER = [
     "errors", "limits", "documents", "columns", "records", "tools", "standoff", "formats", "tags", "config", "text",
     "corpus", "gazetteer", "vectors", "lexicon", "lookup", "batches", "decode", "score", "analysis", "calibration",
-    "bundle", "convert", "inspection", "network", "model", "export", "runtime", "pipeline", "output", "report",
+    "bundle", "convert", "inspection", "network", "model", "export", "runtime", "pipeline", "crowd", "output", "report",
     "workplace", "training", "pretrain", "transfer", "saving", "sharing", "intake", "reply", "guard", "serve",
     "commands", "cli",
 ]  # fmt: skip
