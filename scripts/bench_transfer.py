@@ -66,7 +66,7 @@ def main():
         if job in ("joint", "transfer"):
             once(options, figures, "vectors", options.vectors)
         if job == "transfer":
-            once(options, figures, "pretrain", options.pretrained, *with_vectors(options))
+            once(options, figures, "pretrain", options.pretrained, *with_vectors(options), "--resume")
         say(f"== {options.corpus}, {named(texts)} labelled texts: {job}, seed {seed}")
         with tempfile.TemporaryDirectory(prefix="bench_transfer_") as folder:
             run = {"texts": texts, "job": job, "seed": seed, **measure(options, texts, job, seed, Path(folder))}
@@ -166,22 +166,20 @@ def measure(options, texts, job, seed, folder):
     lines = every.read_text("utf-8").splitlines(keepends=True)
     chosen = sorted(random.Random(seed).sample(range(len(lines)), texts or len(lines)))
     train.write_text("".join(lines[number] for number in chosen), "utf-8")
-    more = set_options(options)
-    if job in ("joint", "transfer"):
-        more += with_vectors(options)
-    if job in ("transfer", "contest"):
-        more += ["--unlabelled", *unlabelled(options)]
-    if job in ("supervised", "joint"):
-        costs = run_measured(train_command("default", train, dev, out, seed, *more))
-        rounds = [json.loads((out / "metrics.json").read_text("utf-8"))]
-    else:
-        if job == "contest":
-            more += ["--set", "training.epochs=60", "--scheme", "contest"]
-        else:
-            more += ["--start", options.pretrained.resolve()]
-        config = "contest" if job == "contest" else "default"
-        costs = run_measured(train_command(config, train, dev, out, seed, *more, command="transfer"))
+    given = {
+        "supervised": ("default", "train", []),
+        "joint": ("default", "train", with_vectors(options)),
+        "transfer": ("default", "transfer", [*with_vectors(options), "--start", options.pretrained.resolve()]),
+        "contest": ("contest", "transfer", ["--set", "training.epochs=60", "--scheme", "contest"]),
+    }
+    config, command, more = given[job]
+    if command == "transfer":
+        more = [*more, "--unlabelled", *unlabelled(options)]
+    costs = run_measured(train_command(config, train, dev, out, seed, *set_options(options), *more, command=command))
+    if command == "transfer":
         rounds = json.loads((folder / "bundle.transfer" / "rounds.json").read_text("utf-8"))
+    else:
+        rounds = [json.loads((out / "metrics.json").read_text("utf-8"))]
     names = ("precision", "recall", "f1", "top1", "epoch", "predicted")
     return {"rounds": [{name: made[name] for name in names if name in made} for made in rounds], **costs}
 

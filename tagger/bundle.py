@@ -28,7 +28,6 @@ from typing import Any
 
 import numpy as np
 
-from tagger import config as configs
 from tagger.calibration import Calibration
 from tagger.config import Config
 from tagger.decode import Transitions
@@ -36,6 +35,7 @@ from tagger.errors import BundleError, ConfigError, CorpusError, VectorsError
 from tagger.gazetteer import Gazetteer
 from tagger.lexicon import Lexicon
 from tagger.lookup import Lookup
+from tagger.sections import merge
 from tagger.tags import TagScheme
 from tagger.text import Segmenter, UnitMaker
 from tagger.vectors import load_tables, save_tables
@@ -206,7 +206,7 @@ def load(path: Path | str) -> Bundle:
         if sha256(file) != digest:
             raise BundleError(f"{folder}: {name} is damaged (its SHA-256 differs); copy the bundle again")
     try:
-        config = configs.merge(Config(), tomllib.loads((folder / "config.toml").read_text("utf-8")), "config.toml")
+        config = merge(Config(), tomllib.loads((folder / "config.toml").read_text("utf-8")), "config.toml")
         scheme = TagScheme(tuple((folder / "labels.txt").read_text("utf-8").splitlines()))
         rows = np.load(folder / "transitions.npy", allow_pickle=False)
         tables = load_tables(folder, config.text.unit)

@@ -16,7 +16,7 @@ from tagger.limits import Limits
 
 
 def _load_config(options: argparse.Namespace) -> Any:
-    from tagger import config, corpus, text
+    from tagger import config, corpus, sections, text
 
     overrides = list(options.set)
     if getattr(options, "seed", None) is not None:
@@ -27,7 +27,7 @@ def _load_config(options: argparse.Namespace) -> Any:
     if getattr(options, "words", None):
         with corpus.open_text(options.words) as lines:
             words = list(text.read_words((line for _, line in lines), str(options.words)))
-        loaded = config.merge(loaded, {"text": {"words": [*loaded.text.words, *words]}}, str(options.words))
+        loaded = sections.merge(loaded, {"text": {"words": [*loaded.text.words, *words]}}, str(options.words))
     return loaded
 
 
@@ -143,7 +143,7 @@ def predict(options: argparse.Namespace) -> None:
     """Find the entities in text."""
     if not options.files and not options.text:
         raise ConfigError("nothing to tag: give files, - for standard input, or --text")
-    from tagger import crowd, formats
+    from tagger import formats
     from tagger.convert import open_output
     from tagger.documents import Notes
     from tagger.output import VIEWS, documents
@@ -151,8 +151,12 @@ def predict(options: argparse.Namespace) -> None:
     tagger = _load_tagger(options)
     answers, notes = options.format == "contest", Notes()
     texts = _texts(options.text, options.files, options.form)
-    results = crowd.results(tagger, options.bundle, options.runtime, texts, answers)
-    if options.files:
+    if not options.files:
+        results = tagger.results(texts, answers)
+    else:
+        from tagger import crowd
+
+        results = crowd.results(tagger, options.bundle, options.runtime, texts, answers)
         results = _progress(results, lambda result: result.text, bool(options.out) or not sys.stdout.isatty())
     if options.format in VIEWS:
         lines = VIEWS[options.format](results, tagger.labels)

@@ -4,17 +4,15 @@ Defaults < preset or file < `--set section.key=value`. An unknown key is an erro
 """
 
 import dataclasses
-import difflib
 import math
 import tomllib
-import types
-import typing
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from tagger.errors import ConfigError
+from tagger.sections import merge, nearest, parse_override
 
 
 @dataclass(frozen=True)
@@ -271,31 +269,14 @@ def load(source: str | Path = "default", overrides: Iterable[str] = (), scheme: 
         data = _read_toml(Path(source))
         preset = data.pop("preset", "default")
         if not isinstance(preset, str) or preset not in PRESETS:
-            raise ConfigError(f"{source}: preset = {preset!r} does not exist{_nearest(str(preset), PRESETS)}")
+            raise ConfigError(f"{source}: preset = {preset!r} does not exist{nearest(str(preset), PRESETS)}")
         config = merge(config, PRESETS[preset], f"preset {preset}")
         config = merge(config, data, str(source))
     if scheme:
         config = merge(config, {"transfer": SCHEMES[scheme]}, f"scheme {scheme}")
     for override in overrides:
-        config = merge(config, _parse_override(override), f"--set {override}")
+        config = merge(config, parse_override(override), f"--set {override}")
     return check(config)
-
-
-def merge(config: Config, data: Mapping[str, Mapping[str, Any]], place: str) -> Config:
-    """Return `config` with the settings in `data` replaced; `place` names the source in errors."""
-    changed = {}
-    for name, values in data.items():
-        section = _section(config, name, place)
-        if not isinstance(values, Mapping):
-            raise ConfigError(f"{place}: [{name}] is a section, received {values!r}")
-        hints = typing.get_type_hints(type(section))
-        new = {}
-        for key, value in values.items():
-            if key not in hints:
-                raise ConfigError(f"{place}: {name}.{key} does not exist{_nearest(key, hints)}")
-            new[key] = _coerce(value, hints[key], f"{place}: {name}.{key}")
-        changed[name] = dataclasses.replace(section, **new)
-    return dataclasses.replace(config, **changed)
 
 
 # Numbers that must be at least this; all others must not be negative.
@@ -348,59 +329,13 @@ def check(config: Config) -> Config:
     return config
 
 
-def _section(config: Config, name: str, place: str) -> Any:
-    names = [f.name for f in dataclasses.fields(config)]
-    if name not in names:
-        raise ConfigError(f"{place}: section [{name}] does not exist{_nearest(name, names)}")
-    return getattr(config, name)
-
-
-def _nearest(name: str, names: Iterable[str]) -> str:
-    names = list(names)
-    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    return f"; did you mean {close[0]!r}?" if close else f"; there are: {', '.join(names)}"
-
-
 def _read_toml(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         known = ", ".join(PRESETS)
         raise ConfigError(
-            f"{path}: neither a file nor a preset{_nearest(str(path), PRESETS)} (presets: {known})"
+            f"{path}: neither a file nor a preset{nearest(str(path), PRESETS)} (presets: {known})"
         ) from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigError(f"{path}: not a readable TOML file: {error}") from error
-
-
-def _parse_override(override: str) -> dict[str, dict[str, Any]]:
-    name, equals, value = override.partition("=")
-    section, dot, key = name.strip().partition(".")
-    if not (equals and dot):
-        raise ConfigError(f"--set {override}: expected section.key=value, such as training.epochs=60")
-    try:
-        parsed = tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
-        parsed = value.strip()
-    return {section: {key: parsed}}
-
-
-def _coerce(value: Any, hint: Any, place: str) -> Any:
-    """Return `value` as the annotated type `hint`, or raise `ConfigError`."""
-    origin = typing.get_origin(hint)
-    if origin is Literal:
-        choices = typing.get_args(hint)
-        if value in choices:
-            return value
-        raise ConfigError(f"{place} must be one of {', '.join(map(str, choices))}; received {value!r}")
-    if origin is tuple:
-        item = typing.get_args(hint)[0]
-        if isinstance(value, list | tuple):
-            return tuple(_coerce(v, item, place) for v in value)
-        raise ConfigError(f"{place} must be a list, received {value!r}")
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if isinstance(hint, type) and isinstance(value, hint) and (hint is bool or not isinstance(value, bool)):
-        return value
-    kind = hint.__name__ if isinstance(hint, type | types.GenericAlias) else str(hint)
-    raise ConfigError(f"{place} must be {kind}, received {value!r}")

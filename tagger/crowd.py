@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
@@ -39,19 +39,21 @@ def results(
     groups = grouped(texts, len)
     alone = tagger.workers == 1 or tagger.dictionary or runtime == "keras"
     few = itertools.islice(groups, None if alone else _FEW)
-    yield from tagger.results(itertools.chain.from_iterable(few), answers)
-    if (first := next(groups, None)) is None:
-        return
-    groups = itertools.chain([first], groups)
-    with ProcessPoolExecutor(
-        tagger.workers, multiprocessing.get_context("spawn"), initializer=_begin, initargs=(bundle, runtime)
-    ) as pool:
-        try:
-            loading = [pool.submit(os.getpid) for _ in range(tagger.workers)]
-            yield from tagger.results(itertools.chain.from_iterable(_until_done(loading, groups)), answers)
-            yield from in_order(pool, _tag, groups, tagger.workers, answers)
-        except BrokenProcessPool:
-            raise TaggerError("a process that tags has ended before its work; was there too little memory?") from None
+    with ThreadPoolExecutor(tagger.workers) as threads:
+        yield from in_order(threads, tagger.tag, few, tagger.workers, answers)
+        if (first := next(groups, None)) is None:
+            return
+        groups = itertools.chain([first], groups)
+        with ProcessPoolExecutor(
+            tagger.workers, multiprocessing.get_context("spawn"), initializer=_begin, initargs=(bundle, runtime)
+        ) as pool:
+            try:
+                loading = [pool.submit(os.getpid) for _ in range(tagger.workers)]
+                yield from in_order(threads, tagger.tag, _until_done(loading, groups), tagger.workers, answers)
+                yield from in_order(pool, _tag, groups, tagger.workers, answers)
+            except BrokenProcessPool:
+                told = "a process that tags has ended before its work; was there too little memory?"
+                raise TaggerError(told) from None
 
 
 def _until_done(loading: list[Future[int]], groups: Iterator[list[str]]) -> Iterator[list[str]]:

@@ -16,13 +16,13 @@ from typing import Any
 
 import numpy as np
 
-from tagger import config as configs
 from tagger import corpus
 from tagger.bundle import Bundle
-from tagger.config import Config, TextConfig
+from tagger.config import PRESETS, Config, TextConfig
 from tagger.corpus import EXAMPLES, Alignment, Document, squeeze
 from tagger.errors import ConfigError
 from tagger.gazetteer import Matcher
+from tagger.sections import merge
 from tagger.tags import TagScheme
 from tagger.text import UnitMaker, Units
 
@@ -342,7 +342,7 @@ def inspect_bundle(found: Bundle) -> dict[str, Any]:
     Returns:
         Among others "settings": those that differ from the nearest preset, as [here, there] by name.
     """
-    differ = {name: _differences(found.config, preset) for name, preset in configs.PRESETS.items()}
+    differ = {name: _differences(found.config, preset) for name, preset in PRESETS.items()}
     preset = min(differ, key=lambda name: len(differ[name]))
     return {
         "preset": preset,
@@ -361,7 +361,7 @@ def inspect_bundle(found: Bundle) -> dict[str, Any]:
 
 
 def _differences(config: Config, preset: Mapping[str, Mapping[str, Any]]) -> dict[str, list[Any]]:
-    there = configs.merge(Config(), preset, "preset").to_dict()
+    there = merge(Config(), preset, "preset").to_dict()
     return {
         f"{section}.{key}": [value, there[section][key]]
         for section, values in config.to_dict().items()

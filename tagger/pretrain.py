@@ -18,12 +18,13 @@ from tqdm import tqdm
 from tagger import bundle as bundles
 from tagger.batches import Batch, Batches, BatchMaker, Store, ahead, pad
 from tagger.calibration import Calibration
-from tagger.config import Config, merge
+from tagger.config import Config
 from tagger.corpus import Document
 from tagger.decode import Transitions
 from tagger.errors import ConfigError
 from tagger.export import fresh_model
 from tagger.lookup import Lookup
+from tagger.sections import merge
 from tagger.tags import TagScheme
 from tagger.text import UnitMaker, pieces
 from tagger.training import State, inputs_of, learning_rate, products, silence_unseen, use_device, write_networks

@@ -18,13 +18,14 @@ from tagger import bundle as bundles
 from tagger import corpus
 from tagger.batches import Batches, BatchMaker, Store, ahead
 from tagger.calibration import Calibrator
-from tagger.config import Config, TrainingConfig, merge
+from tagger.config import Config, TrainingConfig
 from tagger.decode import Transitions
 from tagger.errors import TrainingError, require
 from tagger.export import fresh_model, load_weights, network
 from tagger.lookup import Lookup
 from tagger.pipeline import Tagger, evaluate
 from tagger.runtime import KerasRuntime
+from tagger.sections import merge
 from tagger.tags import TagScheme
 from tagger.text import UnitMaker
 from tagger.workplace import ALIGNMENT, Sources, Workplace, say

@@ -25,13 +25,14 @@ from tqdm import tqdm
 
 from tagger import bundle as bundles
 from tagger import corpus
-from tagger.config import Config, TransferConfig, merge
+from tagger.config import Config, TransferConfig
 from tagger.convert import open_output
 from tagger.corpus import Document, Notes, Span
 from tagger.errors import TrainingError, require
 from tagger.pipeline import Result, Tagger
 from tagger.pretrain import pretrain
 from tagger.records import write_native
+from tagger.sections import merge
 from tagger.text import pieces
 from tagger.training import train
 from tagger.workplace import Sources, claim, corpus_texts, say, write_json

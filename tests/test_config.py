@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tagger.bundle import to_toml
-from tagger.config import PRESETS, Config, check, load, merge
+from tagger.config import PRESETS, Config, check, load
 from tagger.errors import ConfigError
+from tagger.sections import merge
 from tests.samples import few
 
 
