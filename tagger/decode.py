@@ -4,8 +4,8 @@ A text's score is the sum of the scores of its tags and of the transitions betwe
 padded on the right to T. Forbidden transitions, starts and ends are `-inf`.
 """
 
-import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -128,26 +128,37 @@ class Lattice:
         shares = self.forward[:length, row] * self.backward[:length, row]
         return shares * np.exp(self.reached[:length, row] + self.left[:length, row] - self.total[row])[:, None]
 
-    def span(self, row: int, span: UnitSpan) -> float:
-        """Return the probability that these units of text `row` are, together, one entity with this label."""
-        start, end, label = span
-        base = 4 * label
-        if end - start == 1:
-            first = last = base + 1
-            inner = 0.0
-        else:
-            first, middle, last = base + 2, base + 3, base + 4
-            step = self.transitions.scores
-            scores = self.scores[row]
-            inner = float(scores[start + 1 : end - 1, middle].sum() + scores[end - 1, last])
-            inner += float((end - start - 3) * step[middle, middle] if end - start > 2 else 0.0)
-            inner += float(step[first, middle] + step[middle, last] if end - start > 2 else step[first, last])
-        before, after = self.forward[start, row, first], self.backward[end - 1, row, last]
-        if not (before and after):
-            return 0.0
-        log = math.log(before) + math.log(after) + inner
-        log += float(self.reached[start, row] + self.left[end - 1, row] - self.total[row])
-        return math.exp(min(log, 0.0))
+    def spans(self, rows: np.ndarray, spans: np.ndarray) -> np.ndarray:
+        """Return the probability that these units are, together, one entity with this label, of each of N spans.
+
+        Args:
+            rows: The text of each, (N,) int.
+            spans: As `UnitSpan`s, (N, 3) int.
+
+        Returns:
+            (N,) float64.
+        """
+        starts, ends, labels = spans.T
+        lasts, step = ends - 1, self.transitions.scores
+        single, first, middle, last = (4 * labels + part for part in (1, 2, 3, 4))
+        alone, many = lasts == starts, lasts - starts > 1
+        first, last = np.where(alone, single, first), np.where(alone, single, last)
+        between = step[first, middle] + (lasts - starts - 2) * step[middle, middle] + step[middle, last]
+        inner = np.where(many, between, step[first, last]) + self.scores[rows, lasts, last]
+        inner += self._middles[rows, lasts, labels] - self._middles[rows, np.minimum(starts + 1, lasts), labels]
+        log = np.where(alone, 0, inner) + self.reached[starts, rows] + self.left[lasts, rows] - self.total[rows]
+        around = np.float64(self.forward[starts, rows, first]) * self.backward[lasts, rows, last]
+        with np.errstate(divide="ignore"):  # what cannot be has no logarithm
+            log += np.log(around)
+        return np.exp(np.minimum(log, 0))
+
+    @cached_property
+    def _middles(self) -> np.ndarray:
+        """Summed scores of each label's middle tag before each unit, (B, T + 1, labels)."""
+        size, longest, tags = self.scores.shape
+        sums = np.zeros((size, longest + 1, tags // 4))
+        np.cumsum(self.scores[:, :, 3::4], axis=1, out=sums[:, 1:])
+        return sums
 
 
 def lattice(scores: np.ndarray, lengths: np.ndarray, transitions: Transitions) -> Lattice:
@@ -196,21 +207,38 @@ def log_softmax(scores: np.ndarray) -> np.ndarray:
     return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
 
 
-def best_span(marginals: Lattice, row: int, length: int, scheme: TagScheme, longest: int = 24) -> UnitSpan:
-    """Return the most probable span of a text that is not empty.
+def mean_probabilities(scores: np.ndarray, paths: np.ndarray, rows: np.ndarray, spans: np.ndarray) -> np.ndarray:
+    """Return the geometric mean probability of the tags of each of N spans: the measure of 2016.
+
+    Args:
+        scores: Log-probability of each tag at each unit, (B, T, K).
+        paths: Tag ids, (B, T).
+        rows, spans: As for `Lattice.spans`.
+
+    Returns:
+        (N,) float64.
+    """
+    taken = np.take_along_axis(scores, paths[:, :, None], axis=2)[:, :, 0]
+    sums = np.pad(np.cumsum(taken, axis=1, dtype=np.float64), ((0, 0), (1, 0)))
+    starts, ends, _ = spans.T
+    return np.exp((sums[rows, ends] - sums[rows, starts]) / (ends - starts))
+
+
+def best_span(around: Lattice, row: int, length: int, scheme: TagScheme, longest: int = 24) -> tuple[UnitSpan, float]:
+    """Return the most probable span of a text that is not empty, and its probability.
 
     Only spans that start and end at one of the eight most probable first and last tags are compared.
     """
-    tags = marginals.marginals(row, length)
-    best, found = -1.0, UnitSpan(0, 1, 0)
+    tags = around.marginals(row, length)
+    found = []
     for label in range(len(scheme.labels)):
-        base = 4 * label
-        firsts = np.argsort(-tags[:, base + 2], kind="stable")[:8]
-        lasts = np.argsort(-tags[:, base + 4], kind="stable")[:8]
-        spans = [UnitSpan(int(s), int(e) + 1, label) for s in firsts for e in lasts if 0 < e - s < longest]
-        single = int(tags[:, base + 1].argmax())
-        for span in [UnitSpan(single, single + 1, label), *spans]:
-            probability = marginals.span(row, span)
-            if probability > best:
-                best, found = probability, span
-    return found
+        single, first, _, last = (tags[:, 4 * label + part] for part in (1, 2, 3, 4))
+        firsts, lasts = (np.argsort(-some, kind="stable")[:8] for some in (first, last))
+        starts, ends = np.repeat(firsts, len(lasts)), np.tile(lasts, len(firsts)) + 1
+        fits = (ends - starts > 1) & (ends - starts <= longest)
+        starts, ends = np.append(single.argmax(), starts[fits]), np.append(single.argmax() + 1, ends[fits])
+        found.append(np.stack([starts, ends, np.full_like(starts, label)], axis=1))
+    spans = np.concatenate(found)
+    probabilities = around.spans(np.full(len(spans), row), spans)
+    best = int(probabilities.argmax())
+    return UnitSpan(*spans[best].tolist()), float(probabilities[best])

@@ -3,7 +3,7 @@
 import html
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 
-from tagger.documents import Document, Entity, Span, labelled
+from tagger.documents import Document, Entity, Span
 from tagger.pipeline import Result
 
 # Pairs of (background in light mode, in dark mode), readable under black and white text; one per label, in turn.
@@ -19,8 +19,8 @@ def documents(results: Iterable[Result], answers: bool) -> Iterator[Document]:
         if answers:
             yield Document(result.text, answers=(result.answer.text,) if result.answer else ())
         else:
-            scores = tuple(entity.score for entity in result.entities)
-            yield labelled(result.text, [Span(*entity[:3]) for entity in result.entities], scores=scores)
+            spans = tuple(Span(entity.start, entity.end, entity.label) for entity in result.entities)
+            yield Document(result.text, spans, scores=tuple(entity.score for entity in result.entities))
 
 
 def table(results: Iterable[Result], labels: Sequence[str]) -> Iterator[str]:

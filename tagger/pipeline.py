@@ -16,7 +16,7 @@ from tagger.batches import group, pad
 from tagger.calibration import Calibration
 from tagger.config import BatchesConfig, Config
 from tagger.corpus import Document, Entity
-from tagger.decode import Lattice, Transitions, best_span, lattice, log_softmax, viterbi
+from tagger.decode import Lattice, Transitions, best_span, lattice, log_softmax, mean_probabilities, viterbi
 from tagger.gazetteer import Gazetteer
 from tagger.lookup import Lookup
 from tagger.runtime import KerasRuntime, OnnxRuntime, OpenvinoRuntime, Runtime
@@ -206,7 +206,7 @@ class Tagger:
         if self.dictionary:
             self.dictionary.add(made, whole)
         if not self.config.model.crf:
-            scores = [log_softmax(score) if len(score) else score for score in scores]
+            whole[:] = log_softmax(whole)
         return scores
 
     def _decode(self, made: list[Units], scores: list[np.ndarray], answers: bool, outside: bool) -> list[Result]:
@@ -221,21 +221,24 @@ class Tagger:
         missing = [answers and not some and bool(units.text.strip()) for some, units in zip(spans, made, strict=True)]
         wanted = [row for row in range(len(made)) if outside or missing[row] or (spans[row] and not by_mean)]
         around = lattice(padded[wanted], lengths[wanted], self.transitions) if wanted else None
-        places = {row: place for place, row in enumerate(wanted)}
+        places = np.zeros(len(made), np.int64)  # of each text in the lattice
+        places[wanted] = np.arange(len(wanted))
+        rows = np.repeat(np.arange(len(made)), list(map(len, spans)))
+        every = np.array([span for some in spans for span in some], np.int64).reshape(-1, 3)
+        if by_mean or around is None:
+            rates = mean_probabilities(padded, paths, rows, every)
+        else:
+            rates = around.spans(places[rows], every)
+        rest = iter(rates.tolist())
         found = []
         for row, units in enumerate(made):
-            if by_mean or around is None:
-                rated = [_mean(padded[row], paths[row], span) for span in spans[row]]
-            else:
-                rated = [around.span(places[row], span) for span in spans[row]]
-            entities = [self._entity(units, span, rate) for span, rate in zip(spans[row], rated, strict=True)]
+            entities = [self._entity(units, span, next(rest)) for span in spans[row]]
             answer = max(entities, key=lambda e: e.score, default=None)
             if missing[row] and around is not None:
-                span = best_span(around, places[row], len(units), self.scheme)
-                answer = self._entity(units, span, around.span(places[row], span))
+                answer = self._entity(units, *best_span(around, int(places[row]), len(units), self.scheme))
             if answer:
                 answer = answer._replace(score=round(self.calibration.probability(answer.score), 4))
-            free = self._outside(around, places[row], units) if outside and around is not None else None
+            free = self._outside(around, int(places[row]), units) if outside and around is not None else None
             found.append(Result(units.text, self.calibration(units.text, entities), answer, free))
         return found
 
@@ -264,12 +267,6 @@ def in_order(
             yield from waiting.popleft().result()
     for future in waiting:
         yield from future.result()
-
-
-def _mean(scores: np.ndarray, path: np.ndarray, span: UnitSpan) -> float:
-    """Return the geometric mean probability of a span's tags: the measure of 2016."""
-    inside = np.arange(span.start, span.end)
-    return float(np.exp(scores[inside, path[inside]].mean()))
 
 
 def evaluate(tagger: Tagger, documents: Iterable[Document], scores: Scores | None = None) -> Scores:

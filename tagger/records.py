@@ -186,9 +186,12 @@ def valid_span(start: Any, end: Any, label: Any, text: str) -> Span | None:
     return Span(start, end, label) if whole and isinstance(label, str) and label.strip() else None
 
 
+_encode = json.JSONEncoder(ensure_ascii=False).encode
+
+
 def dumps(value: Any) -> str:
     """Return JSON on one line, whatever reader takes it apart into lines; lone surrogates are escaped."""
-    line = json.dumps(value, ensure_ascii=False)
+    line = _encode(value)
     for end in "\x85\u2028\u2029":  # line ends to some readers of lines
         line = line.replace(end, f"\\u{ord(end):04x}")
     try:
@@ -280,8 +283,9 @@ def write_native(documents: Iterable[Document], notes: Notes) -> Iterator[str]:
     """Yield a native line a document."""
     for document in documents:
         text, entities = document.text, document.entities
-        mentions = {squeeze(text[start:end]) for start, end, _ in entities}
-        answers = () if mentions.issuperset(map(squeeze, document.answers)) else document.answers
+        answers = document.answers
+        if answers and {squeeze(text[start:end]) for start, end, _ in entities}.issuperset(map(squeeze, answers)):
+            answers = ()
         shown: Iterable[Entity | Span] = entities
         if document.scores:
             rated = zip(entities, document.scores, strict=True)

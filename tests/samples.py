@@ -80,3 +80,8 @@ def planted(unit="char", labels=("CORE",), workers=1):
     scheme = TagScheme(labels)
     runtime = Planted(lookup.tables[0].vocabulary.id("龘"), scheme.size)
     return Tagger(preset, scheme, Transitions.legal(scheme), UnitMaker(preset.text), lookup, runtime, workers=workers)
+
+
+def probability(around, row, span):
+    """The probability of one span of text `row` in a lattice."""
+    return float(around.spans(np.array([row]), np.array([span]))[0])

@@ -7,6 +7,7 @@ import pytest
 
 from tagger.decode import Transitions, best_span, lattice, log_softmax, viterbi
 from tagger.tags import TagScheme, UnitSpan
+from tests.samples import probability
 
 SCHEMES = {5: TagScheme(("A",)), 9: TagScheme(("A", "B"))}
 CASES = [(tags, seed) for tags in SCHEMES for seed in range(12)]
@@ -61,9 +62,10 @@ def test_the_lattice_sums_over_all_paths(tags, seed):
         for span in spans:
             inside = SCHEMES[tags].encode([UnitSpan(0, span.end - span.start, span.label)], span.end - span.start)
             expected[span] = shares[(paths[:, span.start : span.end] == inside).all(axis=1)].sum()
-            assert made.span(row, span) == pytest.approx(expected[span], abs=1e-5)
-        best = best_span(made, row, length, SCHEMES[tags])
+            assert probability(made, row, span) == pytest.approx(expected[span], abs=1e-5)
+        best, likely = best_span(made, row, length, SCHEMES[tags])
         assert expected[best] == pytest.approx(max(expected.values()), abs=1e-5)
+        assert likely == pytest.approx(expected[best], abs=1e-5)
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -79,7 +81,9 @@ def test_what_a_text_is_batched_with_changes_nothing(seed):
         assert paths[row, :length].tolist() == viterbi(*alone)[0].tolist()
         np.testing.assert_allclose(made.marginals(row, length), lonely.marginals(0, length), atol=1e-9)
         assert made.total[row] == pytest.approx(lonely.total[0], abs=1e-9)
-        assert made.span(row, UnitSpan(0, length, 1)) == pytest.approx(lonely.span(0, UnitSpan(0, length, 1)), abs=1e-9)
+        assert probability(made, row, UnitSpan(0, length, 1)) == pytest.approx(
+            probability(lonely, 0, UnitSpan(0, length, 1)), abs=1e-9
+        )
 
 
 @pytest.mark.parametrize("make", [Transitions.legal, Transitions.contest], ids=["legal", "contest"])
@@ -105,8 +109,8 @@ def test_two_entities_side_by_side_are_possible_under_the_table_of_2016():
 def test_the_table_of_2016_for_any_number_of_labels():
     one, two = (Transitions.contest(SCHEMES[tags]).scores for tags in (5, 9))
     table = {(0, 0): 0.15, (0, 1): 0.15, (0, 2): 0.7, (1, 0): 1, (2, 3): 0.5, (2, 4): 0.5, (3, 3): 0.5, (3, 4): 0.5}
-    for step, probability in {**table, (4, 0): 1}.items():
-        assert one[step] == pytest.approx(np.log(probability))
+    for step, weight in {**table, (4, 0): 1}.items():
+        assert one[step] == pytest.approx(np.log(weight))
     assert np.isneginf(one[~SCHEMES[5].allowed]).all()
     np.testing.assert_array_equal(two[:5, :5], one)
     np.testing.assert_array_equal(two[5:, 5:], one[1:, 1:])
@@ -147,7 +151,7 @@ def test_large_scores_over_long_texts_stay_finite(make, sign):
         best += transitions.scores[tags[:-1], tags[1:]].sum(dtype=np.float64)
         assert best <= made.total[row] + 1e-3
         for span in SCHEMES[9].decode(tags)[:50]:
-            assert 0 <= made.span(row, span) <= 1
+            assert 0 <= probability(made, row, span) <= 1
 
 
 def test_log_softmax_is_normal_and_keeps_differences():
