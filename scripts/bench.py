@@ -5,7 +5,7 @@ the start of a process to its end, over --repeat copies of the text: this tagger
 the runner of bench_peers.py, which reads lines and writes JSON lines. Steady is the same without start-up: the
 characters of all copies but one, over the time of all copies less the time of one. A system that would take more than
 two minutes for its copies gets fewer, at least two. Seconds are medians over --runs; peak memory is that of all copies,
-in the largest process: for much text `tagger predict` has one for each core, and one that reads and writes.
+in all of a system's processes: for much text `tagger predict` has one for each core, and one that reads and writes.
 
 Latency is that of a call with one sentence cut to 30 characters, over 1,000 calls after 50 that do not count. Cold
 start is from the start of a process to its answer to a short text, its files being in memory. Installed is what the
@@ -351,7 +351,7 @@ def notes(figures):
     fewer = [f"{name} {amount:,}" for name, amount in amounts.items() if amount < most]
     if fewer:
         said.append(f"Fewer for what is slow: {'; '.join(fewer)}.")
-    said.append("Peak memory: of the largest process.")
+    said.append("Peak memory: of all processes of a system together.")
     said.append(f"Latency: {CALLS:,} sentences of {CHARACTERS} characters. 2016: random weights, so no F1.")
     said.append("The tagger and the CRF learnt from msra's training texts, and dev picked the tagger's epoch.")
     said.append("The others come with models of their own, inside their packages.")

@@ -1,15 +1,18 @@
 """What the benches share: where the corpora are, running a command and measuring it, writing figures and tables."""
 
+import contextlib
 import json
 import os
 import platform
 import re
 import statistics
-import subprocess
 import sys
+import threading
 import time
 from importlib import metadata
 from pathlib import Path
+
+import psutil
 
 PROJECT = Path(__file__).resolve().parents[1]
 
@@ -41,15 +44,29 @@ def train_command(config, train, dev, out, seed, *more, command="train"):
 
 
 def run_measured(command):
-    """Run a command; return its seconds and the peak memory of it or of a process it waited for."""
+    """Run a command; return its seconds and its peak memory, that of its own processes together."""
     begun = time.monotonic()
-    process = subprocess.Popen([str(part) for part in command], cwd=PROJECT)
+    process = psutil.Popen([str(part) for part in command], cwd=PROJECT)
+    ended, sums = threading.Event(), [0]
+    watcher = threading.Thread(target=watch_memory, args=(process, ended, sums))
+    watcher.start()
     _, status, usage = os.wait4(process.pid, 0)  # of this child alone: RUSAGE_CHILDREN is the largest of all so far
+    seconds = time.monotonic() - begun
+    ended.set()
+    watcher.join()
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         sys.exit(f"{Path(sys.argv[0]).stem}: exit code {process.returncode} from: {' '.join(map(str, command))}")
-    unit = 1 if sys.platform == "darwin" else 1024
-    return {"total_seconds": time.monotonic() - begun, "peak_mb": usage.ru_maxrss * unit / 1e6}
+    largest = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    return {"total_seconds": seconds, "peak_mb": max(largest, *sums) / 1e6}
+
+
+def watch_memory(process, ended, sums):
+    """Add up, five times a second, the memory of a process that has others; what they share counts in each."""
+    while not ended.wait(0.2):
+        with contextlib.suppress(psutil.Error):
+            if children := process.children(recursive=True):
+                sums.append(sum(one.memory_info().rss for one in [process, *children]))
 
 
 def machine(*packages):
