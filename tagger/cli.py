@@ -36,7 +36,8 @@ _EXAMPLES = {
 """,
     "pretrain": """examples:
   tagger pretrain more.txt.gz train.jsonl --out pretrained --set pretrain.epochs=10
-  tagger train --train train.jsonl --dev dev.jsonl --start pretrained --out bundle
+  tagger pretrain ours.txt --start pretrained --out nearer
+  tagger train --train train.jsonl --dev dev.jsonl --start nearer --out bundle
 """,
     "vectors": """examples:
   tagger vectors news.txt.gz train.jsonl --out vectors
@@ -249,12 +250,12 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--train", required=True, metavar="F", type=Path, help="labelled corpus to learn from")
     parser.add_argument("--dev", required=True, metavar="F", type=Path, help="labelled corpus that picks the best")
     parser.add_argument("--out", required=True, metavar="BUNDLE", type=Path, help="folder to write the tagger to")
-    parser.add_argument("--start", metavar="BUNDLE", type=Path,
-                        help="trained or pretrained bundle whose vectors and network to start from")  # fmt: skip
     _add_resumable(parser)
 
 
 def _add_resumable(parser: argparse.ArgumentParser) -> None:
+    about = "trained or pretrained bundle whose vectors and network to start from"
+    parser.add_argument("--start", metavar="BUNDLE", type=Path, help=about)
     parser.add_argument("--seed", type=int, metavar="N", help="same as --set training.seed=N")
     parser.add_argument("--resume", action="store_true", help="go on with what was interrupted")
     _add_making(parser)

@@ -67,7 +67,7 @@ def pretrain(options: argparse.Namespace) -> None:
     from tagger.pretrain import pretrain
 
     with _resumable(f"{options.out}.training"):
-        pretrain(config, options.files, options.out, options.resume, options.force)
+        pretrain(config, options.files, options.out, options.resume, options.force, start=options.start)
     print(f"{options.out}: written; start from it with: tagger train --start {options.out} ...", file=sys.stderr)
 
 

@@ -22,7 +22,7 @@ from tagger.config import Config
 from tagger.corpus import Document
 from tagger.decode import Transitions
 from tagger.errors import ConfigError
-from tagger.export import fresh_model
+from tagger.export import fresh_model, load_weights
 from tagger.lookup import Lookup
 from tagger.sections import merge
 from tagger.tags import TagScheme
@@ -40,6 +40,7 @@ def pretrain(
     resume: bool = False,
     replace: bool = False,
     shown: Sequence[Path] = (),
+    start: Path | None = None,
 ) -> list[dict[str, float]]:
     """Pretrain a network and write its bundle, from which `train` and `transfer` may start.
 
@@ -52,6 +53,7 @@ def pretrain(
         resume: Go on with an interrupted pretraining; start one where there is none.
         replace: Whether an existing bundle may be replaced.
         shown: What the network is shown of the files, if not all that the vectors are learnt from.
+        start: Bundle whose vectors and network are used instead of new ones.
 
     Returns:
         Each epoch's figures: `loss`, and the share of hidden characters that were told, `right`.
@@ -62,7 +64,7 @@ def pretrain(
     bundles.refuse_existing(out, replace)
     if config.text.unit != "char":
         raise ConfigError('tagger pretrain needs text.unit = "char"')
-    sources = Sources(files[0], files[0], tuple(files[1:]))  # without labels there is no dev
+    sources = Sources(files[0], files[0], tuple(files[1:]), vectors=start, start=start)  # without labels, no dev
     work = Workplace(out.with_name(out.name + ".training"), config, sources, resume)
     use_device(config.training)
     units = UnitMaker(config.text)
@@ -97,6 +99,8 @@ def fit(config: Config, lookup: Lookup, store: Store, work: Workplace) -> tuple[
     tf.config.experimental.enable_op_determinism()
     model = fresh_model(config, _NOTHING, lookup)
     silence_unseen(model, store)
+    if work.sources.start:
+        load_weights(model, bundles.load(work.sources.start))
     whole = WordTeller(model, len(lookup.tables[0].vocabulary))
     batches = Batches(HiddenWords(store, lookup, 1, config.pretrain.hide), config.batches, settings.seed)
     optimizer = keras.optimizers.Adam(learning_rate(settings, len(batches)), global_clipnorm=settings.clip or None)

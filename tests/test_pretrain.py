@@ -1,3 +1,4 @@
+import itertools
 import os
 import signal
 import subprocess
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from tagger import bundle as bundles
 from tagger.config import TextConfig
+from tagger.export import stored
 from tagger.lookup import Lookup
 from tagger.text import UnitMaker
 from tagger.vectors import UNKNOWN
@@ -107,6 +109,19 @@ def test_the_start_is_what_training_begins_with(small_corpus, bundle):
             of_tags = any(name in weight.path for name in ("scores", "transitions"))
             if same or not of_tags:
                 np.testing.assert_array_equal(weight.numpy(), theirs[weight.path])
+
+
+@pytest.mark.train
+def test_pretraining_goes_on_from_another_network(small_corpus, bundle, tmp_path):
+    """With steps too small to tell, what comes out is what it started from."""
+    still = [*SETTINGS, "--set", "training.learning_rate=1e-12"]
+    done = run("pretrain", small_corpus / "more.txt", "--out", tmp_path / "on", "--start", bundle, *still)
+    assert done.returncode == 0, done.stderr
+    before, after = (stored(bundles.load(folder)) for folder in (bundle, tmp_path / "on"))
+    for one, other in zip(before.layers, after.layers, strict=True):
+        for weights, same in zip(itertools.chain(*one), itertools.chain(*other), strict=True):
+            np.testing.assert_array_equal(weights, same)
+    assert (tmp_path / "on" / "word.npy").read_bytes() == (bundle / "word.npy").read_bytes()
 
 
 @pytest.mark.parametrize(
