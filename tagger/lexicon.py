@@ -123,15 +123,15 @@ class Lexicon:
     def _strings(self, codes: np.ndarray) -> np.ndarray:
         """Return the place of each string of 1 to `LONGEST` characters, by length and start, (LONGEST, N) int32."""
         size = len(codes)
-        codes = np.append(codes, np.zeros(LONGEST - 1, np.uint32))
+        codes = np.append(codes, np.full(LONGEST - 1, _SPACE))
         keys = np.empty((LONGEST, size), np.uint32)
-        state = np.zeros(size, np.uint32)
+        state, spaced = np.zeros(size, np.uint32), np.zeros(keys.shape, bool)
         for row in range(LONGEST):
             state = _on(state, codes[row : row + size])
             keys[row] = _key(state, row + 1)
+            spaced[row] = spaced[row - 1] | (codes[row : row + size] == _SPACE)
         found = self.find(keys.ravel()).reshape(keys.shape)
-        for row in range(1, LONGEST):
-            found[row, max(size - row, 0) :] = len(self)  # past the end
+        found[spaced] = len(self)  # whatever the key of a string that goes on into the next text happens to be
         return found
 
     def save(self, folder: Path) -> None:
@@ -156,6 +156,7 @@ class Lexicon:
         return Lexicon(vocabulary, own, keys, tags)
 
 
+_SPACE = np.uint32(32)
 _FILES = ("lexicon.words.npy", "lexicon.keys.npy", "lexicon.tags.npy")
 
 

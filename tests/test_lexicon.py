@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from tagger.config import TextConfig
 from tagger.errors import VectorsError
-from tagger.lexicon import LONGEST, NO_WORD, UNTAGGED, Lexicon, dictionary
+from tagger.lexicon import LONGEST, NO_WORD, UNTAGGED, Lexicon, _keys, dictionary
 from tagger.lookup import codes
 from tagger.vectors import UNKNOWN, Vocabulary
 from tests.samples import few
@@ -73,6 +73,13 @@ def test_words_are_found_whatever_their_number():
         assert lexicon.features(codes(word), np.array([len(word)])).tags[0].tolist() == [2] * len(word)
     others = rng.integers(0, 2**32, 100_000).astype(np.uint32)
     assert (lexicon.find(others) < len(lexicon)).mean() < 1e-4
+
+
+def test_nothing_is_found_across_a_space_even_if_its_hash_is_that_of_a_word():
+    """Texts are looked up together with a space between, and must not depend on one another."""
+    crossing = Lexicon(EMPTY, np.zeros(0, np.uint8), np.sort(_keys(["京 大", " 大", "大学"])), np.full(3, 2, np.uint8))
+    found = crossing.features(codes("北京 大学"), np.array([2, 1, 2]))
+    assert found.lengths.tolist() == [[0, 0, 0, 16, 1]]
 
 
 def test_an_empty_lexicon_and_an_empty_text():
