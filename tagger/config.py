@@ -53,7 +53,7 @@ class VectorsConfig:
     # Frequent words are passed over at random above this share of the text (characters and pairs, of which there
     # are fewer kinds, above ten times as much); 0 for never.
     sample: float = 1e-4
-    # Passes over the text; 0 for as many as make about seventy million items, 3 to 30.
+    # Passes over the text; 0 for as many as make about seventy million items, 1 to 30.
     epochs: int = 0
     # Worker threads of word2vec; only 1 makes a run repeatable.
     workers: int = 1
