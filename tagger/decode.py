@@ -20,7 +20,7 @@ CONTEST_TABLE = {
 
 
 _SCALED = 4  # units from one scaling to the next
-_FEW = 4  # texts whose best paths are followed one by one
+_FEW = 1_000  # units, padding included, whose best paths are followed text by text
 
 
 @dataclass(frozen=True)
@@ -77,15 +77,17 @@ def viterbi(scores: np.ndarray, lengths: np.ndarray, transitions: Transitions) -
     step = transitions.scores[:, :, None]  # from i to j
     best = np.empty((longest, tags, size), np.float32)
     best[0] = by_unit[0] + transitions.starts[:, None]
-    came = np.empty((longest, tags, size), np.intp) if size <= _FEW else None  # the tag before
+    few = size * longest <= _FEW
+    candidates = np.empty((longest if few else 1, tags, tags, size), np.float32)
     for t in range(1, longest):
-        candidates = best[t - 1][:, None] + step  # (K, K, B)
-        np.add(candidates.max(axis=0), by_unit[t], out=best[t])
-        if came is not None:
-            candidates.argmax(axis=0, out=came[t])
+        into = candidates[t % len(candidates)]
+        np.add(best[t - 1][:, None], step, out=into)
+        np.maximum.reduce(into, axis=0, out=best[t])
+        best[t] += by_unit[t]
     rows = np.arange(size)
     tag = (best[last, :, rows] + transitions.ends).argmax(axis=1)
-    if came is not None:
+    if few:
+        came = candidates.argmax(axis=1)  # the tag before
         for row in range(size):
             before, taken = came[:, :, row].tolist(), [int(tag[row])]
             for t in range(last[row], 0, -1):

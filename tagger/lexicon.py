@@ -124,14 +124,13 @@ class Lexicon:
         """Return the place of each string of 1 to `LONGEST` characters, by length and start, (LONGEST, N) int32."""
         size = len(codes)
         codes = np.append(codes, np.full(LONGEST - 1, _SPACE))
-        keys = np.empty((LONGEST, size), np.uint32)
-        state, spaced = np.zeros(size, np.uint32), np.zeros(keys.shape, bool)
+        steps = np.stack([codes[row : row + size] for row in range(LONGEST)])  # each string's last character
+        states, state = np.empty_like(steps), np.zeros(size, np.uint32)
         for row in range(LONGEST):
-            state = _on(state, codes[row : row + size])
-            keys[row] = _key(state, row + 1)
-            spaced[row] = spaced[row - 1] | (codes[row : row + size] == _SPACE)
+            states[row] = state = _on(state, steps[row])
+        keys = _key(states, np.arange(1, LONGEST + 1, dtype=np.uint32)[:, None])
         found = self.find(keys.ravel()).reshape(keys.shape)
-        found[spaced] = len(self)  # whatever the key of a string that goes on into the next text happens to be
+        found[np.logical_or.accumulate(steps == _SPACE)] = len(self)  # whatever its key is: it may be in two texts
         return found
 
     def save(self, folder: Path) -> None:
@@ -171,7 +170,7 @@ def _keys(words: Sequence[str]) -> np.ndarray:
         state = np.zeros(len(chosen), np.uint32)
         for offset in range(length):
             state = _on(state, text[starts[chosen] + offset])
-        keys[chosen] = _key(state, length)
+        keys[chosen] = _key(state, np.uint32(length))
     return keys
 
 
@@ -199,8 +198,8 @@ def _on(state: np.ndarray, codes: np.ndarray) -> np.ndarray:
     return (state ^ codes) * np.uint32(0x9E3779B1) + np.uint32(0x7F4A7C15)
 
 
-def _key(state: np.ndarray, length: int) -> np.ndarray:
-    """Return the keys of strings of this length: their states, stirred."""
-    state = (state + np.uint32(length)) * np.uint32(0x85EBCA6B)
+def _key(state: np.ndarray, length: np.ndarray | np.uint32) -> np.ndarray:
+    """Return the keys of strings of these lengths: their states, stirred."""
+    state = (state + length) * np.uint32(0x85EBCA6B)
     state = (state ^ (state >> np.uint32(15))) * np.uint32(0xC2B2AE35)
     return state ^ (state >> np.uint32(16))

@@ -5,6 +5,7 @@ import numpy as np
 import pycrfsuite
 import pytest
 
+from tagger import decode
 from tagger.decode import Transitions, best_span, lattice, log_softmax, viterbi
 from tagger.tags import TagScheme, UnitSpan
 from tests.samples import probability
@@ -35,8 +36,10 @@ def all_spans(length, labels):
     return [UnitSpan(start, end, label) for (start, end), label in itertools.product(bounds, range(labels))]
 
 
+@pytest.mark.parametrize("few", [0, 1000])
 @pytest.mark.parametrize(("tags", "seed"), CASES)
-def test_viterbi_is_the_best_of_all_paths(tags, seed):
+def test_viterbi_is_the_best_of_all_paths(tags, seed, few, monkeypatch):
+    monkeypatch.setattr(decode, "_FEW", few)
     scores, lengths, transitions = case(tags, seed)
     found = viterbi(scores, lengths, transitions)
     assert found.dtype == np.int32
@@ -86,9 +89,11 @@ def test_what_a_text_is_batched_with_changes_nothing(seed):
         )
 
 
+@pytest.mark.parametrize("few", [0, 1000])
 @pytest.mark.parametrize("make", [Transitions.legal, Transitions.contest], ids=["legal", "contest"])
 @pytest.mark.parametrize("tags", SCHEMES)
-def test_no_path_starts_or_ends_inside_an_entity(make, tags):
+def test_no_path_starts_or_ends_inside_an_entity(make, tags, few, monkeypatch):
+    monkeypatch.setattr(decode, "_FEW", few)
     scheme = SCHEMES[tags]
     scores, lengths, _ = case(tags, 1, texts=40, longest=9)
     scores[:, :, [tag for tag, name in enumerate(scheme.names) if name[0] in "BME"]] += 5
