@@ -141,12 +141,11 @@ class Lattice:
             (N,) float64.
         """
         starts, ends, labels = spans.T
-        lasts, step = ends - 1, self.transitions.scores
-        single, first, middle, last = (4 * labels + part for part in (1, 2, 3, 4))
-        alone, many = lasts == starts, lasts - starts > 1
-        first, last = np.where(alone, single, first), np.where(alone, single, last)
+        lasts, step, base = ends - 1, self.transitions.scores, 4 * labels
+        alone = lasts == starts
+        first, middle, last = base + 2 - alone, base + 3, base + 4 - 3 * alone
         between = step[first, middle] + (lasts - starts - 2) * step[middle, middle] + step[middle, last]
-        inner = np.where(many, between, step[first, last]) + self.scores[rows, lasts, last]
+        inner = np.where(lasts - starts > 1, between, step[first, last]) + self.scores[rows, lasts, last]
         inner += self._middles[rows, lasts, labels] - self._middles[rows, np.minimum(starts + 1, lasts), labels]
         log = np.where(alone, 0, inner) + self.reached[starts, rows] + self.left[lasts, rows] - self.total[rows]
         around = np.float64(self.forward[starts, rows, first]) * self.backward[lasts, rows, last]

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -223,16 +224,13 @@ class Tagger:
         around = lattice(padded[wanted], lengths[wanted], self.transitions) if wanted else None
         places = np.zeros(len(made), np.int64)  # of each text in the lattice
         places[wanted] = np.arange(len(wanted))
-        rows = np.repeat(np.arange(len(made)), list(map(len, spans)))
-        every = np.array([span for some in spans for span in some], np.int64).reshape(-1, 3)
-        if by_mean or around is None:
-            rates = mean_probabilities(padded, paths, rows, every)
+        if by_mean:
+            rates = iter(_rates(partial(mean_probabilities, padded, paths), spans, np.arange(len(made))))
         else:
-            rates = around.spans(places[rows], every)
-        rest = iter(rates.tolist())
+            rates = iter(_rates(around.spans, spans, places) if around else [])
         found = []
         for row, units in enumerate(made):
-            entities = [self._entity(units, span, next(rest)) for span in spans[row]]
+            entities = [self._entity(units, span, next(rates)) for span in spans[row]]
             answer = max(entities, key=lambda e: e.score, default=None)
             if missing[row] and around is not None:
                 answer = self._entity(units, *best_span(around, int(places[row]), len(units), self.scheme))
@@ -251,6 +249,16 @@ class Tagger:
     def _entity(self, units: Units, span: UnitSpan, score: float) -> Entity:
         start, end = int(units.bounds[span.start]), int(units.bounds[span.end])
         return Entity(start, end, self.scheme.labels[span.label], units.text[start:end], score)
+
+
+def _rates(
+    rate: Callable[[np.ndarray, np.ndarray], np.ndarray], spans: Sequence[Sequence[UnitSpan]], places: np.ndarray
+) -> list[float]:
+    """Return the score of each span of texts, one text after another, by their places and the spans: all at once."""
+    if not any(spans):
+        return []
+    rows = np.repeat(places, list(map(len, spans)))
+    return rate(rows, np.array([span for some in spans for span in some])).tolist()
 
 
 def in_order(
