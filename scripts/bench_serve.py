@@ -20,6 +20,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 from benching import PROJECT, machine, say, write_json
 
 from tagger.corpus import texts
@@ -160,8 +161,7 @@ async def flood(port, bodies):
 
 
 def resident_mb(process):
-    status = Path(f"/proc/{process}/status").read_text("utf-8")
-    return int(re.search(r"VmRSS:\s+(\d+)", status)[1]) / 1024
+    return psutil.Process(process).memory_info().rss / 2**20
 
 
 # ---- showing -----------------------------------------------------------------------------------------------------

@@ -171,7 +171,7 @@ def _add_learning(command: Command) -> None:
     one = command(commands.pretrain)
     one.add_argument("files", nargs="+", metavar="F", type=Path, help="text or labelled files, .gz too")
     one.add_argument("--out", required=True, metavar="BUNDLE", type=Path, help="folder to write the network to")
-    _add_resumable(one)
+    _add_fitting(one)
 
     one = command(commands.vectors)
     one.add_argument("files", nargs="+", metavar="F", type=Path, help="text or labelled files, .gz too")
@@ -250,10 +250,10 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--train", required=True, metavar="F", type=Path, help="labelled corpus to learn from")
     parser.add_argument("--dev", required=True, metavar="F", type=Path, help="labelled corpus that picks the best")
     parser.add_argument("--out", required=True, metavar="BUNDLE", type=Path, help="folder to write the tagger to")
-    _add_resumable(parser)
+    _add_fitting(parser)
 
 
-def _add_resumable(parser: argparse.ArgumentParser) -> None:
+def _add_fitting(parser: argparse.ArgumentParser) -> None:
     about = "trained or pretrained bundle whose vectors and network to start from"
     parser.add_argument("--start", metavar="BUNDLE", type=Path, help=about)
     parser.add_argument("--seed", type=int, metavar="N", help="same as --set training.seed=N")

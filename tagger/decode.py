@@ -195,9 +195,11 @@ def lattice(scores: np.ndarray, lengths: np.ndarray, transitions: Transitions) -
         if t % _SCALED == _SCALED - 1:
             totals[t] = now[t].sum(axis=2) + tiny
             now[t] /= totals[t][:, :, None]
-    logs = np.cumsum(np.log(totals) + tops, axis=0, dtype=np.float64)  # of what `now` was divided by, (T, 2, B)
+    logs = np.cumsum(np.log(totals, dtype=np.float64) + tops, axis=0)  # of what `now` was divided by, (T, 2, B)
     forward, reached = now[:, 0], logs[:, 0]
-    total = reached[lengths - 1, rows] + np.log((forward[lengths - 1, rows] * ends).sum(axis=1) + tiny)
+    total = reached[lengths - 1, rows] + np.log(
+        (forward[lengths - 1, rows] * ends).sum(axis=1) + tiny, dtype=np.float64
+    )
     before = np.concatenate([np.zeros((1, size)), logs[:-1, 1]])
     return Lattice(scores, transitions, forward, came[mirrored, 1, rows], reached, before[mirrored, rows], total)
 

@@ -124,7 +124,7 @@ def _look_up_inside(model: Any, lookup: Lookup) -> None:
         inputs["ids"].output(0).set_names({"ids"})
         model.add_parameters([inputs["ids"]])
     first = opset13.constant(np.int32(0))
-    # Scaled once and for all, although four times as large: each unit looks up eight rows.
+    # Scaled once and for all, although four times as large: each unit looks up seven rows.
     tables = {t.name: opset13.constant(t.rows(np.arange(len(t.vectors)))) for t in lookup.tables}
     parts = []
     for column, table in lookup.looked_up:

@@ -118,7 +118,7 @@ def test_a_weight_multiplies_what_the_entity_weighs_against_all_else(span, seed,
         weighed.append(np.log(probability(around, 0, found)) + around.total[0])
     assert weighed[1] - weighed[0] == pytest.approx(0 if weight == FORCED else weight, abs=1e-3)
     if weight == FORCED:
-        assert probability(around, 0, found) == pytest.approx(1, abs=1e-5)  # as right as a lattice is
+        assert probability(around, 0, found) == pytest.approx(1)
 
 
 def test_scores_elsewhere_stay_as_they_are():
