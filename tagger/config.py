@@ -123,7 +123,7 @@ class TrainingConfig:
     # Epochs without a better entity F1 on dev before training stops; 0 never stops early.
     patience: int = 0
     # What the LSTMs' matrix products are computed in during training; "auto" is bfloat16 where the processor has
-    # instructions for it (AMX). Weights, and all else, are float32.
+    # instructions for it (AMX or AVX-512). Weights, and all else, are float32.
     products: Literal["auto", "float32", "bfloat16"] = "auto"
     # Of weights, dropout, batches and vectors.
     seed: int = 1

@@ -359,7 +359,8 @@ def products(settings: TrainingConfig, told: Path = Path("/proc/cpuinfo")) -> tf
     """Return what matrix products in training are computed in; `told` is what Linux says of the processor."""
     if settings.products != "auto":
         return tf.as_dtype(settings.products)
-    return tf.bfloat16 if told.exists() and "amx_bf16" in told.read_text().split() else tf.float32
+    flags = set(told.read_text().split()) if told.exists() else set()
+    return tf.bfloat16 if flags & {"amx_bf16", "avx512_bf16"} else tf.float32
 
 
 def draw_curves(history: Sequence[dict[str, Any]], path: Path) -> None:

@@ -128,7 +128,8 @@ def test_a_character_that_training_never_showed_brings_no_noise(bundle, small_co
     ("choice", "flags", "expected"),
     [
         ("auto", "fpu amx_bf16 avx512_fp16", "bfloat16"),
-        ("auto", "fpu avx512_bf16", "float32"),
+        ("auto", "fpu avx512_bf16", "bfloat16"),
+        ("auto", "fpu avx512f avx512_fp16", "float32"),
         ("auto", None, "float32"),
         ("float32", "fpu amx_bf16 avx512_fp16", "float32"),
         ("bfloat16", None, "bfloat16"),
