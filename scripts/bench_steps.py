@@ -101,7 +101,7 @@ def prepared(options, folder):
     optimizer.build(model.trainable_variables)
     state = training.State(model, optimizer, config.training.average)
     step = training.train_step(model, optimizer, state, lookup, training.products(config.training))
-    maker = BatchMaker(store, lookup, scheme.size, config.batches.forget)
+    maker = BatchMaker(store, lookup, scheme.size, config.batches.forget, config.batches.hide)
     return config, model, step, Batches(maker, config.batches, config.training.seed)
 
 

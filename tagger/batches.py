@@ -129,17 +129,21 @@ class BatchMaker:
         lookup: Ids -> vectors.
         tags: Number K of tags.
         forget: Share of words and pairs taken for unknown where a random generator is given.
+        hide: Share of words hidden there, with all that tells of them (`Lookup.hide`).
     """
 
     store: Store
     lookup: Lookup
     tags: int
     forget: float = 0.0
+    hide: float = 0.0
 
     def __call__(self, numbers: Sequence[int] | np.ndarray, rng: np.random.Generator | None = None) -> Batch:
         """Return the batch of these texts, padded on the right to the longest."""
         texts = [self.store[int(number)] for number in numbers]
         ids, lengths = pad([ids for ids, _ in texts])
+        if rng is not None and self.hide:
+            ids = self.lookup.hide(ids, self.lookup.some_words(ids, self.hide, rng))
         if rng is not None and self.forget:
             ids = self.lookup.forget(ids, self.forget, rng)
         targets = np.zeros((*ids.shape[:2], self.tags), np.float32)

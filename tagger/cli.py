@@ -30,7 +30,7 @@ _EXAMPLES = {
 """,
     "transfer": """examples:
   tagger transfer --train train.jsonl --dev dev.jsonl --unlabelled more.txt.gz --out bundle
-  tagger transfer --train train.jsonl --dev dev.jsonl --unlabelled a.txt b.txt --out bundle --rounds 2
+  tagger transfer --train train.jsonl --dev dev.jsonl --unlabelled a.txt b.txt --out bundle --rounds 4
   tagger transfer --train train.jsonl --dev dev.jsonl --unlabelled more.txt --out bundle --scheme contest
   tagger transfer --train train.jsonl --dev dev.jsonl --unlabelled more.txt.gz --out bundle --resume
 """,
@@ -165,7 +165,7 @@ def _add_learning(command: Command) -> None:
     one.add_argument("--unlabelled", nargs="+", required=True, metavar="F", type=Path, help="texts without labels")
     about = "what is learnt from predictions: what is sure of them, or as in 2016 (default: sure)"
     one.add_argument("--scheme", choices=("sure", "contest"), default="sure", help=about)
-    one.add_argument("--rounds", type=int, metavar="N", help="same as --set transfer.rounds=N (default: 2; contest: 4)")
+    one.add_argument("--rounds", type=int, metavar="N", help="same as --set transfer.rounds=N (default: 3; contest: 4)")
     _add_training(one)
 
     one = command(commands.pretrain)

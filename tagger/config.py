@@ -75,6 +75,8 @@ class BatchesConfig:
     units: int = 2400
     # Share of words and pairs that are taken for unknown, at random, so that the network learns to do without.
     forget: float = 0.2
+    # Share of words that are hidden, at random, so that the network learns to find entities by what stands around them.
+    hide: float = 0.0
     # Texts in a batch at most.
     texts: int = 1024
     # Batches whose gradients are added up before the weights change: large steps in little memory.
@@ -155,7 +157,7 @@ class TransferConfig:
     # given to start from.
     pretrain: bool = True
     # Rounds at most: each predicts the unlabelled texts and trains on labelled and predicted texts together.
-    rounds: int = 2
+    rounds: int = 3
     # What of a prediction is learnt from: entities, and stretches without any, that are sure (all else is left open);
     # or, as in 2016 (agreed), each text's most probable entity, as long as all rounds agree on it.
     select: Literal["sure", "agreed"] = "sure"
@@ -168,7 +170,9 @@ class TransferConfig:
     # Whether a round trains a new network; otherwise it goes on with that of the round before.
     fresh: bool = True
     # Passes over the texts in a round; 0 for as `training.epochs` says.
-    epochs: int = 0
+    epochs: int = 8
+    # Share of words hidden from the network in a round: it is to find by their surroundings what its teacher saw.
+    hide: float = 0.3
     # Passes over the labelled texts alone at the end of a round, and the learning rate of these; 0 for none.
     refine: int = 10
     refine_rate: float = 0.0005
@@ -245,7 +249,7 @@ SCHEMES: Mapping[str, Mapping[str, Any]] = {
     "sure": {},
     "contest": {
         "pretrain": False, "rounds": 4, "select": "agreed", "weights": [0.1, 0.2, 1.0, 1.0], "fresh": False,
-        "epochs": 20, "refine": 0, "patience": 0,
+        "epochs": 20, "hide": 0.0, "refine": 0, "patience": 0,
     },
 }  # fmt: skip
 
@@ -306,6 +310,7 @@ def check(config: Config) -> Config:
         (len(config.model.layers) >= 1, "model.layers needs at least one layer, such as [128, 64]"),
         (all(size >= 1 for size in config.model.layers), "model.layers must be positive"),
         (config.batches.forget < 1, "batches.forget must be below 1"),
+        (config.batches.hide < 1, "batches.hide must be below 1"),
         (0 < config.pretrain.hide < 1, "pretrain.hide must be between 0 and 1"),
         (config.model.dropout < 1, "model.dropout must be below 1"),
         (config.model.output_dropout < 1, "model.output_dropout must be below 1"),
@@ -315,6 +320,7 @@ def check(config: Config) -> Config:
             bool(config.transfer.weights) and all(0 < weight < math.inf for weight in config.transfer.weights),
             "transfer.weights needs positive numbers, such as [0.1, 0.2, 1]",
         ),
+        (config.transfer.hide < 1, "transfer.hide must be below 1"),
         (config.transfer.refine_rate > 0, "transfer.refine_rate must be positive"),
         (config.transfer.entity <= 1, "transfer.entity must be at most 1"),
         (config.transfer.outside <= 1, "transfer.outside must be at most 1"),

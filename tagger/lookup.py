@@ -115,7 +115,8 @@ class Lookup:
 
     def some_words(self, ids: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
         """Return which units of rows of ids (B, T, F) are in a random share of the words, (B, T) bool."""
-        words = np.cumsum(np.isin(ids[:, :, _PLACE], _FIRSTS), axis=1, dtype=np.int64)
+        begins = np.isin(ids[:, :, _PLACE], _FIRSTS) if self._of_characters else np.ones(ids.shape[:2], bool)
+        words = np.cumsum(begins, axis=1, dtype=np.int64)
         drawn = np.take_along_axis(rng.random((len(ids), ids.shape[1] + 1)), words, axis=1)
         return (drawn < share) & (ids[:, :, 0] != PADDING)
 

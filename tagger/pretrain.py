@@ -102,7 +102,7 @@ def fit(config: Config, lookup: Lookup, store: Store, work: Workplace) -> tuple[
     if work.sources.start:
         load_weights(model, bundles.load(work.sources.start))
     whole = WordTeller(model, len(lookup.tables[0].vocabulary))
-    batches = Batches(HiddenWords(store, lookup, 1, config.pretrain.hide), config.batches, settings.seed)
+    batches = Batches(HiddenWords(store, lookup, 1, hide=config.pretrain.hide), config.batches, settings.seed)
     optimizer = keras.optimizers.Adam(learning_rate(settings, len(batches)), global_clipnorm=settings.clip or None)
     optimizer.build(whole.trainable_variables)
     state = State(whole, optimizer, settings.average)
@@ -170,7 +170,7 @@ def train_step(
 
 @dataclasses.dataclass(frozen=True)
 class HiddenWords(BatchMaker):
-    """Makes batches with a random share of the words hidden, `forget` of them.
+    """Makes batches with a random share of the words hidden, `hide` of them.
 
     `targets` are the ids of all characters, (B, T) int32, and `weights` are 1 where they are hidden.
     """
@@ -178,7 +178,7 @@ class HiddenWords(BatchMaker):
     def __call__(self, numbers: Sequence[int] | np.ndarray, rng: np.random.Generator | None = None) -> Batch:
         """Return the batch of these texts, padded on the right to the longest."""
         ids, lengths = pad([self.store[int(number)][0] for number in numbers])
-        chosen = self.lookup.some_words(ids, self.forget, rng or np.random.default_rng())
+        chosen = self.lookup.some_words(ids, self.hide, rng or np.random.default_rng())
         left = self.lookup.hide(ids, chosen)
         inputs = {"ids": left, "vectors": self.lookup.vectors(left), "lengths": lengths}
         return Batch(inputs, ids[:, :, 0], chosen.astype(np.float32))

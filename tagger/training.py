@@ -102,7 +102,8 @@ def fit(
     silence_unseen(model, store)
     if work.sources.start:
         load_weights(model, bundles.load(work.sources.start))
-    batches = Batches(BatchMaker(store, lookup, scheme.size, config.batches.forget), config.batches, settings.seed)
+    make = BatchMaker(store, lookup, scheme.size, config.batches.forget, config.batches.hide)
+    batches = Batches(make, config.batches, settings.seed)
     accumulate = config.batches.accumulate
     optimizer = keras.optimizers.Adam(
         learning_rate(settings, -(-len(batches) // accumulate)),

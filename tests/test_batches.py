@@ -134,6 +134,19 @@ def test_epochs_hold_each_text_once_in_an_order_of_their_own(make):
     assert batches.units == sum(range(1, 61))
 
 
+@pytest.mark.parametrize("lookup", [char_lookup, word_lookup])
+def test_in_training_some_words_are_hidden(make, lookup):
+    whole = make([50] * 400, lookup())  # of characters, each odd text is one word
+    hiding = replace(whole, hide=0.25)
+    (some,), (every,) = ([*sequential_batches(maker, 400)] for maker in (hiding, whole))
+    np.testing.assert_array_equal(some.inputs["ids"], every.inputs["ids"])  # only where there is a random generator
+    batches = Batches(hiding, BatchesConfig(units=400), seed=3)
+    ids = np.concatenate([batch.inputs["ids"].reshape(-1, whole.lookup.columns) for batch in batches.epoch(0)])
+    assert (ids[:, 0] == UNKNOWN).mean() == pytest.approx(0.25, abs=0.05)
+    again = np.concatenate([batch.inputs["ids"].reshape(-1, whole.lookup.columns) for batch in batches.epoch(0)])
+    np.testing.assert_array_equal(ids, again)
+
+
 def test_in_training_some_words_are_forgotten(make):
     batches = Batches(replace(make([50] * 40, char_lookup()), forget=0.25), BatchesConfig(units=400), seed=3)
     whole = Batches(make([50] * 40, char_lookup()), BatchesConfig(units=400), seed=3)

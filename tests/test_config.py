@@ -227,6 +227,8 @@ def test_an_unreadable_file_is_told(tmp_path):
         ("training.average", [0, 0.99], [-0.1, 1]),
         ("training.epochs", [0, 1], [-1]),
         ("batches.forget", [0, 0.99], [-0.1, 1]),
+        ("batches.hide", [0, 0.99], [-0.1, 1]),
+        ("transfer.hide", [0, 0.99], [-0.1, 1]),
         ("vectors.learnt_dimensions", [0, 300], [-1]),
         ("model.lexicon", [0], [-1]),
         ("training.learning_rate", [1e-9], [0, -1.0, math.nan, math.inf]),
