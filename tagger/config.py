@@ -168,9 +168,9 @@ class TransferConfig:
     # Weight of a predicted text in each round, that of a labelled one being 1; the last is that of all further rounds.
     weights: tuple[float, ...] = (1.0,)
     # Whether a round trains a new network; otherwise it goes on with that of the round before.
-    fresh: bool = True
+    fresh: bool = False
     # Passes over the texts in a round; 0 for as `training.epochs` says.
-    epochs: int = 8
+    epochs: int = 5
     # Share of words hidden from the network in a round: it is to find by their surroundings what its teacher saw.
     hide: float = 0.3
     # Passes over the labelled texts alone at the end of a round, and the learning rate of these; 0 for none.
