@@ -167,7 +167,7 @@ class TransferConfig:
     outside: float = 0.95
     # Weight of a predicted text in each round, that of a labelled one being 1; the last is that of all further rounds.
     weights: tuple[float, ...] = (1.0,)
-    # Whether a round trains a new network; otherwise it goes on with that of the round before.
+    # Whether a round begins with the network of round 0; otherwise it goes on with that of the round before.
     fresh: bool = False
     # Passes over the texts in a round; 0 for as `training.epochs` says.
     epochs: int = 5

@@ -128,7 +128,7 @@ def _round(number: int, config: Config, sources: Sources, folder: Path) -> dict[
         if settings.epochs:
             config = merge(config, {"training": {"epochs": settings.epochs}}, "transfer.epochs")
         weight = settings.weights[min(number, len(settings.weights)) - 1]
-        start = sources.start if settings.fresh else before
+        start = folder / "round_0" if settings.fresh else before
         sources = Sources(sources.train, sources.dev, (), data, weight, before, start)
         if settings.refine:
             student = folder / f"round_{number}.both"
