@@ -2,7 +2,7 @@
 
 The network is pretrained on all texts. Round 0 trains it on the labelled ones; each further round tags the unlabelled
 ones with the tagger of the round before and trains on both. In `OUT.transfer`: `texts.jsonl.gz`, what is tagged;
-`pretrained`, the bundle that rounds start from; `round_N.jsonl.gz`, what round N learns from besides the labelled
+`pretrained`, the bundle that round 0 starts from; `round_N.jsonl.gz`, what round N learns from besides the labelled
 texts; `round_N`, its bundle, and `round_N.both`, that before the labelled texts alone had the last word; `rounds.json`
 and `rounds.png`, the scores.
 """
