@@ -139,7 +139,7 @@ def test_counts_tell_how_much_is_labelled():
 
 def test_schemes_set_what_goes_together_and_a_setting_stands_above():
     sure, contest = (config.load("contest", scheme=scheme).transfer for scheme in ("sure", "contest"))
-    assert (sure.select, contest.select) == ("sure", "agreed")
+    assert (sure.select, sure.fresh, contest.select, contest.fresh) == ("sure", False, "agreed", False)
     assert (sure.pretrain, contest.pretrain) == (True, False)
     assert sure.hide > contest.hide == 0
     assert contest.weights == (0.1, 0.2, 1.0, 1.0)
@@ -340,6 +340,22 @@ def test_a_run_killed_anywhere_goes_on_to_the_weights_it_would_have_had(small_co
     for name in ("pretrained", "round_0", "round_1", "round_2.both", "round_2"):
         assert weights(kept / name) == weights(tmp_path / "whole.transfer" / name)
     assert weights(out) == weights(tmp_path / "whole")
+
+
+@pytest.mark.parametrize(("fresh", "starts"), [("false", ["round_0", "round_1"]), ("true", ["round_0", "round_0"])])
+def test_a_round_hides_words_and_begins_where_it_should(tmp_path, monkeypatch, fresh, starts):
+    from tagger import transfer
+
+    made = []
+    monkeypatch.setattr(transfer, "_make", lambda bundle, told, train, config, sources: made.append((config, sources)))
+    settings = config.load("default", ["transfer.hide=0.4", "transfer.refine=0", f"transfer.fresh={fresh}"])
+    for number in (1, 2):
+        for name in (f"round_{number}.jsonl.gz", f"round_{number}.json", f"round_{number}/metrics.json"):
+            (tmp_path / name).parent.mkdir(exist_ok=True)
+            (tmp_path / name).write_text("{}", "utf-8")
+        transfer._round(number, settings, Sources(tmp_path / "train", tmp_path / "dev"), tmp_path)
+    assert [sources.start.name for _, sources in made] == starts
+    assert [round_.batches.hide for round_, _ in made] == [0.4, 0.4]
 
 
 @pytest.mark.parametrize(
