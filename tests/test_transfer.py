@@ -359,6 +359,17 @@ def test_a_round_hides_words_and_begins_where_it_should(tmp_path, monkeypatch, f
 
 
 @pytest.mark.parametrize(
+    ("most", "characters", "passes"), [(10, 60_000, 10), (10, 200_000, 5), (10, 2_000_000, 2), (1, 2_000_000, 1)]
+)
+def test_many_labelled_texts_are_gone_over_less_often(tmp_path, most, characters, passes):
+    from tagger.transfer import refining_passes
+
+    labelled = tmp_path / "labelled.jsonl"
+    labelled.write_text((json.dumps({"text": "x" * 1000, "entities": []}) + "\n") * (characters // 1000), "utf-8")
+    assert refining_passes(most, labelled) == passes
+
+
+@pytest.mark.parametrize(
     ("options", "code", "message"),
     [
         (["--unlabelled", "nothing.txt"], 1, "nothing.txt: no such file"),
