@@ -174,7 +174,7 @@ class TransferConfig:
     # Share of words hidden from the network in a round: it is to find by their surroundings what its teacher saw.
     hide: float = 0.3
     # Passes over the labelled texts alone at the end of a round, at most, and the learning rate of these; 0 for none.
-    # There are fewer passes, but two, where these texts have more than a million characters in so many.
+    # Many texts get fewer: as many as go over a million characters in all, but at least two.
     refine: int = 10
     refine_rate: float = 0.002
     # Rounds without a better entity F1 on dev before it stops; 0 never stops early.
