@@ -124,7 +124,7 @@ def _round(number: int, config: Config, sources: Sources, folder: Path) -> dict[
             with _writing(data) as write:
                 write_json(counted, label(Tagger.load(before), documents, settings, agree, write))
         predicted = json.loads(counted.read_text("utf-8"))
-        config = merge(config, {"batches": {"hide": settings.hide}}, "transfer.hide")
+        config = merge(config, {"batches": {"hide": max(settings.hide, config.batches.hide)}}, "transfer.hide")
         if settings.epochs:
             config = merge(config, {"training": {"epochs": settings.epochs}}, "transfer.epochs")
         weight = settings.weights[min(number, len(settings.weights)) - 1]

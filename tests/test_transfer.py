@@ -342,20 +342,31 @@ def test_a_run_killed_anywhere_goes_on_to_the_weights_it_would_have_had(small_co
     assert weights(out) == weights(tmp_path / "whole")
 
 
-@pytest.mark.parametrize(("fresh", "starts"), [("false", ["round_0", "round_1"]), ("true", ["round_0", "round_0"])])
-def test_a_round_hides_words_and_begins_where_it_should(tmp_path, monkeypatch, fresh, starts):
+def made_in_two_rounds(tmp_path, monkeypatch, *settings):
+    """Return configuration and sources of the training in each of two rounds that are not made."""
     from tagger import transfer
 
     made = []
     monkeypatch.setattr(transfer, "_make", lambda bundle, told, train, config, sources: made.append((config, sources)))
-    settings = config.load("default", ["transfer.hide=0.4", "transfer.refine=0", f"transfer.fresh={fresh}"])
     for number in (1, 2):
         for name in (f"round_{number}.jsonl.gz", f"round_{number}.json", f"round_{number}/metrics.json"):
             (tmp_path / name).parent.mkdir(exist_ok=True)
             (tmp_path / name).write_text("{}", "utf-8")
-        transfer._round(number, settings, Sources(tmp_path / "train", tmp_path / "dev"), tmp_path)
+        given = config.load("default", ["transfer.refine=0", *settings])
+        transfer._round(number, given, Sources(tmp_path / "train", tmp_path / "dev"), tmp_path)
+    return made
+
+
+@pytest.mark.parametrize(("fresh", "starts"), [("false", ["round_0", "round_1"]), ("true", ["round_0", "round_0"])])
+def test_a_round_begins_where_it_should(tmp_path, monkeypatch, fresh, starts):
+    made = made_in_two_rounds(tmp_path, monkeypatch, f"transfer.fresh={fresh}")
     assert [sources.start.name for _, sources in made] == starts
-    assert [round_.batches.hide for round_, _ in made] == [0.4, 0.4]
+
+
+@pytest.mark.parametrize(("in_rounds", "anyway", "hidden"), [(0.4, 0, 0.4), (0.4, 0.1, 0.4), (0, 0.1, 0.1), (0, 0, 0)])
+def test_a_round_hides_words_and_no_fewer_than_any_training(tmp_path, monkeypatch, in_rounds, anyway, hidden):
+    made = made_in_two_rounds(tmp_path, monkeypatch, f"transfer.hide={in_rounds}", f"batches.hide={anyway}")
+    assert [round_.batches.hide for round_, _ in made] == [hidden, hidden]
 
 
 @pytest.mark.parametrize(
