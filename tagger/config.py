@@ -172,6 +172,7 @@ class TransferConfig:
     # Passes over the texts in a round; 0 for as `training.epochs` says.
     epochs: int = 5
     # Share of words hidden from the network in a round: it is to find by their surroundings what its teacher saw.
+    # Where `batches.hide` is more, that is.
     hide: float = 0.3
     # Passes over the labelled texts alone at the end of a round, at most, and the learning rate of these; 0 for none.
     # Many texts get fewer: as many as go over a million characters in all, but at least two.
