@@ -175,7 +175,7 @@ class TransferConfig:
     # Where `batches.hide` is more, that is.
     hide: float = 0.3
     # Passes over the labelled texts alone at the end of a round, at most, and the learning rate of these; 0 for none.
-    # Many texts get fewer: as many as go over a million characters in all, but at least two.
+    # Many texts get fewer: as many as make about a million characters, but at least two.
     refine: int = 10
     refine_rate: float = 0.002
     # Rounds without a better entity F1 on dev before it stops; 0 never stops early.

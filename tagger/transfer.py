@@ -133,8 +133,9 @@ def _round(number: int, config: Config, sources: Sources, folder: Path) -> dict[
         if settings.refine:
             student = folder / f"round_{number}.both"
             _make(student, f"{told}: training on both", train, config, sources)
-            slow = {"epochs": refining_passes(settings.refine, sources.train), "learning_rate": settings.refine_rate}
-            config = merge(config, {"training": slow}, "transfer.refine")
+            passes = refining_passes(settings.refine, sources.train)
+            refining = {"epochs": passes, "learning_rate": settings.refine_rate}
+            config = merge(config, {"training": refining}, "transfer.refine")
             sources = Sources(sources.train, sources.dev, vectors=student, start=student)
     _make(made, f"{told}: training on {'both' if sources.predicted else 'labelled texts'}", train, config, sources)
     scores = json.loads((made / "metrics.json").read_text("utf-8"))
@@ -142,7 +143,7 @@ def _round(number: int, config: Config, sources: Sources, folder: Path) -> dict[
 
 
 def refining_passes(most: int, labelled: Path) -> int:
-    """Return how often a round goes over the labelled texts alone: over a million characters in all, at least twice."""
+    """Return how often a round goes over the labelled texts alone: for about a million characters, at least twice."""
     characters = Amount.of(corpus_texts([labelled])).characters
     return min(most, max(2, round(1_000_000 / max(characters, 1))))
 
