@@ -347,3 +347,8 @@ def _read_toml(path: Path) -> dict[str, Any]:
         ) from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigError(f"{path}: not a readable TOML file: {error}") from error
+
+
+def passes_over(size: int, enough: int, least: int, most: int) -> int:
+    """Return how many passes over `size` units, characters or items make about `enough` of them, within bounds."""
+    return min(max(round(enough / max(size, 1)), least), most)

@@ -18,7 +18,7 @@ from tqdm import tqdm
 from tagger import bundle as bundles
 from tagger.batches import Batch, Batches, BatchMaker, Store, ahead, pad
 from tagger.calibration import Calibration
-from tagger.config import Config
+from tagger.config import Config, passes_over
 from tagger.corpus import Document
 from tagger.decode import Transitions
 from tagger.errors import ConfigError
@@ -70,7 +70,7 @@ def pretrain(
     units = UnitMaker(config.text)
     lookup = work.lookup(units)
     store = work.store(units, lookup, _NOTHING, _documents(shown or files))
-    epochs = config.pretrain.epochs or epochs_for(int(store.lengths.sum()))
+    epochs = config.pretrain.epochs or passes_over(int(store.lengths.sum()), 12_000_000, least=1, most=20)
     config = merge(config, {"training": {"epochs": epochs}}, "pretrain.epochs")
     model, history = fit(config, lookup, store, work)
     reports = {"history.json": history, "metrics.json": {}, ALIGNMENT: work.alignment()}
@@ -85,11 +85,6 @@ def pretrain(
 
 def _documents(files: Sequence[Path]) -> Iterator[Document]:
     return (Document(text[start:end]) for text in corpus_texts(files) for start, end in pieces(text))
-
-
-def epochs_for(units: int) -> int:
-    """Return the number of epochs, where it is left open, for text of so many units."""
-    return int(np.clip(round(12_000_000 / units), 1, 20))
 
 
 def fit(config: Config, lookup: Lookup, store: Store, work: Workplace) -> tuple[Any, list[dict[str, float]]]:

@@ -18,7 +18,7 @@ from tagger import bundle as bundles
 from tagger import corpus
 from tagger.batches import Batches, BatchMaker, Store, ahead
 from tagger.calibration import Calibrator
-from tagger.config import Config, TrainingConfig
+from tagger.config import Config, TrainingConfig, passes_over
 from tagger.decode import Transitions
 from tagger.errors import TrainingError, require
 from tagger.export import fresh_model, load_weights, network
@@ -88,7 +88,7 @@ def write_networks(model: Any, lookup: Lookup, folder: Path) -> None:
 
 def epochs_for(units: int) -> int:
     """Return the number of epochs, where it is left open, for a corpus of so many units."""
-    return int(np.clip(round(6_400_000 / units), 12, 24))
+    return passes_over(units, 6_400_000, least=12, most=24)
 
 
 def fit(

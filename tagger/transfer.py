@@ -25,7 +25,7 @@ from tqdm import tqdm
 
 from tagger import bundle as bundles
 from tagger import corpus
-from tagger.config import Config, TransferConfig
+from tagger.config import Config, TransferConfig, passes_over
 from tagger.convert import open_output
 from tagger.corpus import Document, Notes, Span
 from tagger.errors import TrainingError, require
@@ -145,7 +145,7 @@ def _round(number: int, config: Config, sources: Sources, folder: Path) -> dict[
 def refining_passes(most: int, labelled: Path) -> int:
     """Return how often a round goes over the labelled texts alone: for about a million characters, at least twice."""
     characters = Amount.of(corpus_texts([labelled])).characters
-    return min(most, max(2, round(1_000_000 / max(characters, 1))))
+    return passes_over(characters, 1_000_000, least=2, most=most)
 
 
 # ---- what a round learns from ---------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from tagger.config import VectorsConfig
+from tagger.config import VectorsConfig, passes_over
 from tagger.errors import VectorsError, require
 from tagger.text import UnitMaker, normal
 
@@ -241,7 +241,7 @@ def _word2vec(name: str, corpus: Path, count: int, config: VectorsConfig, seed: 
     from gensim.models import Word2Vec
     from gensim.models.callbacks import CallbackAny2Vec
 
-    epochs = config.epochs or int(np.clip(round(70_000_000 / max(count, 1)), 1, 30))
+    epochs = config.epochs or passes_over(count, 70_000_000, least=1, most=30)
     size = {"word": config.dimensions, "char": config.char_dimensions, "bigram": config.bigram_dimensions}[name]
     learnt = max(size, config.learnt_dimensions) if name == "word" else size
     with tqdm(total=epochs, desc=f"{name} vectors", unit="epoch") as bar:
