@@ -176,12 +176,13 @@ def measure(options, texts, job, seed, folder):
     if command == "transfer":
         more = [*more, "--unlabelled", *unlabelled(options)]
     costs = run_measured(train_command(config, train, dev, out, seed, *set_options(options), *more, command=command))
+    kept = json.loads((out / "metrics.json").read_text("utf-8"))
+    rounds = [kept]
     if command == "transfer":
         rounds = json.loads((folder / "bundle.transfer" / "rounds.json").read_text("utf-8"))
-    else:
-        rounds = [json.loads((out / "metrics.json").read_text("utf-8"))]
+    best = next(number for number, made in enumerate(rounds) if made.items() >= kept.items())
     names = ("precision", "recall", "f1", "top1", "epoch", "predicted")
-    return {"rounds": [{name: made[name] for name in names if name in made} for made in rounds], **costs}
+    return {"rounds": [{name: made[name] for name in names if name in made} for made in rounds], "best": best, **costs}
 
 
 # ---- tables and picture -----------------------------------------------------------------------------------------
@@ -189,10 +190,8 @@ def measure(options, texts, job, seed, folder):
 
 def values(runs, texts, job, which, measure):
     """Return a score of each run of a job on so many texts."""
-    picked = [run["rounds"] for run in runs if (run["texts"], run["job"]) == (texts, job)]
-    place = {"first": lambda rounds: rounds[0], "last": lambda rounds: rounds[-1]}
-    place["best"] = lambda rounds: max(rounds, key=lambda made: made["f1"])
-    found = [place[which](rounds) for rounds in picked]
+    picked = [run for run in runs if (run["texts"], run["job"]) == (texts, job)]
+    found = [run["rounds"][{"first": 0, "last": -1, "best": run["best"]}[which]] for run in picked]
     return [made[measure] for made in found if measure in made]
 
 

@@ -79,7 +79,8 @@ def transfer(options: argparse.Namespace) -> None:
 
     with _resumable(f"{options.out}.transfer"):
         history = transfer(config, _sources(options), options.out, options.resume, options.force)
-    print(f"\n{options.out}: round {best(history)}, scores on {options.dev}", file=sys.stderr)
+    chosen = best(history, config.training.best)
+    print(f"\n{options.out}: round {chosen}, scores on {options.dev}", file=sys.stderr)
     figures = ("precision", "recall", "f1", *(["top1"] if "top1" in history[0] else []))
     rows = [
         (str(row["round"]), f"{row['predicted']['texts']:,}", f"{row['predicted']['entities']:,}",
@@ -88,7 +89,7 @@ def transfer(options: argparse.Namespace) -> None:
     ]  # fmt: skip
     heading = ["round", "predicted texts", "entities", "characters labelled, %", "precision", "recall", "F1", "top-1"]
     _print_table(heading[: 4 + len(figures)], rows, file=sys.stderr)
-    _print_scores(history[best(history)], file=sys.stderr)
+    _print_scores(history[chosen], file=sys.stderr)
 
 
 def evaluate(options: argparse.Namespace) -> None:

@@ -122,7 +122,10 @@ class TrainingConfig:
     clip: float = 0.5
     # Momentum of the moving average of the weights that is evaluated and kept; 0 for none.
     average: float = 0.997
-    # Epochs without a better entity F1 on dev before training stops; 0 never stops early.
+    # The score on dev by which the best epoch is kept, and in `tagger transfer` the best round: entity F1, how often a
+    # text's most probable entity is right, or the contest's score.
+    best: Literal["f1", "top1", "contest"] = "f1"
+    # Epochs without a better score on dev before training stops; 0 never stops early.
     patience: int = 0
     # What the LSTMs' matrix products are computed in during training; "auto" is bfloat16 where the processor has
     # instructions for it (AMX or AVX-512). Weights, and all else, are float32.
@@ -178,7 +181,7 @@ class TransferConfig:
     # Many texts get fewer: as many as make about a million characters, but at least two.
     refine: int = 10
     refine_rate: float = 0.002
-    # Rounds without a better entity F1 on dev before it stops; 0 never stops early.
+    # Rounds without a better score on dev before it stops; 0 never stops early.
     patience: int = 1
     # Characters of unlabelled text that are predicted at most, taken evenly from all there is; 0 for all.
     characters: int = 3_000_000

@@ -1,4 +1,4 @@
-"""Fit the network, keep the best weights by entity F1 on dev, go on after an interruption."""
+"""Fit the network, keep the weights that are best on dev, go on after an interruption."""
 
 import contextlib
 import itertools
@@ -258,7 +258,8 @@ class EpochKeeper:
         self.tagger, self.state, self.batches, self.work = tagger, state, batches, work
         self.settings = tagger.config.training
         self.history: list[dict[str, Any]] = []
-        self.best_epoch, self.best_scores = 0, {"f1": -1.0}
+        self.best_epoch = 0
+        self.best_scores: dict[str, Any] = {self.settings.best: -1.0}
         self.best_weights = state.evaluated()
         kept = work.load_checkpoint()
         if kept is not None:
@@ -299,7 +300,8 @@ class EpochKeeper:
         row["units_per_second"] = self.batches.units / seconds
         row |= {key: scores[key] for key in ("precision", "recall", "f1", "top1", "contest") if key in scores}
         self.history.append(row)
-        if scores["f1"] > self.best_scores["f1"]:
+        now, before = (some.get(self.settings.best, 0.0) for some in (scores, self.best_scores))
+        if now > before:
             self.best_epoch, self.best_scores, self.best_weights = epoch + 1, scores, kept
         self._save_checkpoint()
         self._print(row)

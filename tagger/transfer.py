@@ -78,10 +78,11 @@ def transfer(
         history.append(_round(number, config, sources, folder))
         write_json(folder / "rounds.json", history)
         draw_rounds(history, folder / "rounds.png")
-        if _finished(history, config.transfer.patience):
+        chosen = best(history, config.training.best)
+        if config.transfer.patience and number - chosen >= config.transfer.patience:
             break
     with bundles.atomic_folder(out, replace) as made:
-        shutil.copytree(folder / f"round_{best(history)}", made, dirs_exist_ok=True)
+        shutil.copytree(folder / f"round_{chosen}", made, dirs_exist_ok=True)
     return history
 
 
@@ -100,13 +101,9 @@ def _make(made: Path, told: str, make: Callable[..., Any], config: Config, read:
     shutil.rmtree(made.with_name(made.name + ".training"), ignore_errors=True)  # of a run killed just there
 
 
-def best(history: Sequence[dict[str, Any]]) -> int:
-    """Return the number of the round with the best entity F1 on dev, the first of equals."""
-    return int(max(history, key=lambda row: row["f1"])["round"])
-
-
-def _finished(history: Sequence[dict[str, Any]], patience: int) -> bool:
-    return bool(patience) and len(history) - 1 - best(history) >= patience
+def best(history: Sequence[dict[str, Any]], score: str) -> int:
+    """Return the number of the round with the best of this score on dev, the first of equals."""
+    return int(max(history, key=lambda row: row.get(score, 0.0))["round"])
 
 
 def _round(number: int, config: Config, sources: Sources, folder: Path) -> dict[str, Any]:

@@ -92,15 +92,28 @@ def test_a_corpus_at_fault_is_one_line(small_corpus, tmp_path, content, message)
     assert not (tmp_path / "out").exists()
 
 
-def test_early_stopping_keeps_the_best_epoch(small_corpus, tmp_path):
+@pytest.mark.parametrize("score", ["f1", "top1"])
+def test_early_stopping_keeps_the_best_epoch(small_corpus, tmp_path, score):
     from tagger.training import train
     from tagger.workplace import Sources
 
-    settings = config.load("default", [*SETTINGS, "training.epochs=30", "training.patience=2"])
+    stopping = ["training.epochs=30", "training.patience=2", f"training.best={score}"]
+    settings = config.load("default", [*SETTINGS, *stopping])
     metrics = train(settings, Sources(small_corpus / "train.jsonl", small_corpus / "dev.jsonl"), tmp_path / "out")
     history = json.loads((tmp_path / "out" / "history.json").read_text("utf-8"))
-    assert metrics["epoch"] == 1 + max(range(len(history)), key=lambda n: (history[n]["f1"], -n))
+    assert metrics["epoch"] == 1 + max(range(len(history)), key=lambda n: (history[n][score], -n))
     assert len(history) == min(30, metrics["epoch"] + 2)
+
+
+def test_without_an_entity_in_dev_the_first_epoch_is_kept(small_corpus, tmp_path):
+    from tagger.training import train
+    from tagger.workplace import Sources
+
+    (tmp_path / "dev.jsonl").write_text('{"text": "没有实体", "entities": []}\n', "utf-8")
+    settings = config.load("default", [*SETTINGS, "training.epochs=2", "training.best=top1"])
+    metrics = train(settings, Sources(small_corpus / "train.jsonl", tmp_path / "dev.jsonl"), tmp_path / "out")
+    assert metrics["epoch"] == 1
+    assert "top1" not in metrics
 
 
 def test_the_kept_weights_are_those_that_were_scored(bundle, small_corpus):

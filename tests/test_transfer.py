@@ -285,6 +285,14 @@ def weights(folder):
     return bundles.load(folder).folder.joinpath(bundles.ONNX).read_bytes()
 
 
+@pytest.mark.parametrize(("score", "chosen"), [("f1", 1), ("top1", 0), ("contest", 0)])
+def test_the_round_is_chosen_by_the_score_that_is_asked_for(score, chosen):
+    from tagger.transfer import best
+
+    rounds = [{"f1": 0.5, "top1": 0.8}, {"f1": 0.6, "top1": 0.7}, {"f1": 0.6, "top1": 0.8}]
+    assert best([{"round": number, **scores} for number, scores in enumerate(rounds)], score) == chosen
+
+
 @pytest.mark.train
 @pytest.mark.parametrize("scheme", ["sure", "contest"])
 def test_every_round_is_kept_and_the_best_becomes_the_bundle(small_corpus, tmp_path, scheme):
