@@ -224,7 +224,7 @@ def draw(runs, path):
     for name, job, which in CURVES:
         points = [(place, values(runs, texts, job, which, measure)) for place, texts in enumerate(sizes)]
         points = [(place, [100 * value for value in some]) for place, some in points if some]
-        if len(points) > 1 or len(sizes) == 1:  # one point among curves would only flatten them
+        if len(points) >= min(2, len(sizes)):  # one point among curves would only flatten them
             means = [sum(some) / len(some) for _, some in points]
             low = [mean - min(some) for mean, (_, some) in zip(means, points, strict=True)]
             high = [max(some) - mean for mean, (_, some) in zip(means, points, strict=True)]
