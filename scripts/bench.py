@@ -51,7 +51,8 @@ from benching import (
 )
 from packaging.requirements import Requirement
 
-from tagger.corpus import Entity, read
+from tagger.corpus import read
+from tagger.documents import Entity
 from tagger.score import Scores
 
 LINES_2016, MOST_SECONDS, CHARACTERS = 200, 120, 30

@@ -235,8 +235,10 @@ def reliability_rows(runs):
 
 def share(rows):
     """Return the share of right entities in some rows of `Reliability`, as text."""
-    found = sum(row["found"] for row in rows)
-    return f"{100 * sum(row['found'] * row['right'] for row in rows) / found:.1f} % of {found:,}" if found else "-"
+    found = sum(row["predicted"] for row in rows)
+    return (
+        f"{100 * sum(row['predicted'] * row['correct'] for row in rows) / found:.1f} % of {found:,}" if found else "-"
+    )
 
 
 def vectors_note(figures):
@@ -288,7 +290,7 @@ def found_by(tagger, scheme, text):
     """Return the entities of a text and the most probable one, which is also there where none was found."""
     import numpy as np
 
-    from tagger.corpus import Entity
+    from tagger.documents import Entity
 
     if not text:
         return [], None

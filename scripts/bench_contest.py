@@ -33,7 +33,8 @@ from benching import (
     write_json,
 )
 
-from tagger.corpus import read, squeeze
+from tagger.corpus import read
+from tagger.documents import squeeze
 from tagger.score import contest_score
 
 # What the table shows: key in a run's figures, heading, how a value is written.

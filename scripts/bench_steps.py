@@ -43,8 +43,8 @@ def measure(options, folder):
     """Return the rates of products and of steps, by turns so that a busy machine slows both."""
     import tensorflow as tf
 
-    from tagger import training
     from tagger.batches import ahead
+    from tagger.learning import device
 
     config, model, step, batches = prepared(options, folder)
 
@@ -62,7 +62,7 @@ def measure(options, folder):
         say(f"product {rates[-1]:.0f} GFLOP/s, step {speeds[-1]:,.0f} units/s")
     speed, rate, needed = statistics.median(speeds), statistics.median(rates), operations(model)
     return {
-        "products": training.products(config.training).name,
+        "products": device.matmul_dtype(config.training).name,
         "units_per_second": speed,
         "operations_per_unit": needed,
         "step_gflops": speed * needed / 1e9,
@@ -81,27 +81,27 @@ def prepared(options, folder):
     """Return config, model, step and batches, as `tagger train` makes them."""
     import keras
 
-    from tagger import training
     from tagger.batches import Batches, BatchMaker
     from tagger.config import load
-    from tagger.export import fresh_model
+    from tagger.learning import device, state, training
+    from tagger.learning.run import RunFolder, Sources
     from tagger.tags import TagScheme
     from tagger.text import UnitMaker
-    from tagger.workplace import Sources, Workplace
+    from tagger.weights import fresh_model
 
     train, dev = (corpus_file(options.data, "core2016", name) for name in ("train", "dev"))
     config = load("default", [f"vectors.pretrained={options.vectors.resolve()}", *options.set])
-    work = Workplace(folder / "out.training", config, Sources(train, dev), False)
-    training.use_device(config.training)
+    work = RunFolder(folder / "out.training", config, Sources(train, dev), False)
+    device.use_device(config.training)
     scheme, units = TagScheme(work.labels()), UnitMaker(config.text)
     lookup = work.lookup(units)
     store = work.store(units, lookup, scheme)
     model = fresh_model(config, scheme, lookup)
-    optimizer = keras.optimizers.Adam(global_clipnorm=config.training.clip or None)
+    optimizer = keras.optimizers.Adam(global_clipnorm=config.training.clip_norm or None)
     optimizer.build(model.trainable_variables)
-    state = training.State(model, optimizer, config.training.average)
-    step = training.train_step(model, optimizer, state, lookup, training.products(config.training))
-    maker = BatchMaker(store, lookup, scheme.size, config.batches.forget, config.batches.hide)
+    state = state.State(model, optimizer, config.training.ema_momentum)
+    step = training.train_step(model, optimizer, state, lookup, device.matmul_dtype(config.training))
+    maker = BatchMaker(store, lookup, scheme.size, config.batches.word_dropout, config.batches.masking)
     return config, model, step, Batches(maker, config.batches, config.training.seed)
 
 

@@ -7,7 +7,7 @@ For each number of labelled texts, drawn at random by the seed, four runs:
 `transfer` is `tagger transfer --config default` with the same vectors, started from a network that `tagger pretrain`
 made of all text, once, before (its time stands apart). Round 0 is `pretrained`; the result is the round that is best
 on dev.
-`contest` is `tagger transfer --config contest --scheme contest` with 60 epochs in round 0; its `first prediction` is
+`contest` is `tagger transfer --config contest --recipe contest` with 60 epochs in round 0; its `first prediction` is
 round 0, and the result is the last round, as in 2016.
 
 The unlabelled side is the text of all training and dev texts. Scores are those on dev, which also picks the epoch,
@@ -170,7 +170,7 @@ def measure(options, texts, job, seed, folder):
         "supervised": ("default", "train", []),
         "joint": ("default", "train", with_vectors(options)),
         "transfer": ("default", "transfer", [*with_vectors(options), "--start", options.pretrained.resolve()]),
-        "contest": ("contest", "transfer", ["--set", "training.epochs=60", "--scheme", "contest"]),
+        "contest": ("contest", "transfer", ["--set", "training.epochs=60", "--recipe", "contest"]),
     }
     config, command, more = given[job]
     if command == "transfer":

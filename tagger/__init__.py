@@ -11,14 +11,20 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tagger.corpus import Document, Entity, Span
+    from tagger.documents import Document, Entity, Span
     from tagger.errors import TaggerError
     from tagger.pipeline import Tagger
 
 __version__ = "0.1.0"
 __all__ = ["Document", "Entity", "Span", "Tagger", "TaggerError"]
 
-_HOMES = {"Document": "corpus", "Entity": "corpus", "Span": "corpus", "TaggerError": "errors", "Tagger": "pipeline"}
+_HOMES = {
+    "Document": "documents",
+    "Entity": "documents",
+    "Span": "documents",
+    "TaggerError": "errors",
+    "Tagger": "pipeline",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -7,12 +7,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tagger.corpus import Document, Entity, Span
+from tagger.documents import Document, Entity, Span
 from tagger.score import Counts, Scores
 
 NONE = ""  # the label of no entity
+
 WORST = 50
+
 ERRORS = ("type", "boundary", "both", "missed", "spurious")
+
 LENGTHS = ("1", "2", "3", "4", "5", "6-9", "10+")
 
 
@@ -47,7 +50,7 @@ class Analysis(Scores):
         super().add(document, entities, best)
         gold = set(document.entities)
         found = {Span(e.start, e.end, e.label) for e in entities}
-        for spans, right, of in ((gold & found, 1, "right"), (found, 1, "found"), (gold, 1, "gold")):
+        for spans, right, of in ((gold & found, 1, "correct"), (found, 1, "predicted"), (gold, 1, "gold")):
             for span in spans:
                 for counts in self._groups(span, document.text):
                     setattr(counts, of, getattr(counts, of) + right)
@@ -74,7 +77,7 @@ class Analysis(Scores):
         text = {
             "text": document.text,
             "gold": [span._asdict() for span in document.entities],
-            "found": [entity._asdict() for entity in entities],
+            "predicted": [entity._asdict() for entity in entities],
             "errors": dict(wrong),
         }
         rank = (max(mistakes, default=0.0), wrong.total(), -self.texts)

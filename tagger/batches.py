@@ -128,24 +128,24 @@ class BatchMaker:
         store: Ids and tags.
         lookup: Ids -> vectors.
         tags: Number K of tags.
-        forget: Share of words and pairs taken for unknown where a random generator is given.
-        hide: Share of words hidden there, with all that tells of them (`Lookup.hide`).
+        word_dropout: Share of words and bigrams taken for unknown where a random generator is given.
+        masking: Share of words masked there, with all that tells of them (`Lookup.mask`).
     """
 
     store: Store
     lookup: Lookup
     tags: int
-    forget: float = 0.0
-    hide: float = 0.0
+    word_dropout: float = 0.0
+    masking: float = 0.0
 
     def __call__(self, numbers: Sequence[int] | np.ndarray, rng: np.random.Generator | None = None) -> Batch:
         """Return the batch of these texts, padded on the right to the longest."""
         texts = [self.store[int(number)] for number in numbers]
         ids, lengths = pad([ids for ids, _ in texts])
-        if rng is not None and self.hide:
-            ids = self.lookup.hide(ids, self.lookup.some_words(ids, self.hide, rng))
-        if rng is not None and self.forget:
-            ids = self.lookup.forget(ids, self.forget, rng)
+        if rng is not None and self.masking:
+            ids = self.lookup.mask(ids, self.lookup.sample_words(ids, self.masking, rng))
+        if rng is not None and self.word_dropout:
+            ids = self.lookup.drop_words(ids, self.word_dropout, rng)
         targets = np.zeros((*ids.shape[:2], self.tags), np.float32)
         for row, (_, tags) in enumerate(texts):
             targets[row, np.arange(len(tags)), tags] = 1
@@ -248,8 +248,6 @@ def ahead(batches: Iterator[Batch], count: int = 2) -> Iterator[Batch]:
 
 
 # ---- the generators of the sources ------------------------------------------------------------------------------
-
-
 def random_batches(make: BatchMaker, size: int, seed: int) -> Iterator[Batch]:
     """Yield batches of `size` random texts without end, as the 2017 article feeds `fit`; nothing for no texts."""
     rng = np.random.default_rng(seed)

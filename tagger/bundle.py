@@ -3,25 +3,22 @@
 config.toml        all settings, resolved
 labels.txt         label names, one a line, in the order of their tags
 transitions.npy    (K + 2, K) float32: tag after tag, then starts, then ends
-lexicon.*.npy      the dictionary: hashes of its words and their parts of speech
+lexicon.*.npy      the lexicon: hashes of its words and their parts of speech
 NAME.txt, NAME.npy a table's vocabulary and vectors, mapped from disk (int8 with NAME.scales.npy)
 model.onnx         the network, its weights in half precision
 model.int8.onnx    the network in 8-bit integers
 calibration.json   what dev said of the probabilities
-dictionary         mentions of one's own, as given; not in every bundle
+gazetteer         mentions of one's own, as given; not in every bundle
 history.json       each epoch's figures
 metrics.json       scores on the dev corpus
 manifest.json      format version, libraries, segmenter, SHA-256 of every other file
 """
 
-import hashlib
 import importlib.metadata
 import json
-import os
 import shutil
 import tomllib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,21 +26,26 @@ from typing import Any
 import numpy as np
 
 from tagger.calibration import Calibration
-from tagger.config import Config
+from tagger.config import Config, to_toml
 from tagger.decode import Transitions
 from tagger.errors import BundleError, ConfigError, CorpusError, VectorsError
+from tagger.files import atomic_folder, sha256
 from tagger.gazetteer import Gazetteer
 from tagger.lexicon import Lexicon
 from tagger.lookup import Lookup
-from tagger.sections import merge
+from tagger.settings import merge
 from tagger.tags import TagScheme
 from tagger.text import Segmenter, UnitMaker
 from tagger.vectors import load_tables, save_tables
 
-FORMAT = 2
+FORMAT_VERSION = 2
+
 ONNX, EIGHT_BITS = "model.onnx", "model.int8.onnx"
+
 NETWORKS = {"onnx": ONNX, "int8": EIGHT_BITS}  # by runtime
-DICTIONARY, MANIFEST = "dictionary", "manifest.json"
+
+GAZETTEER, MANIFEST = "gazetteer", "manifest.json"
+
 _LIBRARIES = ("tensorflow", "keras", "numpy", "gensim", "jieba", "rjieba", "onnxruntime")
 
 
@@ -59,7 +61,7 @@ class Bundle:
         units: Text -> units.
         lookup: Units -> ids -> vectors.
         calibration: What dev said of the scores.
-        dictionary: Mentions of one's own, where some are kept.
+        gazetteer: Mentions of one's own, where some are kept.
         manifest: As read from `manifest.json`.
     """
 
@@ -70,45 +72,12 @@ class Bundle:
     units: UnitMaker
     lookup: Lookup
     calibration: Calibration
-    dictionary: Gazetteer | None
+    gazetteer: Gazetteer | None
     manifest: dict[str, Any]
 
     def json(self, name: str) -> Any:
         """Return the content of a JSON file of the bundle."""
         return json.loads((self.folder / name).read_text("utf-8"))
-
-
-@contextmanager
-def atomic_folder(path: Path, replace: bool = False) -> Iterator[Path]:
-    """Yield a temporary folder that becomes `path` if the block ends well, and vanishes if it does not.
-
-    Raises:
-        BundleError: If `path` exists and is not to be replaced, or the disk refuses.
-    """
-    path = Path(path)
-    refuse_existing(path, replace)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    shutil.rmtree(temporary, ignore_errors=True)
-    try:
-        temporary.mkdir(parents=True)
-        yield temporary
-        if path.exists():
-            old = path.with_name(f".{path.name}.{os.getpid()}.old")
-            path.rename(old)
-            temporary.rename(path)
-            shutil.rmtree(old)
-        else:
-            temporary.rename(path)
-    except OSError as error:
-        raise BundleError(f"{path}: cannot be written: {error.strerror or error}") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
-def refuse_existing(path: Path, replace: bool) -> None:
-    """Raise `BundleError` if `path` exists and is not to be replaced."""
-    if path.exists() and not replace:
-        raise BundleError(f"{path}: exists already; choose another name, or add --force to replace it")
 
 
 def save(
@@ -149,7 +118,7 @@ def save(
         for name, content in {**reports, "calibration.json": calibration.to_dict()}.items():
             (folder / name).write_text(json.dumps(content, ensure_ascii=False, indent=1), "utf-8")
         manifest = {
-            "format": FORMAT,
+            "format": FORMAT_VERSION,
             "libraries": _versions(),
             "segmenter": {"name": segmenter.engine, "fingerprint": segmenter.fingerprint},
         }
@@ -161,12 +130,12 @@ def _write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
     (folder / MANIFEST).write_text(json.dumps({**manifest, "files": files}, indent=1), "utf-8")
 
 
-def keep_dictionary(path: Path | str, file: Path | None) -> None:
-    """Keep a dictionary in a bundle, in place of the one it has; None for none.
+def keep_gazetteer(path: Path | str, file: Path | None) -> None:
+    """Keep a gazetteer in a bundle, in place of the one it has; None for none.
 
     Raises:
         BundleError: If the bundle is not in order or cannot be written.
-        CorpusError: If the dictionary is not in order.
+        CorpusError: If the gazetteer is not in order.
     """
     found = load(path)
     if file:
@@ -176,9 +145,9 @@ def keep_dictionary(path: Path | str, file: Path | None) -> None:
     whole = found.folder.resolve()
     with atomic_folder(whole, replace=True) as folder:
         shutil.copytree(whole, folder, dirs_exist_ok=True)
-        (folder / DICTIONARY).unlink(missing_ok=True)
+        (folder / GAZETTEER).unlink(missing_ok=True)
         if file:
-            shutil.copyfile(file, folder / DICTIONARY)
+            shutil.copyfile(file, folder / GAZETTEER)
         _write_manifest(folder, found.manifest)
 
 
@@ -197,8 +166,10 @@ def load(path: Path | str) -> Bundle:
         raise BundleError(f"{folder}: not a bundle (no manifest.json); make one with: tagger train") from None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BundleError(f"{folder}: manifest.json is damaged ({error}); copy the bundle again") from error
-    if found_format != FORMAT:
-        raise BundleError(f"{folder}: bundle format {found_format}, expected {FORMAT}; train again or use that version")
+    if found_format != FORMAT_VERSION:
+        raise BundleError(
+            f"{folder}: bundle format {found_format}, expected {FORMAT_VERSION}; train again or use that version"
+        )
     for name, digest in files.items():
         file = folder / name
         if not file.is_file():
@@ -212,7 +183,7 @@ def load(path: Path | str) -> Bundle:
         tables = load_tables(folder, config.text.unit)
         lookup = Lookup(tables, Lexicon.load(folder, tables[-1].vocabulary) if config.has_lexicon else None)
         calibration = Calibration(**json.loads((folder / "calibration.json").read_text("utf-8")))
-        dictionary = Gazetteer.read(folder / DICTIONARY, scheme) if DICTIONARY in files else None
+        gazetteer = Gazetteer.read(folder / GAZETTEER, scheme) if GAZETTEER in files else None
     except (OSError, ValueError, TypeError, ConfigError, CorpusError, VectorsError) as error:
         raise BundleError(f"{folder}: {error}") from error
     if rows.shape != (scheme.size + 2, scheme.size):
@@ -220,26 +191,13 @@ def load(path: Path | str) -> Bundle:
     units = UnitMaker(config.text)
     if units.segmenter.fingerprint != fingerprint:
         raise BundleError(
-            f"{folder}: its words were made by {manifest['segmenter']['name']} with another dictionary than the "
+            f"{folder}: its words were made by {manifest['segmenter']['name']} with another lexicon than the "
             f"{units.segmenter.engine} installed here; install the versions in its manifest.json"
         )
     return Bundle(
-        folder, config, scheme, Transitions(rows[:-2], rows[-2], rows[-1]), units, lookup, calibration, dictionary,
+        folder, config, scheme, Transitions(rows[:-2], rows[-2], rows[-1]), units, lookup, calibration, gazetteer,
         manifest,
     )  # fmt: skip
-
-
-def to_toml(config: Config) -> str:
-    """Return the settings as a TOML file."""
-    import tomli_w
-
-    return tomli_w.dumps(config.to_dict())
-
-
-def sha256(path: Path) -> str:
-    """Return the SHA-256 of a file, in hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _versions() -> dict[str, str]:

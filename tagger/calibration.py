@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from tagger.corpus import Document, Entity, Span
+from tagger.documents import Document, Entity, Span
 
 _EDGE = 5e-5  # scores are told to four digits
+
 _PRIOR = 10.0  # how many entities it takes to be believed, about
 
 

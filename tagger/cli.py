@@ -10,9 +10,10 @@ from pathlib import Path
 
 from tagger import __version__, commands
 from tagger.errors import ConfigError, TaggerError
-from tagger.limits import Limits
+from tagger.serve.limits import Limits
 
 Run = Callable[[argparse.Namespace], None]  # what a command does
+
 Command = Callable[[Run], argparse.ArgumentParser]  # adds a command of this function's name, told by its docstring
 
 _EXAMPLES = {
@@ -31,7 +32,7 @@ _EXAMPLES = {
     "transfer": """examples:
   tagger transfer --train train.jsonl --dev dev.jsonl --unlabelled more.txt.gz --out bundle
   tagger transfer --train train.jsonl --dev dev.jsonl --unlabelled a.txt b.txt --out bundle --rounds 4
-  tagger transfer --train train.jsonl --dev dev.jsonl --unlabelled more.txt --out bundle --scheme contest
+  tagger transfer --train train.jsonl --dev dev.jsonl --unlabelled more.txt --out bundle --recipe contest
   tagger transfer --train train.jsonl --dev dev.jsonl --unlabelled more.txt.gz --out bundle --resume
 """,
     "pretrain": """examples:
@@ -47,7 +48,7 @@ _EXAMPLES = {
   tagger evaluate bundle test.jsonl
   tagger evaluate bundle test.jsonl --json
   tagger evaluate bundle test.jsonl --html report.html --train train.jsonl
-  tagger evaluate bundle test.jsonl --dictionary names.tsv
+  tagger evaluate bundle test.jsonl --gazetteer names.tsv
 """,
     "predict": """examples:
   tagger predict bundle --text "遵义会议旧址，主要指召开遵义会议的那座小楼。"
@@ -55,7 +56,7 @@ _EXAMPLES = {
   tagger predict bundle texts.txt --format html --out page.html
   tagger predict bundle texts.txt --format labelstudio --out tasks.json
   cat texts.txt | tagger predict bundle - --format table
-  tagger predict bundle texts.txt --dictionary names.tsv
+  tagger predict bundle texts.txt --gazetteer names.tsv
 """,
     "serve": """examples:
   tagger serve bundle
@@ -64,9 +65,9 @@ _EXAMPLES = {
   curl localhost:8000/tag -H 'Content-Type: application/json' -d '{"text": "李明在北京大学读书。"}'
   curl localhost:8000/tag -H 'Content-Type: application/x-ndjson' -T texts.jsonl -X POST
 """,
-    "dictionary": """examples:
-  tagger dictionary bundle names.tsv
-  tagger dictionary bundle --remove
+    "gazetteer": """examples:
+  tagger gazetteer bundle names.tsv
+  tagger gazetteer bundle --remove
 """,
     "export": """examples:
   tagger export bundle weights.safetensors --to weights
@@ -164,7 +165,7 @@ def _add_learning(command: Command) -> None:
     one = command(commands.transfer)
     one.add_argument("--unlabelled", nargs="+", required=True, metavar="F", type=Path, help="texts without labels")
     about = "what is learnt from predictions: what is sure of them, or as in 2016 (default: sure)"
-    one.add_argument("--scheme", choices=("sure", "contest"), default="sure", help=about)
+    one.add_argument("--recipe", choices=("sure", "contest"), default="sure", help=about)
     one.add_argument("--rounds", type=int, metavar="N", help="same as --set transfer.rounds=N (default: 3; contest: 4)")
     _add_training(one)
 
@@ -217,9 +218,9 @@ def _add_tagging(command: Command) -> None:
 
 
 def _add_bundles_and_corpora(command: Command) -> None:
-    one = command(commands.dictionary)
+    one = command(commands.gazetteer)
     one.add_argument("bundle", metavar="BUNDLE", help="folder of a trained tagger")
-    one.add_argument("file", nargs="?", metavar="F", type=Path, help="dictionary to keep, in place of the one there")
+    one.add_argument("file", nargs="?", metavar="F", type=Path, help="gazetteer to keep, in place of the one there")
     one.add_argument("--remove", action="store_true", help="keep none")
 
     one = command(commands.export)
@@ -282,9 +283,9 @@ def _positive(given: str) -> int:
 
 
 def _forms() -> list[str]:
-    from tagger.formats import FORMS
+    from tagger.formats import FORMATS
 
-    return list(FORMS)
+    return list(FORMATS)
 
 
 def _add_from(parser: argparse.ArgumentParser) -> None:
@@ -303,7 +304,7 @@ def _add_config(parser: argparse.ArgumentParser) -> None:
 
 def _add_runtime(parser: argparse.ArgumentParser) -> None:
     about = "mentions that are to be entities, a line each: mention TAB label [TAB weight]"
-    parser.add_argument("--dictionary", metavar="F", type=Path, help=about)
+    parser.add_argument("--gazetteer", metavar="F", type=Path, help=about)
     runtimes = ("onnx", "int8", "openvino", "keras")
     parser.add_argument("--runtime", choices=runtimes, default="onnx", help="engine (default: onnx)")
 

@@ -12,22 +12,23 @@ from pathlib import Path
 from typing import Any
 
 from tagger.errors import ConfigError, CorpusError, require
-from tagger.limits import Limits
+from tagger.serve.limits import Limits
 
 
 def _load_config(options: argparse.Namespace) -> Any:
-    from tagger import config, corpus, sections, text
+    from tagger import config, settings, text
+    from tagger.files import open_text
 
     overrides = list(options.set)
     if getattr(options, "seed", None) is not None:
         overrides.append(f"training.seed={options.seed}")
     if getattr(options, "rounds", None) is not None:
         overrides.append(f"transfer.rounds={options.rounds}")
-    loaded = config.load(options.config, overrides, getattr(options, "scheme", ""))
+    loaded = config.load(options.config, overrides, getattr(options, "recipe", ""))
     if getattr(options, "words", None):
-        with corpus.open_text(options.words) as lines:
+        with open_text(options.words) as lines:
             words = list(text.read_words((line for _, line in lines), str(options.words)))
-        loaded = sections.merge(loaded, {"text": {"words": [*loaded.text.words, *words]}}, str(options.words))
+        loaded = settings.merge(loaded, {"text": {"words": [*loaded.text.words, *words]}}, str(options.words))
     return loaded
 
 
@@ -35,7 +36,7 @@ def train(options: argparse.Namespace) -> None:
     """Train a tagger on a labelled corpus."""
     config = _load_config(options)
     _import_tensorflow()
-    from tagger.training import train
+    from tagger.learning.training import train
 
     with _resumable(f"{options.out}.training"):
         metrics = train(config, _sources(options), options.out, options.resume, options.force)
@@ -54,7 +55,7 @@ def _resumable(kept: str) -> Iterator[None]:
 
 
 def _sources(options: argparse.Namespace) -> Any:
-    from tagger.workplace import Sources
+    from tagger.learning.run import Sources
 
     start = options.start
     return Sources(options.train, options.dev, tuple(options.unlabelled), vectors=start, start=start)
@@ -64,7 +65,7 @@ def pretrain(options: argparse.Namespace) -> None:
     """Train the network on text without labels, to start from."""
     config = _load_config(options)
     _import_tensorflow()
-    from tagger.pretrain import pretrain
+    from tagger.learning.pretraining import pretrain
 
     with _resumable(f"{options.out}.training"):
         pretrain(config, options.files, options.out, options.resume, options.force, start=options.start)
@@ -75,11 +76,11 @@ def transfer(options: argparse.Namespace) -> None:
     """Train a tagger on labelled and unlabelled texts, in rounds."""
     config = _load_config(options)
     _import_tensorflow()
-    from tagger.transfer import best, transfer
+    from tagger.learning.self_training import best, transfer
 
     with _resumable(f"{options.out}.transfer"):
         history = transfer(config, _sources(options), options.out, options.resume, options.force)
-    chosen = best(history, config.training.best)
+    chosen = best(history, config.training.metric)
     print(f"\n{options.out}: round {chosen}, scores on {options.dev}", file=sys.stderr)
     figures = ("precision", "recall", "f1", *(["top1"] if "top1" in history[0] else []))
     rows = [
@@ -94,17 +95,19 @@ def transfer(options: argparse.Namespace) -> None:
 
 def evaluate(options: argparse.Namespace) -> None:
     """Score a tagger on a labelled corpus."""
-    from tagger import analysis, corpus, report
+    from tagger import analysis, corpus
+    from tagger.documents import Notes
     from tagger.pipeline import evaluate
+    from tagger.reports import pages
 
     tagger = _load_tagger(options)
-    notes = corpus.Notes()
+    notes = Notes()
     trained = analysis.mentions(corpus.read(options.train, options.form)) if options.train else None
     documents = _documents(options.corpus, options.form, notes)
     scores = evaluate(tagger, documents, analysis.Analysis(trained=trained)).to_dict()
     _print_notes(options.corpus, notes)
     if options.html:
-        _write_page(options.html, report.evaluation_page(str(options.corpus), scores))
+        _write_page(options.html, pages.evaluation_page(str(options.corpus), scores))
     if options.json:
         print(json.dumps(scores, ensure_ascii=False))
     else:
@@ -145,9 +148,9 @@ def predict(options: argparse.Namespace) -> None:
     if not options.files and not options.text:
         raise ConfigError("nothing to tag: give files, - for standard input, or --text")
     from tagger import formats
-    from tagger.convert import open_output
     from tagger.documents import Notes
-    from tagger.output import VIEWS, documents
+    from tagger.files import open_output
+    from tagger.reports.results import VIEWS, documents
 
     tagger = _load_tagger(options)
     answers, notes = options.format == "contest", Notes()
@@ -155,9 +158,9 @@ def predict(options: argparse.Namespace) -> None:
     if not options.files:
         results = tagger.results(texts, answers)
     else:
-        from tagger import crowd
+        from tagger import parallel
 
-        results = crowd.results(tagger, options.bundle, options.runtime, texts, answers)
+        results = parallel.results(tagger, options.bundle, options.runtime, texts, answers)
         results = _progress(results, lambda result: result.text, bool(options.out) or not sys.stdout.isatty())
     if options.format in VIEWS:
         lines = VIEWS[options.format](results, tagger.labels)
@@ -175,15 +178,15 @@ def _load_tagger(options: argparse.Namespace) -> Any:
         _import_tensorflow()
     from tagger.pipeline import Tagger
 
-    return Tagger.load(options.bundle, options.runtime, dictionary=options.dictionary)
+    return Tagger.load(options.bundle, options.runtime, gazetteer=options.gazetteer)
 
 
 def _tell_cut(tagger: Any) -> None:
-    """Say which mentions of the dictionary do not fit the tagger's units."""
-    cut = tagger.dictionary.cut if tagger.dictionary else None
+    """Say which mentions of the gazetteer do not fit the tagger's units."""
+    cut = tagger.gazetteer.cut if tagger.gazetteer else None
     if cut:
         shown = ", ".join(f"{mention} ({count:,})" for mention, count in cut.most_common(5))
-        print(f"tagger: mentions of the dictionary that words cut, passed over ({cut.total():,}): {shown}",
+        print(f"tagger: mentions of the gazetteer that words cut, passed over ({cut.total():,}): {shown}",
               file=sys.stderr)  # fmt: skip
 
 
@@ -216,35 +219,35 @@ def export(options: argparse.Namespace) -> None:
     """Write the trained network in another form."""
     if options.to != "onnx":
         _import_tensorflow()
-    from tagger import bundle
-    from tagger.export import FORMS
+    from tagger import bundle as bundles
+    from tagger.export import EXPORTERS
 
-    found = bundle.load(options.bundle)
-    FORMS[options.to](found, options.out, options.force)
+    found = bundles.load(options.bundle)
+    EXPORTERS[options.to](found, options.out, options.force)
     print(f"{options.out}: written", file=sys.stderr)
 
 
-def dictionary(options: argparse.Namespace) -> None:
-    """Keep a dictionary of one's own in a bundle."""
+def gazetteer(options: argparse.Namespace) -> None:
+    """Keep a gazetteer in a bundle."""
     if bool(options.file) == options.remove:
-        raise ConfigError("give either a dictionary to keep, or --remove")
-    from tagger import bundle
+        raise ConfigError("give either a gazetteer to keep, or --remove")
+    from tagger import bundle as bundles
 
-    bundle.keep_dictionary(options.bundle, options.file)
-    print(f"{options.bundle}: {'dictionary kept' if options.file else 'no dictionary'}", file=sys.stderr)
+    bundles.keep_gazetteer(options.bundle, options.file)
+    print(f"{options.bundle}: {'gazetteer kept' if options.file else 'no gazetteer'}", file=sys.stderr)
 
 
 def vectors(options: argparse.Namespace) -> None:
     """Learn word2vec tables from any amount of text."""
     import tempfile
 
-    from tagger import bundle
+    from tagger.files import atomic_folder
+    from tagger.learning.run import corpus_texts
     from tagger.text import UnitMaker
     from tagger.vectors import learn, save_tables
-    from tagger.workplace import corpus_texts
 
     config = _load_config(options)
-    with bundle.atomic_folder(options.out, options.force) as folder, tempfile.TemporaryDirectory() as spool:
+    with atomic_folder(options.out, options.force) as folder, tempfile.TemporaryDirectory() as spool:
         counted = _progress(corpus_texts(options.files), lambda text: text)
         tables = learn(counted, UnitMaker(config.text), config.vectors, config.training.seed, Path(spool))
         save_tables(tables, folder)
@@ -255,7 +258,7 @@ def vectors(options: argparse.Namespace) -> None:
 def convert(options: argparse.Namespace) -> None:
     """Write a corpus in another form."""
     from tagger import formats
-    from tagger.convert import convert
+    from tagger.corpus import convert
     from tagger.documents import Notes
 
     form = options.to or formats.of_name(options.out)
@@ -286,14 +289,14 @@ def _no_text(path: Any) -> CorpusError:
 
 def inspect(options: argparse.Namespace) -> None:
     """Look at a corpus before training, or into a bundle."""
-    from tagger.standoff import is_standoff
+    from tagger.formats.brat import is_standoff
 
     if any(path.is_dir() and not is_standoff(path) for path in options.what):
         if len(options.what) > 1:
             raise ConfigError("inspect looks into one bundle at a time, or at the files of one corpus")
         _inspect_bundle(options)
         return
-    from tagger import inspection, report
+    from tagger.reports import inspection, pages
 
     config = _load_config(options)
     found = inspection.inspect(
@@ -304,32 +307,33 @@ def inspect(options: argparse.Namespace) -> None:
         if not split["texts"]:
             raise _no_text(split["file"])
     if options.html:
-        _write_page(options.html, report.corpus_page(found))
+        _write_page(options.html, pages.corpus_page(found))
     if options.json:
         print(json.dumps(found, ensure_ascii=False))
     else:
-        _print_table(*report.heading_and_rows(found))
-        for line in report.examples(found):
+        _print_table(*pages.heading_and_rows(found))
+        for line in pages.examples(found):
             print(line)
 
 
 def _inspect_bundle(options: argparse.Namespace) -> None:
-    from tagger import bundle, inspection, report
+    from tagger import bundle as bundles
+    from tagger.reports import inspection, pages
 
-    found = inspection.inspect_bundle(bundle.load(options.what[0]))
+    found = inspection.inspect_bundle(bundles.load(options.what[0]))
     if options.html:
-        _write_page(options.html, report.bundle_page(options.what[0].name, found))
+        _write_page(options.html, pages.bundle_page(options.what[0].name, found))
     if options.json:
         print(json.dumps(found, ensure_ascii=False))
     else:
-        for heading, rows in report.bundle_tables(found).values():
+        for heading, rows in pages.bundle_tables(found).values():
             _print_table(heading, rows)
         if found["metrics"]:  # none of a network that is only pretrained
             _print_scores(found["metrics"])
 
 
 def _write_page(path: Path, page: str) -> None:
-    from tagger.convert import open_output
+    from tagger.files import open_output
 
     with open_output(path) as write:
         write(page)
@@ -340,8 +344,8 @@ def serve(options: argparse.Namespace) -> None:
     """Answer HTTP requests, and show a page to tag and correct text on."""
     for package in ("starlette", "uvicorn", "prometheus_client"):
         require(package, "serve")
-    from tagger.saving import CorpusFile
-    from tagger.serve import serve
+    from tagger.serve.application import serve
+    from tagger.serve.corrections import CorpusFile
 
     if not re.fullmatch("[!-~]*", options.token):
         raise ConfigError("--token must be of printable ASCII characters without spaces")

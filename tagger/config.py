@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tagger.errors import ConfigError
-from tagger.sections import merge, nearest, parse_override
+from tagger.settings import merge, nearest, parse_override
 
 
 @dataclass(frozen=True)
@@ -39,11 +39,11 @@ class VectorsConfig:
     """word2vec tables, learnt from labelled and unlabelled text together."""
 
     # Length of a word's, a character's and a character pair's vector.
-    dimensions: int = 64
+    word_dimensions: int = 64
     char_dimensions: int = 64
     bigram_dimensions: int = 48
-    # Length at which words' vectors are learnt, to be reduced to `dimensions` by principal components; 0 for no more
-    # than that.
+    # Length at which words' vectors are learnt, to be reduced to `word_dimensions` by principal components; 0 for no
+    # more than that.
     learnt_dimensions: int = 100
     # Items to each side that are predicted, and random ones they are told apart from (skip-gram).
     window: int = 5
@@ -74,9 +74,9 @@ class BatchesConfig:
     # Units in a batch, padding included; 0 groups by `texts` alone.
     units: int = 2400
     # Share of words and pairs that are taken for unknown, at random, so that the network learns to do without.
-    forget: float = 0.2
+    word_dropout: float = 0.2
     # Share of words that are hidden, at random, so that the network learns to find entities by what stands around them.
-    hide: float = 0.0
+    masking: float = 0.0
     # Texts in a batch at most.
     texts: int = 1024
     # Batches whose gradients are added up before the weights change: large steps in little memory.
@@ -94,12 +94,12 @@ class ModelConfig:
     # Score whole tag paths (CRF) instead of each unit alone (softmax).
     crf: bool = True
     # Dimensions of a small trainable vector per character; 0 for none.
-    trainable: int = 48
+    char_dimensions: int = 48
     # Dimensions of the trainable vector of a character's place in its word (character units).
-    place: int = 8
+    position_dimensions: int = 8
     # Dimensions of the trainable vectors of the dictionary's words round a character: of their joint lengths, and of
     # the part of speech of each of four (character units); 0 for none.
-    lexicon: int = 12
+    lexicon_dimensions: int = 12
     # Share of the input, of what passes between layers, and of the last layer's output set to zero in training;
     # the same numbers at each unit of a text (Gal and Ghahramani, 2016).
     dropout: float = 0.35
@@ -119,17 +119,17 @@ class TrainingConfig:
     # How the rate goes on: constant, or up over the first twentieth of the steps and down along a cosine.
     schedule: Literal["constant", "cosine"] = "cosine"
     # Gradients of the loss per unit are scaled down to this norm; 0 for never.
-    clip: float = 0.5
+    clip_norm: float = 0.5
     # Momentum of the moving average of the weights that is evaluated and kept; 0 for none.
-    average: float = 0.997
+    ema_momentum: float = 0.997
     # The score on dev by which the best epoch is kept, and in `tagger transfer` the best round: entity F1, how often a
     # text's most probable entity is right, or the contest's score.
-    best: Literal["f1", "top1", "contest"] = "f1"
+    metric: Literal["f1", "top1", "contest"] = "f1"
     # Epochs without a better score on dev before training stops; 0 never stops early.
     patience: int = 0
     # What the LSTMs' matrix products are computed in during training; "auto" is bfloat16 where the processor has
     # instructions for it (AMX or AVX-512). Weights, and all else, are float32.
-    products: Literal["auto", "float32", "bfloat16"] = "auto"
+    matmul_dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     # Of weights, dropout, batches and vectors.
     seed: int = 1
     # Which graphics card to use: its index; -1 for none. Ignored where there is none.
@@ -149,12 +149,12 @@ class PretrainConfig:
     # Passes over the text; 0 for as many as make about twelve million units, 1 to 20.
     epochs: int = 0
     # Share of the words that are hidden.
-    hide: float = 0.3
+    masking: float = 0.3
 
 
 @dataclass(frozen=True)
 class TransferConfig:
-    """Rounds of self-training over unlabelled texts (`tagger transfer`); `--scheme` sets them together."""
+    """Rounds of self-training over unlabelled texts (`tagger transfer`); `--recipe` sets them together."""
 
     # Whether the network is pretrained first, on labelled and unlabelled texts (character units), where no other is
     # given to start from.
@@ -165,22 +165,22 @@ class TransferConfig:
     # or, as in 2016 (agreed), each text's most probable entity, as long as all rounds agree on it.
     select: Literal["sure", "agreed"] = "sure"
     # Least probability at which an entity is sure.
-    entity: float = 0.7
+    entity_threshold: float = 0.7
     # Least probability at which a unit is surely in no entity.
-    outside: float = 0.95
+    outside_threshold: float = 0.95
     # Weight of a predicted text in each round, that of a labelled one being 1; the last is that of all further rounds.
     weights: tuple[float, ...] = (1.0,)
     # Whether a round begins with the network of round 0; otherwise it goes on with that of the round before.
-    fresh: bool = False
+    restart: bool = False
     # Passes over the texts in a round; 0 for as `training.epochs` says.
     epochs: int = 5
     # Share of words hidden from the network in a round: it is to find by their surroundings what its teacher saw.
-    # Where `batches.hide` is more, that is.
-    hide: float = 0.3
+    # Where `batches.masking` is more, that is.
+    masking: float = 0.3
     # Passes over the labelled texts alone at the end of a round, at most, and the learning rate of these; 0 for none.
     # Many texts get fewer: as many as make about a million characters, but at least two.
-    refine: int = 10
-    refine_rate: float = 0.002
+    fine_tune_epochs: int = 10
+    fine_tune_rate: float = 0.002
     # Rounds without a better score on dev before it stops; 0 never stops early.
     patience: int = 1
     # Characters of unlabelled text that are predicted at most, taken evenly from all there is; 0 for all.
@@ -216,7 +216,7 @@ class Config:
     @property
     def has_lexicon(self) -> bool:
         """Whether units have the columns of the lexicon."""
-        return self.text.unit == "char" and self.model.lexicon > 0
+        return self.text.unit == "char" and self.model.lexicon_dimensions > 0
 
     def to_dict(self) -> dict[str, dict[str, Any]]:
         """Return plain nested dictionaries, as TOML holds them."""
@@ -233,40 +233,41 @@ PRESETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "contest": {
         "text": {"unit": "word", "clean": True, "fold": False, "maxlen": 80, "overlap": 20},
         "vectors": {
-            "dimensions": 128, "learnt_dimensions": 0, "window": 8, "negative": 8, "min_count": 1, "sample": 1e-3,
+            "word_dimensions": 128, "learnt_dimensions": 0, "window": 8, "negative": 8, "min_count": 1, "sample": 1e-3,
             "epochs": 20, "norm": 1.0, "limit": 0, "storage": "float32",
         },
-        "batches": {"units": 0, "texts": 256, "accumulate": 4, "forget": 0.0},  # steps of 1,024 texts
+        "batches": {"units": 0, "texts": 256, "accumulate": 4, "word_dropout": 0.0},  # steps of 1,024 texts
         "model": {
-            "layers": [64, 32], "merge": "sum", "crf": False, "trainable": 0, "dropout": 0.0,
+            "layers": [64, 32], "merge": "sum", "crf": False, "char_dimensions": 0, "dropout": 0.0,
             "output_dropout": 0.0,
             "activity_l1": 0.01,
         },
         "training": {
-            "epochs": 200, "learning_rate": 0.001, "schedule": "constant", "clip": 0.0, "average": 0.0, "patience": 0,
+            "epochs": 200, "learning_rate": 0.001, "schedule": "constant", "clip_norm": 0.0,
+            "ema_momentum": 0.0, "patience": 0,
         },
         "decode": {"transitions": "contest", "score": "mean", "calibrate": False},
     },
 }  # fmt: skip
 
-# Schemes of self-training: the settings in [transfer] that go together.
-SCHEMES: Mapping[str, Mapping[str, Any]] = {
+# Recipes of self-training: the settings in [transfer] that go together.
+RECIPES: Mapping[str, Mapping[str, Any]] = {
     "sure": {},
     "contest": {
-        "pretrain": False, "rounds": 4, "select": "agreed", "weights": [0.1, 0.2, 1.0, 1.0], "fresh": False,
-        "epochs": 20, "hide": 0.0, "refine": 0, "patience": 0,
+        "pretrain": False, "rounds": 4, "select": "agreed", "weights": [0.1, 0.2, 1.0, 1.0], "restart": False,
+        "epochs": 20, "masking": 0.0, "fine_tune_epochs": 0, "patience": 0,
     },
 }  # fmt: skip
 
 
-def load(source: str | Path = "default", overrides: Iterable[str] = (), scheme: str = "") -> Config:
+def load(source: str | Path = "default", overrides: Iterable[str] = (), recipe: str = "") -> Config:
     """Return the settings of a preset or TOML file, with overrides on top.
 
     Args:
         source: Name of a preset, or path of a TOML file. A file may start from a preset with a top-level
             `preset = "contest"`.
         overrides: `section.key=value` each; the value is TOML, a bare word is taken as a string.
-        scheme: Name of a scheme of self-training, between the two; none where empty.
+        recipe: Name of a recipe of self-training, between the two; none where empty.
 
     Raises:
         ConfigError: If the file cannot be read or a setting does not exist or cannot take its value.
@@ -281,8 +282,8 @@ def load(source: str | Path = "default", overrides: Iterable[str] = (), scheme: 
             raise ConfigError(f"{source}: preset = {preset!r} does not exist{nearest(str(preset), PRESETS)}")
         config = merge(config, PRESETS[preset], f"preset {preset}")
         config = merge(config, data, str(source))
-    if scheme:
-        config = merge(config, {"transfer": SCHEMES[scheme]}, f"scheme {scheme}")
+    if recipe:
+        config = merge(config, {"transfer": RECIPES[recipe]}, f"recipe {recipe}")
     for override in overrides:
         config = merge(config, parse_override(override), f"--set {override}")
     return check(config)
@@ -290,7 +291,7 @@ def load(source: str | Path = "default", overrides: Iterable[str] = (), scheme: 
 
 # Numbers that must be at least this; all others must not be negative.
 _LEAST = {
-    "text.maxlen": 2, "vectors.dimensions": 1, "vectors.char_dimensions": 1, "vectors.bigram_dimensions": 1,
+    "text.maxlen": 2, "vectors.word_dimensions": 1, "vectors.char_dimensions": 1, "vectors.bigram_dimensions": 1,
     "vectors.window": 1, "vectors.negative": 1,
     "vectors.min_count": 1, "vectors.workers": 1, "batches.texts": 1, "batches.accumulate": 1,
     "training.gpu": -1, "transfer.rounds": 1,
@@ -314,21 +315,21 @@ def check(config: Config) -> Config:
         (config.text.maxlen >= 4 * config.text.overlap, "text.overlap must be at most a quarter of text.maxlen"),
         (len(config.model.layers) >= 1, "model.layers needs at least one layer, such as [128, 64]"),
         (all(size >= 1 for size in config.model.layers), "model.layers must be positive"),
-        (config.batches.forget < 1, "batches.forget must be below 1"),
-        (config.batches.hide < 1, "batches.hide must be below 1"),
-        (0 < config.pretrain.hide < 1, "pretrain.hide must be between 0 and 1"),
+        (config.batches.word_dropout < 1, "batches.word_dropout must be below 1"),
+        (config.batches.masking < 1, "batches.masking must be below 1"),
+        (0 < config.pretrain.masking < 1, "pretrain.masking must be between 0 and 1"),
         (config.model.dropout < 1, "model.dropout must be below 1"),
         (config.model.output_dropout < 1, "model.output_dropout must be below 1"),
-        (config.training.average < 1, "training.average must be below 1"),
+        (config.training.ema_momentum < 1, "training.ema_momentum must be below 1"),
         (config.training.learning_rate > 0, "training.learning_rate must be positive"),
         (
             bool(config.transfer.weights) and all(0 < weight < math.inf for weight in config.transfer.weights),
             "transfer.weights needs positive numbers, such as [0.1, 0.2, 1]",
         ),
-        (config.transfer.hide < 1, "transfer.hide must be below 1"),
-        (config.transfer.refine_rate > 0, "transfer.refine_rate must be positive"),
-        (config.transfer.entity <= 1, "transfer.entity must be at most 1"),
-        (config.transfer.outside <= 1, "transfer.outside must be at most 1"),
+        (config.transfer.masking < 1, "transfer.masking must be below 1"),
+        (config.transfer.fine_tune_rate > 0, "transfer.fine_tune_rate must be positive"),
+        (config.transfer.entity_threshold <= 1, "transfer.entity_threshold must be at most 1"),
+        (config.transfer.outside_threshold <= 1, "transfer.outside_threshold must be at most 1"),
         (
             not (config.model.crf and config.decode.transitions == "contest"),
             "decode.transitions = contest needs model.crf = false: a CRF brings its own transitions",
@@ -355,3 +356,10 @@ def _read_toml(path: Path) -> dict[str, Any]:
 def passes_over(size: int, enough: int, least: int, most: int) -> int:
     """Return how many passes over `size` units, characters or items make about `enough` of them, within bounds."""
     return min(max(round(enough / max(size, 1)), least), most)
+
+
+def to_toml(config: Config) -> str:
+    """Return the settings as a TOML file."""
+    import tomli_w
+
+    return tomli_w.dumps(config.to_dict())

@@ -18,8 +18,8 @@ CONTEST_TABLE = {
     (3, 3): 0.5, (3, 4): 0.5, (4, 0): 1.0, (4, 1): 0.15, (4, 2): 0.15,
 }  # fmt: skip
 
-
 _SCALED = 4  # units from one scaling to the next
+
 _FEW = 1_000  # units, padding included, whose best paths are followed text by text
 
 

@@ -2,100 +2,20 @@
 
 import base64
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tagger.bundle import ONNX, Bundle, atomic_folder, refuse_existing
+from tagger.bundle import Bundle
 from tagger.errors import BundleError, require
+from tagger.files import atomic_folder, refuse_existing
 from tagger.lexicon import LONGEST
-from tagger.lookup import Lookup, places
-from tagger.network import Direction, Frozen, Network
+from tagger.lookup import places
+from tagger.onnx_graph import Frozen
 from tagger.text import normal
 from tagger.vectors import PADDING, RESERVED, UNKNOWN, Table
-
-
-def build(bundle: Bundle) -> Any:
-    """Return the bundle's Keras model, its weights loaded."""
-    model = fresh_model(bundle.config, bundle.scheme, bundle.lookup)
-    load_weights(model, bundle)
-    return model
-
-
-def load_weights(model: Any, bundle: Bundle) -> None:
-    """Put the bundle's weights into a Keras model of its settings and tables; those of its tags, if it has them too.
-
-    Raises:
-        BundleError: If the model is of another shape.
-    """
-    found = stored(bundle)
-    theirs, ours = bundle.config.model, model.config
-    if (theirs.layers, theirs.merge) != (ours.layers, ours.merge):
-        raise BundleError(f"{bundle.folder}: its layers are {list(theirs.layers)}, {theirs.merge}; "
-                          f"expected {list(ours.layers)}, {ours.merge}; use the settings it was made with")  # fmt: skip
-    with _fitting(bundle):
-        for table, (_, rows) in zip(model.embeddings, found.embeddings, strict=True):
-            table.embeddings.assign(rows)
-        for layer, sides in zip(model.layers_, found.layers, strict=True):
-            for side, weights in zip((layer.forward, layer.backward), sides, strict=True):
-                side.set_weights(weights)
-        if model.scheme != bundle.scheme:
-            return
-        model.output_.set_weights([found.kernel, found.bias])
-        if theirs.crf and ours.crf:
-            model.transitions.assign(np.where(bundle.scheme.allowed, bundle.transitions.scores, 0))
-
-
-def stored(bundle: Bundle) -> Network:
-    """Return the network in the bundle's `model.onnx`; needs no TensorFlow.
-
-    Raises:
-        BundleError: If the file does not fit the bundle's settings.
-    """
-    config, lookup = bundle.config.model, bundle.lookup
-    trained = lookup.embeddings(config)
-    with _fitting(bundle):
-        found = Network.read(bundle.folder / ONNX, len(trained), len(config.layers))
-    columns = [embedding.columns for embedding in trained]
-    found["embeddings"] = list(zip(columns, found["embeddings"], strict=True))
-    return Network(columns=lookup.columns, dimensions=lookup.dimensions, merge=config.merge, **found)
-
-
-@contextmanager
-def _fitting(bundle: Bundle) -> Iterator[None]:
-    """Turn what goes wrong with the bundle's weights into one line."""
-    try:
-        yield
-    except (OSError, ValueError, KeyError, IndexError) as error:
-        raise BundleError(f"{bundle.folder}: {ONNX} does not fit the bundle's settings: {error}") from error
-
-
-def network(model: Any, columns: int) -> Network:
-    """Return the weights of a `TaggerModel` whose texts have so many columns of ids."""
-    return Network(
-        columns,
-        model.dimensions,
-        [(own, table.embeddings.numpy()) for own, table in zip(model.columns, model.embeddings, strict=True)],
-        [
-            (Direction(*layer.forward.get_weights()), Direction(*layer.backward.get_weights()))
-            for layer in model.layers_
-        ],
-        model.config.merge,
-        *model.output_.get_weights(),
-    )
-
-
-def fresh_model(config: Any, scheme: Any, lookup: Lookup) -> Any:
-    """Return an untrained Keras model that fits these settings, tags and tables."""
-    require("tensorflow", "train")
-    from tagger.model import TaggerModel
-
-    model = TaggerModel(config.model, scheme, lookup.dimensions, lookup.embeddings(config.model))
-    model.build()
-    return model
+from tagger.weights import build, stored
 
 
 def to_weights(bundle: Bundle, out: Path, replace: bool = False) -> None:
@@ -277,6 +197,7 @@ _ABOUT = (
     "lengths (B,) int32, units of each text, at least 1. Output: scores (B, T, K) float32, one for each tag; what "
     "stands past a text's end has no meaning. Text -> words -> units -> ids -> scores -> tags -> entities."
 )
+
 _TEXT = (
     "A character is a Unicode code point. Replace characters by 'replace', one for one, so that places in the text "
     "stay; fold says whether that makes Latin letters small and digits 0. With clean, every character outside Han, "
@@ -285,15 +206,22 @@ _TEXT = (
     "between them, a run of spaces. The rest is cut into words by the segmenter. A unit is a character, or, with unit "
     "= word, a word."
 )
+
 _SEGMENTER = "jieba's standard dictionary and these words; HMM off. The words of a text, joined, are the text again."
+
 _WINDOW = (
     "Longest text, in units, that the network was made for. A longer one goes through it in windows that share units "
     "with the one before; the score of a unit is taken from the window in which it lies deeper."
 )
+
 _IDS = "A vocabulary's strings have ids from 'first' on, in order; 'unknown' is for strings that are not in it."
+
 _BY_PARTS = "its id, else that of its longest known ending, else that of its longest known beginning, else 'unknown'"
+
 _WORD = (f"the unit: {_BY_PARTS}",)
+
 _LONGEST_WORD = "of two or more characters, of equally long ones that which begins first; its id, 0 for no such word"
+
 _CHARACTER = (
     "the character",
     "it and the next one; a space stands after the last",
@@ -309,6 +237,7 @@ _CHARACTER = (
     "tag of the longest word that covers it; 0 for no word",
     "tag of the longest word that ends at it; 0 for no word",
 )
+
 _LEXICON = (
     "Words of at most 'longest' characters, each with its key, its tag (a part of speech) and its id. First, those "
     "words of the vocabulary 'word' whose vocabulary_tags (Base64 of one byte each) is not 0: that is their tag, and "
@@ -317,15 +246,17 @@ _LEXICON = (
     "all modulo 2^32: state = 0; for each character c: state = (state xor c) * 0x9E3779B1 + 0x7F4A7C15; then key = "
     "(state + length) * 0x85EBCA6B; key = (key xor (key >> 15)) * 0xC2B2AE35; key = key xor (key >> 16)."
 )
+
 _DECODE = (
     "With log_softmax, take it of the scores of each unit. The tags are the path with the largest sum of scores, "
     "transitions[i][j] for tag j after tag i, starts and ends; null is forbidden. O is outside; an entity with label X "
     "is S-X, or B-X, any number of M-X, and E-X. Its score is its probability over all paths (marginal) or the "
     "geometric mean of its tags' probabilities (mean)."
 )
+
 _CALIBRATION = (
     "The log-odds of an entity's score become slope * log-odds + offset. Unless repeats is 0, other occurrences in the "
     "text of an entity's string (two or more characters) are entities too, if repeats times its score is at least 0.5."
 )
 
-FORMS = {"weights": to_weights, "saved_model": to_saved_model, "onnx": to_onnx, "litert": to_litert}
+EXPORTERS = {"weights": to_weights, "saved_model": to_saved_model, "onnx": to_onnx, "litert": to_litert}

@@ -1,4 +1,4 @@
-"""A dictionary of one's own: mentions that are to be entities, or are more likely to be.
+"""A gazetteer: mentions that are to be entities, or are more likely to be.
 
 A line is `mention TAB label`, which forces the entity, or `mention TAB label TAB weight`, which adds the weight to its
 log-odds; or the same as JSON Lines, `{"mention": ..., "label": ..., "weight": ...}`. `.gz` is read as it is.
@@ -14,17 +14,22 @@ from pathlib import Path
 
 import numpy as np
 
-from tagger.corpus import open_text
 from tagger.errors import CorpusError
+from tagger.files import open_text
 from tagger.tags import TagScheme, UnitSpan
 from tagger.text import Units
 
 FORCED = math.inf
+
 HEAVIEST = 50.0  # a finite weight; e to its power is certain enough
+
 _BARRED = 1e4  # taken off the scores of the tags that a forced entity does not have
+
 _FORM = "mention TAB label [TAB weight]"
+
 _JSON_FORM = '{"mention": ..., "label": ..., "weight": ...}'
-_REMEDY = 'see "A dictionary of one\'s own" in the README'
+
+_REMEDY = 'see "tagger help gazetteer"'
 
 
 class Matcher:
@@ -57,7 +62,7 @@ class Matcher:
 
 
 class Gazetteer:
-    """The dictionary, ready to be added to scores of tags.
+    """The gazetteer, ready to be added to scores of tags.
 
     Args:
         entries: Weight of each label of each mention; `FORCED` stands alone.
@@ -76,7 +81,7 @@ class Gazetteer:
 
     @staticmethod
     def read(path: Path | str, scheme: TagScheme) -> "Gazetteer":
-        """Return the dictionary in a file; of lines with the same mention and label the last counts.
+        """Return the gazetteer in a file; of lines with the same mention and label the last counts.
 
         Raises:
             CorpusError: At the first line that is not of the form, or whose label the scheme does not know.
@@ -92,7 +97,7 @@ class Gazetteer:
                 mention, label, weight = parse(line, place)
                 if label not in scheme.labels:
                     known = f"one of the tagger's labels {', '.join(scheme.labels)}"
-                    raise CorpusError(place, known, label, "a dictionary cannot bring new labels")
+                    raise CorpusError(place, known, label, "a gazetteer cannot bring new labels")
                 weights = entries.setdefault(mention, {})
                 weights[label] = weight
                 if len(weights) > 1 and FORCED in weights.values():
@@ -125,7 +130,7 @@ class Gazetteer:
                 yield UnitSpan(*span, label), weight
 
     def add(self, made: Sequence[Units], scores: np.ndarray) -> None:
-        """Add the dictionary to the scores of tags.
+        """Add the gazetteer to the scores of tags.
 
         A weight is shared out among the units of its entity, so that it is added once to the score of a path with that
         entity. Where an entity is forced, all tags but its own are barred.

@@ -16,8 +16,11 @@ from tagger.text import normal
 from tagger.vectors import PADDING, RESERVED, UNKNOWN, Vocabulary
 
 LONGEST = 8  # characters; longer words are not in the lexicon
+
 NO_WORD, UNTAGGED = 0, 1  # parts of speech have ids from 2 on
+
 TAGS = 64  # ids of parts of speech, the two above included
+
 LENGTHS = 64  # joint lengths of the words that begin at, cover, and end at a character
 
 _BUCKETS = 19  # bits of a key that say where to look for it
@@ -156,6 +159,7 @@ class Lexicon:
 
 
 _SPACE = np.uint32(32)
+
 _FILES = ("lexicon.words.npy", "lexicon.keys.npy", "lexicon.tags.npy")
 
 
@@ -174,7 +178,7 @@ def _keys(words: Sequence[str]) -> np.ndarray:
     return keys
 
 
-def dictionary(config: TextConfig, vocabulary: Vocabulary) -> Lexicon:
+def jieba_lexicon(config: TextConfig, vocabulary: Vocabulary) -> Lexicon:
     """Return the lexicon of jieba's dictionary, and of the words of `[text]`.
 
     Args:

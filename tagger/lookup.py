@@ -17,10 +17,13 @@ PLACES = 10
 
 # Columns of ids.
 _PLACE, _MATCHED, _LENGTHS, _TAGS = 4, (5, 6, 7), 8, (9, 10, 11, 12)
-# What may be forgotten in training: a pair, or a word and its part of speech.
+
+# What may be forgotten in training: a bigram, or a word and its part of speech.
 _FORGOTTEN = ((1,), (2,), *zip((3, *_MATCHED), _TAGS, strict=True))
+
 # What tells of a character, and how far away it still does; words of the lexicon are rarely longer.
 _TELLING = (((0, 3), 0), ((1, 2), 1), ((*_MATCHED, *_TAGS), 3))
+
 _FIRSTS = (1, 2, 4, 7)  # places in which a word begins
 
 
@@ -50,11 +53,11 @@ class Lookup:
         self.looked_up = [(0, tables[0])]  # id column, and the table it is looked up in
         self.columns = 1  # number F of id columns
         if self._of_characters:
-            characters, pairs, words = tables
-            self.looked_up += [(1, pairs), (2, pairs), (3, words)]
+            characters, bigrams, words = tables
+            self.looked_up += [(1, bigrams), (2, bigrams), (3, words)]
             self.looked_up += [(column, words) for column in _MATCHED] if lexicon else []
             self.columns = _TAGS[-1] + 1 if lexicon else _PLACE + 1
-            self._characters, self._pairs = CodeIndex(characters.vocabulary, 1), CodeIndex(pairs.vocabulary, 2)
+            self._characters, self._bigrams = CodeIndex(characters.vocabulary, 1), CodeIndex(bigrams.vocabulary, 2)
 
     @property
     def dimensions(self) -> int:
@@ -70,16 +73,22 @@ class Lookup:
         """Return the small tables that are trained with the network."""
         if not self._of_characters:
             return []
-        characters = [Embedding((0,), len(self.tables[0].vocabulary), config.trainable)] if config.trainable else []
+        characters = (
+            [Embedding((0,), len(self.tables[0].vocabulary), config.char_dimensions)] if config.char_dimensions else []
+        )
         matches = [
-            Embedding((_LENGTHS,), lexicon.LENGTHS, config.lexicon),
-            Embedding(_TAGS, lexicon.TAGS, config.lexicon),
+            Embedding((_LENGTHS,), lexicon.LENGTHS, config.lexicon_dimensions),
+            Embedding(_TAGS, lexicon.TAGS, config.lexicon_dimensions),
         ]
-        return [*characters, Embedding((_PLACE,), PLACES, config.place), *(matches if self.lexicon else [])]
+        return [
+            *characters,
+            Embedding((_PLACE,), PLACES, config.position_dimensions),
+            *(matches if self.lexicon else []),
+        ]
 
     def ids(self, texts: Sequence[Units]) -> list[np.ndarray]:
         """Return the ids of the units of each text, (T, F) int32; many texts at once are faster than each alone."""
-        # One space between texts, as a pair at a text's start or end has it.
+        # One space between texts, as a bigram at a text's start or end has it.
         words = list(itertools.chain.from_iterable([*units.words, " "] for units in texts))
         word_ids = self.tables[-1].vocabulary.ids(words)
         if not self._of_characters:
@@ -87,11 +96,11 @@ class Lookup:
         else:
             lengths = np.fromiter(map(len, words), np.int32, len(words))
             found = codes("".join(words))
-            pairs = self._pairs.ids(np.append(np.uint32(32), found), np.append(found, np.uint32(32)))
+            bigrams = self._bigrams.ids(np.append(np.uint32(32), found), np.append(found, np.uint32(32)))
             columns = [
                 self._characters.ids(found),
-                pairs[1:],
-                pairs[:-1],
+                bigrams[1:],
+                bigrams[:-1],
                 np.repeat(word_ids, lengths),
                 places(lengths),
             ]
@@ -102,8 +111,8 @@ class Lookup:
         ends = np.cumsum([len(units) + 1 for units in texts])
         return [part[:-1] for part in np.split(ids, ends[:-1])]
 
-    def forget(self, ids: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
-        """Return rows of ids (B, T, F) with a random share of the words and pairs at each unit taken for unknown."""
+    def drop_words(self, ids: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
+        """Return rows of ids (B, T, F) with a random share of the words and bigrams at each unit taken for unknown."""
         ids = ids.copy()
         for columns in _FORGOTTEN if self._of_characters else ((0,),):
             chosen = rng.random(ids.shape[:2]) < share
@@ -113,14 +122,14 @@ class Lookup:
                     part[chosen & (part != PADDING)] = UNKNOWN
         return ids
 
-    def some_words(self, ids: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
+    def sample_words(self, ids: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
         """Return which units of rows of ids (B, T, F) are in a random share of the words, (B, T) bool."""
         begins = np.isin(ids[:, :, _PLACE], _FIRSTS) if self._of_characters else np.ones(ids.shape[:2], bool)
         words = np.cumsum(begins, axis=1, dtype=np.int64)
         drawn = np.take_along_axis(rng.random((len(ids), ids.shape[1] + 1)), words, axis=1)
         return (drawn < share) & (ids[:, :, 0] != PADDING)
 
-    def hide(self, ids: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+    def mask(self, ids: np.ndarray, chosen: np.ndarray) -> np.ndarray:
         """Return rows of ids (B, T, F) without what tells of the chosen words, (B, T) bool, there and around them."""
         ids = ids.copy()
         for columns, reach in _TELLING:
@@ -151,7 +160,7 @@ def places(lengths: np.ndarray) -> np.ndarray:
 
 
 class CodeIndex:
-    """Finds the ids of characters, or of pairs of characters, whole arrays at a time.
+    """Finds the ids of characters, or of bigrams, whole arrays at a time.
 
     Args:
         vocabulary: Of strings of one length, 1 or 2; other strings are never found.
@@ -167,12 +176,12 @@ class CodeIndex:
 
     @staticmethod
     def keys(parts: Sequence[np.ndarray] | np.ndarray) -> np.ndarray:
-        """Return one number for each character, or for each pair of characters: (2, N) -> (N,) uint64."""
+        """Return one number for each character, or for each bigram: (2, N) -> (N,) uint64."""
         first, *rest = (np.asarray(part, np.uint64) for part in parts)
         return (first << np.uint64(21)) | rest[0] if rest else first
 
     def ids(self, *parts: np.ndarray) -> np.ndarray:
-        """Return the ids of characters, or of pairs of first and second characters: code points (N,) -> (N,) int32."""
+        """Return the ids of characters, or of bigrams by first and second character: code points (N,) -> (N,) int32."""
         keys = self.keys(parts)
         places = np.searchsorted(self._keys, keys)
         return np.where(self._keys[places] == keys, self._ids[places], np.int32(UNKNOWN))

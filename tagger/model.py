@@ -13,6 +13,7 @@ from tagger.lookup import Embedding
 from tagger.tags import TagScheme
 
 _SMALL = 128  # rows of a table
+
 _NEVER = -1e9  # the score of a tag that cannot be
 
 
@@ -22,7 +23,7 @@ def lstm(
     recurrent: tf.Tensor,
     bias: tf.Tensor,
     frozen: int = 0,
-    products: tf.DType = tf.float32,
+    matmul_dtype: tf.DType = tf.float32,
 ) -> tf.Tensor:
     """Return what an LSTM (Hochreiter and Schmidhuber, 1997) puts out at each step, in the weights of Keras' layer.
 
@@ -33,7 +34,7 @@ def lstm(
         x: (T, B, D).
         kernel, recurrent, bias: (D, 4H), (H, 4H), (4H,); gates in Keras' order: input, forget, candidate, output.
         frozen: How many of the first of D numbers have no use for a gradient; theirs is zero.
-        products: What matrix products are computed in; all else, and what they add up to, is float32.
+        matmul_dtype: What matrix products are computed in; all else, and what they add up to, is float32.
 
     Returns:
         (T, B, H).
@@ -41,17 +42,17 @@ def lstm(
 
     @tf.custom_gradient
     def run(*inputs: tf.Tensor) -> Any:
-        return _lstm_and_gradient(frozen, products, *inputs)
+        return _lstm_and_gradient(frozen, matmul_dtype, *inputs)
 
     found: tf.Tensor = run(x, kernel, recurrent, bias)
     return found
 
 
 def _lstm_and_gradient(
-    frozen: int, products: tf.DType, x: tf.Tensor, kernel: tf.Tensor, recurrent: tf.Tensor, bias: tf.Tensor
+    frozen: int, matmul_dtype: tf.DType, x: tf.Tensor, kernel: tf.Tensor, recurrent: tf.Tensor, bias: tf.Tensor
 ) -> Any:
     def narrow(value: tf.Tensor) -> tf.Tensor:
-        return tf.cast(value, products)
+        return tf.cast(value, matmul_dtype)
 
     def product(a: tf.Tensor, b: tf.Tensor, **options: bool) -> tf.Tensor:
         return tf.cast(tf.matmul(narrow(a), narrow(b), **options), tf.float32)
@@ -141,20 +142,20 @@ class BiLSTM(keras.layers.Layer):
         self.built = True
 
     def call(
-        self, inputs: tf.Tensor, lengths: tf.Tensor, frozen: int = 0, products: tf.DType = tf.float32
+        self, inputs: tf.Tensor, lengths: tf.Tensor, frozen: int = 0, matmul_dtype: tf.DType = tf.float32
     ) -> tf.Tensor:
-        """Return (T, B, D) -> (T, B, 2H) or, summed, (T, B, H); `frozen` and `products` as in `lstm`."""
-        ahead = self._run(self.forward, inputs, frozen, products)  # (T, B, H)
+        """Return (T, B, D) -> (T, B, 2H) or, summed, (T, B, H); `frozen` and `matmul_dtype` as in `lstm`."""
+        ahead = self._run(self.forward, inputs, frozen, matmul_dtype)  # (T, B, H)
         reverse = functools.partial(tf.reverse_sequence, seq_lengths=lengths, seq_axis=0, batch_axis=1)
-        behind = reverse(self._run(self.backward, reverse(inputs), frozen, products))
+        behind = reverse(self._run(self.backward, reverse(inputs), frozen, matmul_dtype))
         return ahead + behind if self.merge == "sum" else tf.concat([ahead, behind], axis=-1)
 
-    def _run(self, layer: keras.layers.LSTM, inputs: tf.Tensor, frozen: int, products: tf.DType) -> tf.Tensor:
+    def _run(self, layer: keras.layers.LSTM, inputs: tf.Tensor, frozen: int, matmul_dtype: tf.DType) -> tf.Tensor:
         if self.on_card:
             return tf.transpose(layer(tf.transpose(inputs, (1, 0, 2))), (1, 0, 2))
         cell = layer.cell
         kernel, recurrent, bias = map(tf.convert_to_tensor, (cell.kernel, cell.recurrent_kernel, cell.bias))
-        return lstm(inputs, kernel, recurrent, bias, frozen, products)
+        return lstm(inputs, kernel, recurrent, bias, frozen, matmul_dtype)
 
 
 def crf_log_partition(scores: tf.Tensor, lengths: tf.Tensor, step: tf.Tensor, scheme: TagScheme) -> tf.Tensor:
@@ -241,12 +242,14 @@ class TaggerModel(keras.Model):
         self.output_.build((None, None, size))
         self.built = True
 
-    def call(self, inputs: dict[str, tf.Tensor], training: bool = False, products: tf.DType = tf.float32) -> tf.Tensor:
-        """Return the score of each tag at each unit, (B, T, K) float32; `products` as in `lstm`."""
-        scores = self.output_(self.hidden(inputs, training, products))
+    def call(
+        self, inputs: dict[str, tf.Tensor], training: bool = False, matmul_dtype: tf.DType = tf.float32
+    ) -> tf.Tensor:
+        """Return the score of each tag at each unit, (B, T, K) float32; `matmul_dtype` as in `lstm`."""
+        scores = self.output_(self.hidden(inputs, training, matmul_dtype))
         return tf.transpose(scores, (1, 0, 2))
 
-    def hidden(self, inputs: dict[str, tf.Tensor], training: bool, products: tf.DType) -> tf.Tensor:
+    def hidden(self, inputs: dict[str, tf.Tensor], training: bool, matmul_dtype: tf.DType) -> tf.Tensor:
         """Return what the last layer has of each unit, (T, B, H) float32."""
         parts = [inputs["vectors"]]  # (B, T, D)
         for table, columns in zip(self.embeddings, self.columns, strict=True):
@@ -260,7 +263,7 @@ class TaggerModel(keras.Model):
         frozen = self.dimensions
         for layer in self.layers_:
             hidden = self.dropout(hidden, training=training)
-            hidden = layer(hidden, inputs["lengths"], frozen=frozen, products=products)
+            hidden = layer(hidden, inputs["lengths"], frozen=frozen, matmul_dtype=matmul_dtype)
             frozen = 0
         return self.output_dropout(hidden, training=training)
 

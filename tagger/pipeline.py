@@ -16,8 +16,8 @@ from tagger import bundle as bundles
 from tagger.batches import group, pad
 from tagger.calibration import Calibration
 from tagger.config import BatchesConfig, Config
-from tagger.corpus import Document, Entity
 from tagger.decode import Lattice, Transitions, best_span, lattice, log_softmax, mean_probabilities, viterbi
+from tagger.documents import Document, Entity
 from tagger.gazetteer import Gazetteer
 from tagger.lookup import Lookup
 from tagger.runtime import KerasRuntime, OnnxRuntime, OpenvinoRuntime, Runtime
@@ -28,6 +28,7 @@ from tagger.text import UnitMaker, Units, grouped, pieces, windows
 RuntimeName = Literal["onnx", "int8", "openvino", "keras"]
 
 _NETWORK_TEXTS = 128  # in a batch at most
+
 _DECODER = BatchesConfig(units=20_000, texts=512)
 
 
@@ -75,7 +76,7 @@ class Tagger:
         runtime: ids -> scores.
         calibration: What dev said of the scores; nothing, by default.
         workers: Threads that tag groups of texts side by side in `stream` and `results`.
-        dictionary: Mentions that are to be entities, or are more likely to be.
+        gazetteer: Mentions that are to be entities, or are more likely to be.
 
     Example:
         tagger = Tagger.load("bundle")
@@ -93,19 +94,19 @@ class Tagger:
         runtime: Runtime,
         calibration: Calibration | None = None,
         workers: int = 1,
-        dictionary: Gazetteer | None = None,
+        gazetteer: Gazetteer | None = None,
     ) -> None:
         self.config, self.scheme, self.transitions = config, scheme, transitions
         self.units, self.lookup, self.runtime = units, lookup, runtime
         self.calibration, self.workers = calibration or Calibration(), workers
-        self.dictionary = dictionary
+        self.gazetteer = gazetteer
 
     @staticmethod
     def load(
         path: Path | str,
         runtime: RuntimeName = "onnx",
         workers: int = 0,
-        dictionary: Path | str | None = None,
+        gazetteer: Path | str | None = None,
     ) -> "Tagger":
         """Return the tagger in a bundle.
 
@@ -115,24 +116,24 @@ class Tagger:
                 probabilities), "openvino" (OpenVINO: slower to start, fastest for much text; on a processor that
                 multiplies bfloat16, not quite the same probabilities) or "keras" (needs TensorFlow).
             workers: Threads for streams of texts; 0 for as many as there are cores.
-            dictionary: File of mentions that are to be entities (see `gazetteer`), in place of the bundle's own.
+            gazetteer: File of mentions that are to be entities (see `gazetteer`), in place of the bundle's own.
 
         Raises:
             BundleError: If the bundle is missing, damaged or does not fit what is installed.
-            CorpusError: If the dictionary is not in order.
+            CorpusError: If the gazetteer is not in order.
         """
         found = bundles.load(path)
         workers = workers or os.cpu_count() or 1
         engine: Runtime
         if runtime == "keras":
-            from tagger.export import build
+            from tagger.weights import build
 
             engine = KerasRuntime(build(found), found.lookup)
         elif runtime == "openvino":
             engine = OpenvinoRuntime(found.folder / bundles.ONNX, found.lookup, workers)
         else:
             engine = OnnxRuntime(found.folder / bundles.NETWORKS[runtime], found.lookup)
-        own = Gazetteer.read(dictionary, found.scheme) if dictionary else found.dictionary
+        own = Gazetteer.read(gazetteer, found.scheme) if gazetteer else found.gazetteer
         return Tagger(
             found.config, found.scheme, found.transitions, found.units, found.lookup, engine, found.calibration,
             workers, own,
@@ -204,8 +205,8 @@ class Tagger:
             for (n, window), row in zip(chosen, self.runtime.scores(rows, sizes), strict=True):
                 kept = row[window.keep - window.start : window.keep_stop - window.start]
                 scores[n][window.keep : window.keep_stop] = kept
-        if self.dictionary:
-            self.dictionary.add(made, whole)
+        if self.gazetteer:
+            self.gazetteer.add(made, whole)
         if not self.config.model.crf:
             whole[:] = log_softmax(whole)
         return scores

@@ -5,37 +5,37 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tagger.corpus import Document, Entity, Span, squeeze
+from tagger.documents import Document, Entity, Span, squeeze
 
 
 @dataclass
 class Counts:
     """Entities found, expected, and both, under strict matching: start, end and label."""
 
-    right: int = 0
-    found: int = 0
+    correct: int = 0
+    predicted: int = 0
     gold: int = 0
 
     @property
     def precision(self) -> float:
         """Share of the found entities that are right; 0 when none was found."""
-        return self.right / self.found if self.found else 0.0
+        return self.correct / self.predicted if self.predicted else 0.0
 
     @property
     def recall(self) -> float:
         """Share of the gold entities that were found; 0 when there is none."""
-        return self.right / self.gold if self.gold else 0.0
+        return self.correct / self.gold if self.gold else 0.0
 
     @property
     def f1(self) -> float:
         """Harmonic mean of precision and recall; 0 when nothing is right."""
-        return 2 * self.right / (self.found + self.gold) if self.right else 0.0
+        return 2 * self.correct / (self.predicted + self.gold) if self.correct else 0.0
 
     def to_dict(self) -> dict[str, float]:
         """Return shares and counts by name."""
         return {
             "precision": self.precision, "recall": self.recall, "f1": self.f1,
-            "gold": self.gold, "found": self.found, "right": self.right,
+            "gold": self.gold, "predicted": self.predicted, "correct": self.correct,
         }  # fmt: skip
 
 
@@ -43,20 +43,20 @@ class Counts:
 class Reliability:
     """How often entities given a probability are right: a tenth of the probabilities in each row."""
 
-    found: list[int] = field(default_factory=lambda: [0] * 10)
-    right: list[int] = field(default_factory=lambda: [0] * 10)
+    predicted: list[int] = field(default_factory=lambda: [0] * 10)
+    correct: list[int] = field(default_factory=lambda: [0] * 10)
 
     def add(self, probability: float, right: bool) -> None:
         """Count an entity."""
         row = min(int(10 * probability), 9)
-        self.found[row] += 1
-        self.right[row] += right
+        self.predicted[row] += 1
+        self.correct[row] += right
 
     def to_list(self) -> list[dict[str, float]]:
         """Return the rows that are not empty: probabilities from .. to, entities found, share of them right."""
         return [
-            {"from": row / 10, "to": (row + 1) / 10, "found": found, "right": right / found}
-            for row, (found, right) in enumerate(zip(self.found, self.right, strict=True))
+            {"from": row / 10, "to": (row + 1) / 10, "predicted": found, "correct": right / found}
+            for row, (found, right) in enumerate(zip(self.predicted, self.correct, strict=True))
             if found
         ]
 
@@ -85,9 +85,9 @@ class Scores:
         for entity in entities:
             self.reliability.add(entity.score, Span(entity.start, entity.end, entity.label) in gold)
         for span, number in (gold & found).items():
-            self._count(span.label, right=number)
+            self._count(span.label, correct=number)
         for span, number in found.items():
-            self._count(span.label, found=number)
+            self._count(span.label, predicted=number)
         for span, number in gold.items():
             self._count(span.label, gold=number)
         if document.answers:
@@ -95,10 +95,10 @@ class Scores:
             self.top1 += best is not None and squeeze(best.text) in document.answers
             self.contest += contest_score({squeeze(e.text) for e in entities}, document.answers)
 
-    def _count(self, label: str, right: int = 0, found: int = 0, gold: int = 0) -> None:
+    def _count(self, label: str, correct: int = 0, predicted: int = 0, gold: int = 0) -> None:
         for counts in (self.overall, self.labels.setdefault(label, Counts())):
-            counts.right += right
-            counts.found += found
+            counts.correct += correct
+            counts.predicted += predicted
             counts.gold += gold
 
     def to_dict(self) -> dict[str, Any]:
@@ -127,12 +127,12 @@ def rows(result: Mapping[str, Any]) -> list[tuple[str, ...]]:
 def row(name: str, counts: Mapping[str, Any]) -> tuple[str, ...]:
     """Return a row of such a table, of `Counts.to_dict`."""
     shares = (f"{100 * counts[key]:.2f}" for key in ("precision", "recall", "f1"))
-    return (name, *shares, f"{counts['gold']:,}", f"{counts['found']:,}")
+    return (name, *shares, f"{counts['gold']:,}", f"{counts['predicted']:,}")
 
 
 def reliability_rows(result: Mapping[str, Any]) -> list[tuple[str, ...]]:
     """Return the reliability table of `Scores.to_dict`: probability given, entities found, share of them right."""
     return [
-        (f"{row['from']:.1f} to {row['to']:.1f}", f"{row['found']:,}", f"{100 * row['right']:.1f}")
+        (f"{row['from']:.1f} to {row['to']:.1f}", f"{row['predicted']:,}", f"{100 * row['correct']:.1f}")
         for row in result.get("reliability", ())
     ]

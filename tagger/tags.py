@@ -13,8 +13,11 @@ from typing import NamedTuple
 import numpy as np
 
 OPEN = -1  # stands for the tag of a unit that is not labelled: any may be right
+
 OUTSIDE = 0
+
 SINGLE, FIRST, MIDDLE, LAST = 1, 2, 3, 4
+
 PARTS = "OSBME"  # the letter of each part, as in B-PER
 
 

@@ -20,7 +20,9 @@ from tagger.errors import ConfigError
 from tagger.tags import UnitSpan
 
 _HAN = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U000323af"
+
 _UNCLEAN = re.compile(rf"[^{_HAN}0-9a-zA-Z《》()（）“”·.]")
+
 # What segmentation must not cut (2016 method): the inside of 《…》, of “…” up to ten characters, and runs of
 # Latin letters, digits, dots and the spaces between them.
 _WHOLE = re.compile(r"(?<=《)[^《》]+(?=》)|(?<=“)[^“”]{1,10}(?=”)|[a-zA-Z0-9.](?:[a-zA-Z0-9. ]*[a-zA-Z0-9.])?| +")
@@ -39,8 +41,11 @@ def _one_for_one() -> dict[int, int]:
 
 
 _NORMAL = _one_for_one()
+
 _FOLDED = _NORMAL | {code: 0x30 for first in (0x30, 0xFF10) for code in range(first, first + 10)}
+
 _FOLDED |= {code: 0x61 + number for first in (0x41, 0xFF21) for number, code in enumerate(range(first, first + 26))}
+
 _FOLDED |= {code: 0x61 + number for number, code in enumerate(range(0xFF41, 0xFF5B))}
 
 
@@ -263,6 +268,7 @@ def pieces(text: str) -> list[tuple[int, int]]:
 
 
 _GROUP_CHARACTERS, _GROUP_TEXTS = 20_000, 1_000
+
 Item = TypeVar("Item")
 
 

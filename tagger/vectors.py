@@ -21,10 +21,13 @@ from tagger.errors import VectorsError, require
 from tagger.text import UnitMaker, normal
 
 PADDING, UNKNOWN = 0, 1
+
 RESERVED = 2  # ids of words start here
 
 _SPACE = "\u2581"  # stands for a space inside a word in the spooled lines that word2vec reads
+
 _LONGEST = 10_000  # gensim drops what a sentence has beyond this
+
 _COUNTED = 2_000_000  # items counted at once; the rarest are forgotten beyond this, so that memory is bounded
 
 
@@ -185,8 +188,6 @@ TABLES = {"word": ("word",), "char": ("char", "bigram", "word")}
 
 
 # ---- training -------------------------------------------------------------------------------------------------
-
-
 def learn(
     texts: Iterable[str],
     units: UnitMaker,
@@ -242,7 +243,7 @@ def _word2vec(name: str, corpus: Path, count: int, config: VectorsConfig, seed: 
     from gensim.models.callbacks import CallbackAny2Vec
 
     epochs = config.epochs or passes_over(count, 70_000_000, least=1, most=30)
-    size = {"word": config.dimensions, "char": config.char_dimensions, "bigram": config.bigram_dimensions}[name]
+    size = {"word": config.word_dimensions, "char": config.char_dimensions, "bigram": config.bigram_dimensions}[name]
     learnt = max(size, config.learnt_dimensions) if name == "word" else size
     with tqdm(total=epochs, desc=f"{name} vectors", unit="epoch") as bar:
 
@@ -287,8 +288,6 @@ def reduced(vectors: np.ndarray, dimensions: int) -> np.ndarray:
 
 
 # ---- ready-made vectors ---------------------------------------------------------------------------------------
-
-
 def load_word2vec(path: Path, config: VectorsConfig, fold: bool = False) -> Table:
     """Return the word table of a file in word2vec's text or binary format, `.gz` or not.
 

@@ -13,16 +13,16 @@ os.environ["TAGGER_CACHE"] = ""  # what a test learns depends on the test alone
 
 # Settings that train in seconds.
 SMALL = (
-    "vectors.dimensions=16",
+    "vectors.word_dimensions=16",
     "vectors.char_dimensions=16",
     "vectors.bigram_dimensions=16",
     "vectors.epochs=2",
     "model.layers=[16, 16]",
-    "model.trainable=8",
+    "model.char_dimensions=8",
     "model.dropout=0.1",
     "training.epochs=8",
     "training.learning_rate=0.02",
-    "training.average=0.9",
+    "training.ema_momentum=0.9",
 )
 
 
@@ -48,10 +48,10 @@ def small_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def _trained(corpus: Path, out: Path, preset: str) -> Path:
     from tagger import config
-    from tagger.training import train
-    from tagger.workplace import Sources
+    from tagger.learning.run import Sources
+    from tagger.learning.training import train
 
-    small = [setting for setting in SMALL if not (preset == "contest" and "average" in setting)]
+    small = [setting for setting in SMALL if not (preset == "contest" and "ema_momentum" in setting)]
     settings = config.load(preset, [*small, "batches.texts=16", "batches.units=400"])
     train(settings, Sources(corpus / "train.jsonl", corpus / "dev.jsonl", (corpus / "more.txt",)), out)
     return out

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 import uvicorn
 
-from tagger.serve import application
+from tagger.serve.application import application
 
 
 @contextmanager

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tagger.analysis import ERRORS, NONE, WORST, Analysis, mentions, pairs
-from tagger.corpus import Document, Entity, Span
+from tagger.documents import Document, Entity, Span
 from tagger.score import Scores
 from tagger.tags import TagScheme
 from tests.samples import few, laid_out
@@ -31,19 +31,19 @@ def test_every_error_counts_once(rows):
         trained += sum(span.end - span.start == 1 and span.label == "PER" for span in document.entities)
     told, plain = analysis.to_dict(), scores.to_dict()
     assert {key: told[key] for key in plain} == plain
-    errors, gold, found, right = told["errors"], told["gold"], told["found"], told["right"]
+    errors, gold, found, right = told["errors"], told["gold"], told["predicted"], told["correct"]
     paired = errors["type"] + errors["boundary"] + errors["both"]
     assert gold - right == paired + errors["missed"]
     assert found - right == paired + errors["spurious"]
     for counts in (told["lengths"], told["mentions"]):
-        for of in ("gold", "found", "right"):
+        for of in ("gold", "predicted", "correct"):
             assert sum(some[of] for some in counts.values()) == told[of]
     assert told["mentions"]["seen"]["gold"] == trained
     confusion = told["confusion"]
     assert sum(map(sum, confusion["rows"])) == right + sum(errors.values())
     for place, label in enumerate(confusion["labels"][:-1]):
         assert sum(confusion["rows"][place]) == told["labels"][label]["gold"]
-        assert sum(row[place] for row in confusion["rows"]) == told["labels"][label]["found"]
+        assert sum(row[place] for row in confusion["rows"]) == told["labels"][label]["predicted"]
     assert confusion["rows"][-1][-1] == 0
     assert sum(sum(text["errors"].values()) for text in told["worst"]) == sum(errors.values())
 
@@ -92,7 +92,7 @@ def test_the_most_confident_mistakes_come_first_and_few_are_kept():
         analysis.add(Document(text, (Span(0, 1, "LOC"),)), [])
         analysis.add(Document(text, (Span(0, 1, "LOC"),)), [Entity(0, 1, "LOC", "第", 1.0)])
     kept = analysis.to_dict()["worst"]
-    scores = [text["found"][0]["score"] for text in kept]
+    scores = [text["predicted"][0]["score"] for text in kept]
     assert len(scores) == WORST
     assert scores == sorted(scores, reverse=True)
     assert scores[-1] == 0.5
@@ -106,7 +106,7 @@ def test_seen_is_a_string_with_its_label():
     gold = (Span(0, 2, "LOC"), Span(3, 5, "LOC"))
     analysis.add(Document(text, gold), entities(text, [(0, 2, "LOC"), (3, 5, "PER")]))
     told = analysis.to_dict()["mentions"]
-    assert [(told[kind]["gold"], told[kind]["found"], told[kind]["right"]) for kind in ("seen", "unseen")] == [
+    assert [(told[kind]["gold"], told[kind]["predicted"], told[kind]["correct"]) for kind in ("seen", "unseen")] == [
         (1, 2, 1),
         (1, 0, 0),
     ]

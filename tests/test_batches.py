@@ -137,7 +137,7 @@ def test_epochs_hold_each_text_once_in_an_order_of_their_own(make):
 @pytest.mark.parametrize("lookup", [char_lookup, word_lookup])
 def test_in_training_some_words_are_hidden(make, lookup):
     whole = make([50] * 400, lookup())  # of characters, each odd text is one word
-    hiding = replace(whole, hide=0.25)
+    hiding = replace(whole, masking=0.25)
     (some,), (every,) = ([*sequential_batches(maker, 400)] for maker in (hiding, whole))
     np.testing.assert_array_equal(some.inputs["ids"], every.inputs["ids"])  # only where there is a random generator
     batches = Batches(hiding, BatchesConfig(units=400), seed=3)
@@ -148,7 +148,7 @@ def test_in_training_some_words_are_hidden(make, lookup):
 
 
 def test_in_training_some_words_are_forgotten(make):
-    batches = Batches(replace(make([50] * 40, char_lookup()), forget=0.25), BatchesConfig(units=400), seed=3)
+    batches = Batches(replace(make([50] * 40, char_lookup()), word_dropout=0.25), BatchesConfig(units=400), seed=3)
     whole = Batches(make([50] * 40, char_lookup()), BatchesConfig(units=400), seed=3)
 
     def columns(batches):

@@ -5,6 +5,7 @@ import pytest
 
 from tagger import bundle as bundles
 from tagger.errors import BundleError
+from tagger.files import atomic_folder
 
 pytestmark = pytest.mark.train
 
@@ -50,7 +51,7 @@ def test_another_format_and_another_segmenter_are_refused(copy):
     manifest = json.loads((copy / "manifest.json").read_text("utf-8"))
     for change, message in (
         ({"format": 99}, "bundle format 99"),
-        ({"segmenter": {"name": "other", "fingerprint": "0"}}, "another dictionary"),
+        ({"segmenter": {"name": "other", "fingerprint": "0"}}, "another lexicon"),
     ):
         (copy / "manifest.json").write_text(json.dumps(manifest | change), "utf-8")
         with pytest.raises(BundleError, match=message):
@@ -67,21 +68,21 @@ def test_a_failing_write_leaves_nothing(tmp_path):
         (folder / "half").write_text("x")
         raise RuntimeError
 
-    with pytest.raises(RuntimeError), bundles.atomic_folder(tmp_path / "out") as folder:
+    with pytest.raises(RuntimeError), atomic_folder(tmp_path / "out") as folder:
         fail(folder)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_full_disk_is_one_line(tmp_path):
-    with pytest.raises(BundleError, match="No space left"), bundles.atomic_folder(tmp_path / "out"):
+    with pytest.raises(BundleError, match="No space left"), atomic_folder(tmp_path / "out"):
         raise OSError(28, "No space left on device")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_an_existing_bundle_is_replaced_only_when_asked(tmp_path):
     (tmp_path / "out").mkdir()
-    with pytest.raises(BundleError, match="--force"), bundles.atomic_folder(tmp_path / "out"):
+    with pytest.raises(BundleError, match="--force"), atomic_folder(tmp_path / "out"):
         pass
-    with bundles.atomic_folder(tmp_path / "out", replace=True) as folder:
+    with atomic_folder(tmp_path / "out", replace=True) as folder:
         (folder / "new").write_text("x")
     assert [file.name for file in tmp_path.rglob("*")] == ["out", "new"]

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tagger.calibration import Calibration, Calibrator, repeated
-from tagger.corpus import Document, Entity, Span
+from tagger.documents import Document, Entity, Span
 from tests.samples import few
 
 TEXT = "北京队在北京胜了上海，北京球迷和上海球迷都到了"

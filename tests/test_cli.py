@@ -47,11 +47,11 @@ ROWS = [
     ("evaluate {b} {c}/dev.jsonl", 0, r"(?s)CORE.*all.*top-1 accuracy.*contest score", ""),
     ("evaluate {b} {c}/dev.jsonl --train {c}/train.jsonl", 0, r"(?s)seen.*unseen.*boundary.*spurious", ""),
     ("evaluate {b} {c}/dev.jsonl --html {t}/page.html", 0, "boundary", r"page\.html: written"),
-    ("evaluate {b} {c}/dev.jsonl --dictionary {c}/none.tsv", 1, "", r"none\.tsv: expected a readable file"),
-    ("predict {b} --text x --dictionary {c}/train.jsonl", 1, "", r'train\.jsonl:1: expected \{"mention"'),
-    ("dictionary {b}", 2, "", "give either a dictionary to keep, or --remove"),
-    ("dictionary {b} -", 1, "", "-: expected a file that can be copied"),
-    ("dictionary nowhere --remove", 1, "", "nowhere: not a bundle"),
+    ("evaluate {b} {c}/dev.jsonl --gazetteer {c}/none.tsv", 1, "", r"none\.tsv: expected a readable file"),
+    ("predict {b} --text x --gazetteer {c}/train.jsonl", 1, "", r'train\.jsonl:1: expected \{"mention"'),
+    ("gazetteer {b}", 2, "", "give either a gazetteer to keep, or --remove"),
+    ("gazetteer {b} -", 1, "", "-: expected a file that can be copied"),
+    ("gazetteer nowhere --remove", 1, "", "nowhere: not a bundle"),
     ("evaluate {b} {c}/none.jsonl", 1, "", "expected a readable file"),
     ("inspect {c}/train.jsonl", 0, r"(?s)texts.*240.*entities CORE.*entities that units cut +│ +0 │", ""),
     ("inspect {c}/train.jsonl --config contest --json", 0, r'^\{"splits": \[\{"file": ".*"findings": \{"cut": ', ""),
@@ -155,7 +155,7 @@ def test_prediction_is_a_stream(bundle):
 
 @pytest.mark.train
 def test_vectors_are_learnt_once_and_reused(small_corpus, bundle, tmp_path, capsysbinary):
-    settings = ("--set", "vectors.epochs=1", "--set", "vectors.dimensions=8")
+    settings = ("--set", "vectors.epochs=1", "--set", "vectors.word_dimensions=8")
     code, _, err = run(capsysbinary, "vectors", small_corpus / "more.txt", "--out", tmp_path / "v", *settings)
     assert code == 0
     assert "word" in err
@@ -173,7 +173,7 @@ def test_a_corpus_of_another_form_is_trained_on(small_corpus, tmp_path, capsysbi
         assert run(capsysbinary, "convert", small_corpus / name, out, "--to", form)[0] == 0
     with files[0].open("a", encoding="utf-8") as more:
         more.write("\n房\tI-CORE\n\n")
-    options = ("--set", "training.epochs=1", "--set", "vectors.epochs=1", "--set", "vectors.dimensions=8")
+    options = ("--set", "training.epochs=1", "--set", "vectors.epochs=1", "--set", "vectors.word_dimensions=8")
     code, _, err = run(capsysbinary, "train", "--train", files[0], "--dev", files[1], "--out", tmp_path / "b", *options)
     assert code == 0, err
     assert "repaired: entities that nothing began (1)" in err
@@ -185,7 +185,7 @@ def test_user_words_go_into_the_segmenter_and_the_bundle(small_corpus, tmp_path,
     words = tmp_path / "words.txt"
     words.write_text("召开遵义会议\n\n小楼房子 3 n\n", "utf-8")
     files = ("--train", small_corpus / "train.jsonl", "--dev", small_corpus / "dev.jsonl", "--words", words)
-    options = ("--set", "training.epochs=1", "--set", "vectors.epochs=1", "--set", "vectors.dimensions=8")
+    options = ("--set", "training.epochs=1", "--set", "vectors.epochs=1", "--set", "vectors.word_dimensions=8")
     assert run(capsysbinary, "train", *files, "--out", tmp_path / "b", *options)[0] == 0
     from tagger import Tagger
 

@@ -6,10 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tagger.bundle import to_toml
-from tagger.config import PRESETS, Config, check, load
+from tagger.config import PRESETS, Config, check, load, to_toml
 from tagger.errors import ConfigError
-from tagger.sections import merge
+from tagger.settings import merge
 from tests.samples import few
 
 
@@ -42,7 +41,7 @@ def test_the_default_preset_is_the_defaults():
         ("text.clean", True),
         ("text.fold", False),
         ("text.maxlen", 80),
-        ("vectors.dimensions", 128),
+        ("vectors.word_dimensions", 128),
         ("vectors.window", 8),
         ("vectors.negative", 8),
         ("vectors.min_count", 1),
@@ -54,14 +53,14 @@ def test_the_default_preset_is_the_defaults():
         ("model.layers", (64, 32)),
         ("model.merge", "sum"),
         ("model.crf", False),
-        ("model.trainable", 0),
+        ("model.char_dimensions", 0),
         ("model.dropout", 0.0),
         ("model.output_dropout", 0.0),
         ("model.activity_l1", 0.01),
         ("training.epochs", 200),
         ("training.schedule", "constant"),
         ("training.patience", 0),
-        ("training.average", 0.0),
+        ("training.ema_momentum", 0.0),
         ("decode.transitions", "contest"),
         ("decode.score", "mean"),
     ],
@@ -202,7 +201,7 @@ def test_an_unreadable_file_is_told(tmp_path):
     [
         ("text.maxlen", [256, 10_000], [1, 0, -1]),
         ("text.overlap", [0, 64], [-1, 65]),
-        ("vectors.dimensions", [1], [0, -1]),
+        ("vectors.word_dimensions", [1], [0, -1]),
         ("vectors.char_dimensions", [1], [0]),
         ("vectors.bigram_dimensions", [1], [0]),
         ("vectors.window", [1], [0]),
@@ -210,9 +209,9 @@ def test_an_unreadable_file_is_told(tmp_path):
         ("vectors.negative", [1], [0, -1]),
         ("vectors.limit", [0], [-1]),
         ("vectors.norm", [0, 1], [-1, math.inf]),
-        ("model.trainable", [0], [-1]),
-        ("model.place", [0], [-1]),
-        ("training.clip", [0], [-1]),
+        ("model.char_dimensions", [0], [-1]),
+        ("model.position_dimensions", [0], [-1]),
+        ("training.clip_norm", [0], [-1]),
         ("training.patience", [0], [-1]),
         ("training.gpu", [-1, 0], [-2]),
         ("training.gpu_memory_mib", [0], [-1]),
@@ -224,13 +223,13 @@ def test_an_unreadable_file_is_told(tmp_path):
         ("model.layers", [[1], [9, 8, 7]], [[], [0], [64, -1]]),
         ("model.dropout", [0, 0.99], [-0.1, 1, math.nan]),
         ("model.output_dropout", [0, 0.99], [-0.1, 1]),
-        ("training.average", [0, 0.99], [-0.1, 1]),
+        ("training.ema_momentum", [0, 0.99], [-0.1, 1]),
         ("training.epochs", [0, 1], [-1]),
-        ("batches.forget", [0, 0.99], [-0.1, 1]),
-        ("batches.hide", [0, 0.99], [-0.1, 1]),
-        ("transfer.hide", [0, 0.99], [-0.1, 1]),
+        ("batches.word_dropout", [0, 0.99], [-0.1, 1]),
+        ("batches.masking", [0, 0.99], [-0.1, 1]),
+        ("transfer.masking", [0, 0.99], [-0.1, 1]),
         ("vectors.learnt_dimensions", [0, 300], [-1]),
-        ("model.lexicon", [0], [-1]),
+        ("model.lexicon_dimensions", [0], [-1]),
         ("training.learning_rate", [1e-9], [0, -1.0, math.nan, math.inf]),
         ("decode.transitions", ["model"], ["contest"]),
     ],

@@ -9,23 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tagger.alignment import EXAMPLES, Alignment, align
 from tagger.config import TextConfig
-from tagger.corpus import (
-    EXAMPLES,
-    Alignment,
-    Document,
-    Entity,
-    Span,
-    align,
-    labels,
-    mark,
-    read,
-    squeeze,
-    texts,
-    to_contest,
-    to_native,
-)
+from tagger.corpus import labels, read, texts
+from tagger.documents import Document, Entity, Span, mark, squeeze
 from tagger.errors import CorpusError
+from tagger.formats.contest import to_contest
+from tagger.formats.native import to_native
 from tagger.tags import TagScheme, UnitSpan
 from tagger.text import UnitMaker
 from tests.samples import anything, few

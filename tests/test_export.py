@@ -78,7 +78,8 @@ def test_padding_and_company_change_no_score(found, runtime):
 
 @pytest.mark.parametrize("name", ["w.weights.h5", "w.safetensors"])
 def test_exported_weights_load_into_a_fresh_model(found, tmp_path, name):
-    from tagger.export import build, fresh_model, load_safetensors, to_weights
+    from tagger.export import load_safetensors, to_weights
+    from tagger.weights import build, fresh_model
 
     to_weights(found, tmp_path / name)
     fresh = fresh_model(found.config, found.scheme, found.lookup)
@@ -154,16 +155,16 @@ def test_litert_runs_one_text_after_another(found, tmp_path):
 
 @pytest.mark.parametrize("form", ["onnx", "litert"])
 def test_what_exists_is_kept_unless_it_may_be_replaced(found, tmp_path, form):
-    from tagger.export import FORMS
+    from tagger.export import FORMATS
 
     out = tmp_path / "out.tflite"
     out.mkdir()
     with pytest.raises(BundleError, match="--force"):
-        FORMS[form](found, out)
+        FORMATS[form](found, out)
     assert list(tmp_path.iterdir()) == [out]
     assert not list(out.iterdir())
     if form == "onnx":
-        FORMS[form](found, out, replace=True)
+        FORMATS[form](found, out, replace=True)
         assert {path.name for path in out.iterdir()} == {"model.onnx", "tagger.json"}
 
 

@@ -12,9 +12,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from tagger import formats
-from tagger.convert import convert
-from tagger.corpus import Document, Notes, Span, files, read, texts, told
-from tagger.documents import apart, labelled, mark
+from tagger.corpus import convert, files, read, texts, told
+from tagger.documents import Document, Notes, Span, apart, labelled, mark
 from tagger.errors import BundleError, ConfigError, CorpusError
 from tests.conftest import ROOT
 from tests.samples import anything, few
@@ -192,7 +191,7 @@ def test_any_answers_survive(tmp_path_factory, rows):
         assert told(notes) == []
 
 
-@pytest.mark.parametrize("form", formats.FORMS)
+@pytest.mark.parametrize("form", formats.FORMATS)
 @few
 @given(documents(anything))
 def test_whatever_is_written_can_be_read_and_keeps_its_offsets(tmp_path_factory, form, some):
@@ -403,7 +402,7 @@ def test_a_form_that_does_not_exist_is_told():
     ],
 )
 def test_the_form_is_told_from_the_content_then_from_the_name(tmp_path, name, content, form):
-    from tagger.documents import open_source
+    from tagger.files import open_source
 
     (tmp_path / name).write_text(content, "utf-8")
     with open_source(tmp_path / name) as source:
@@ -454,7 +453,7 @@ def test_what_a_form_cannot_hold_is_noted(form, noted):
     assert told(notes) == noted
 
 
-@pytest.mark.parametrize("form", [form for form in formats.FORMS if form != "brat"])
+@pytest.mark.parametrize("form", [form for form in formats.FORMATS if form != "brat"])
 def test_what_nobody_has_looked_at_is_kept_in_the_native_form_and_noted_in_others(form, tmp_path):
     notes = Notes()
     (found,) = read(saved(tmp_path, [OPEN], form, notes), form)
@@ -542,11 +541,11 @@ def test_the_files_of_a_corpus(tmp_path):
 
 
 def test_every_form_becomes_every_other(tmp_path):
-    for source in formats.FORMS:
+    for source in formats.FORMATS:
         made = saved(tmp_path, DOCUMENTS, source)
         if source in ("plain", "contest"):
             continue
-        for target in formats.FORMS:
+        for target in formats.FORMATS:
             out = tmp_path / "out" / target
             out.parent.mkdir(exist_ok=True)
             assert convert(read(made, source), out, target, True, Notes()) == (3, 5)
@@ -559,7 +558,7 @@ def test_a_file_is_whole_or_not_there(tmp_path):
         yield DOCUMENTS[0]
         raise CorpusError("a:2", "more", "this", "try again")
 
-    for form in formats.FORMS:
+    for form in formats.FORMATS:
         with pytest.raises(CorpusError):
             convert(failing(), tmp_path / "out", form, False, Notes())
         assert list(tmp_path.iterdir()) == []

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tagger import Tagger, corpus
+from tagger import Tagger, corpus, errors
 from tagger import bundle as bundles
 from tagger.cli import main
 from tagger.config import VectorsConfig, load
@@ -152,7 +152,7 @@ def tagger(preset, entries=None):
     lookup = Lookup([make_table(name, [*"北京大学"], np.ones((4, 4)), VectorsConfig()) for name in names])
     gazetteer = None if entries is None else Gazetteer(entries, SCHEME)
     units = UnitMaker(config.text)
-    return Tagger(config, SCHEME, Transitions.legal(SCHEME), units, lookup, Noise(), dictionary=gazetteer)
+    return Tagger(config, SCHEME, Transitions.legal(SCHEME), units, lookup, Noise(), gazetteer=gazetteer)
 
 
 @pytest.mark.parametrize("preset", ["default", "contest"])
@@ -164,7 +164,7 @@ def test_offsets_hold_and_forced_mentions_come_out_in_any_text(preset, some, ent
         assert all(text[e.start : e.end] == e.text and 0 <= e.score <= 1 for e in found)
         assert all(a.end <= b.start for a, b in itertools.pairwise(found))
         units = ours.units(text)
-        for span, weight in ours.dictionary.found(units):
+        for span, weight in ours.gazetteer.found(units):
             if weight == FORCED:
                 start, end = int(units.bounds[span.start]), int(units.bounds[span.end])
                 (entity,) = (e for e in found if e.start == start)
@@ -268,28 +268,28 @@ def test_a_bundle_keeps_a_dictionary(bundle, write, tmp_path, capsys):
     copy = shutil.copytree(bundle, tmp_path / "copy")
     text = next(corpus.texts(SAMPLE / "dev.jsonl")) + "曰天曰地"
     names = write("天曰地\tCORE\n")
-    given = Tagger.load(copy, dictionary=names)(text)
+    given = Tagger.load(copy, gazetteer=names)(text)
     assert given[-1][2:4] == ("CORE", "天曰地")
     assert Tagger.load(copy)(text) == Tagger.load(bundle)(text) != given
-    assert main(["dictionary", str(copy), str(names)]) == 0
+    assert main(["gazetteer", str(copy), str(names)]) == 0
     assert Tagger.load(copy)(text) == given
-    assert bundles.DICTIONARY in bundles.load(copy).manifest["files"]
-    (copy / bundles.DICTIONARY).write_text("天\tCORE\n", "utf-8")
-    with pytest.raises(bundles.BundleError, match="dictionary is damaged"):
+    assert bundles.GAZETTEER in bundles.load(copy).manifest["files"]
+    (copy / bundles.GAZETTEER).write_text("天\tCORE\n", "utf-8")
+    with pytest.raises(errors.BundleError, match="gazetteer is damaged"):
         Tagger.load(copy)
     shutil.rmtree(copy)
     shutil.copytree(bundle, copy)
-    assert main(["dictionary", str(copy), str(names)]) == 0
-    assert main(["dictionary", str(copy), "--remove"]) == 0
+    assert main(["gazetteer", str(copy), str(names)]) == 0
+    assert main(["gazetteer", str(copy), "--remove"]) == 0
     assert Tagger.load(copy)(text) == Tagger.load(bundle)(text)
     assert {f.name for f in copy.iterdir()} == {f.name for f in bundle.iterdir()}
-    assert main(["dictionary", str(copy)]) == 2
-    assert main(["dictionary", str(copy), str(write("天\tLOC\n"))]) == 1
+    assert main(["gazetteer", str(copy)]) == 2
+    assert main(["gazetteer", str(copy), str(write("天\tLOC\n"))]) == 1
     assert "names.tsv:1: expected one of the tagger's labels CORE, received LOC" in capsys.readouterr().err
 
 
 @pytest.mark.train
 def test_what_words_cut_is_told(contest_bundle, write, capsys):
     names = str(write("大学\tCORE\n"))
-    assert main(["predict", str(contest_bundle), "--text", "北京大学生活动中心", "--dictionary", names]) == 0
-    assert "mentions of the dictionary that words cut, passed over (1): 大学 (1)" in capsys.readouterr().err
+    assert main(["predict", str(contest_bundle), "--text", "北京大学生活动中心", "--gazetteer", names]) == 0
+    assert "mentions of the gazetteer that words cut, passed over (1): 大学 (1)" in capsys.readouterr().err

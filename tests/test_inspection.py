@@ -8,11 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tagger import corpus
+from tagger.alignment import EXAMPLES
 from tagger.config import TextConfig, load
-from tagger.corpus import EXAMPLES, Document, Span, squeeze, to_native
+from tagger.documents import Document, Span, squeeze
 from tagger.errors import ConfigError, CorpusError
-from tagger.inspection import FINDINGS, inspect, scripts
-from tagger.report import corpus_page, examples, heading_and_rows
+from tagger.formats.native import to_native
+from tagger.reports.inspection import FINDINGS, inspect, scripts
+from tagger.reports.pages import corpus_page, examples, heading_and_rows
 from tests.conftest import SAMPLE
 from tests.samples import few
 

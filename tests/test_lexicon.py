@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from tagger.config import TextConfig
 from tagger.errors import VectorsError
-from tagger.lexicon import LONGEST, NO_WORD, UNTAGGED, Lexicon, _keys, dictionary
+from tagger.lexicon import LONGEST, NO_WORD, UNTAGGED, Lexicon, _keys, jieba_lexicon
 from tagger.lookup import codes
 from tagger.vectors import UNKNOWN, Vocabulary
 from tests.samples import few
@@ -94,7 +94,7 @@ def test_words_are_folded_and_long_ones_or_ones_with_spaces_left_out():
 
 
 def test_the_dictionary_knows_names_and_users_words():
-    lexicon = dictionary(TextConfig(words=("阿兹卡班堡",)), VOCABULARY)
+    lexicon = jieba_lexicon(TextConfig(words=("阿兹卡班堡",)), VOCABULARY)
     around = lexicon.features(codes("北京张学友阿兹卡班堡"), np.array([2, 3, 5])).tags[0]
     assert len({around[0], around[2], around[5]}) == 3
     assert around[5] == UNTAGGED

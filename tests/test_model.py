@@ -64,7 +64,7 @@ def test_narrow_products_change_little():
     for products in (tf.float32, tf.bfloat16):
         with tf.GradientTape() as tape:
             tape.watch([x, *weights])
-            out = lstm(x, *weights, products=products)
+            out = lstm(x, *weights, matmul_dtype=products)
             loss = tf.reduce_sum(tf.sin(out))
         found.append([out, *tape.gradient(loss, [x, *weights])])
     for single, narrow in zip(*found, strict=True):

@@ -12,7 +12,7 @@ from playwright.sync_api import Error, expect, sync_playwright
 
 from tagger import corpus, formats
 from tagger.documents import Document, Notes, Span, labelled
-from tagger.saving import CorpusFile
+from tagger.serve.corrections import CorpusFile
 from tests.conftest import ROOT, SMALL
 from tests.samples import planted
 from tests.serving import served
@@ -264,8 +264,8 @@ def test_everything_works_with_the_keyboard(visit, saved):
 @pytest.mark.train
 def test_a_tagger_learns_from_what_was_saved(visit, saved, tmp_path):
     from tagger import Tagger, config
-    from tagger.training import train
-    from tagger.workplace import Sources
+    from tagger.learning.run import Sources
+    from tagger.learning.training import train
 
     with visit() as page:
         for number in range(12):

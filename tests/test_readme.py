@@ -9,9 +9,9 @@ import pytest
 
 from tagger import cli, corpus
 from tagger.config import Config, load
-from tagger.formats import FORMS
+from tagger.formats import FORMATS
 from tagger.gazetteer import Gazetteer
-from tagger.limits import Limits
+from tagger.serve.limits import Limits
 from tagger.tags import TagScheme
 from tagger.text import UnitMaker
 from tests.conftest import ROOT
@@ -65,7 +65,7 @@ def test_convert_says_what_the_readme_shows(capsys, monkeypatch, tmp_path):
 
 def test_every_corpus_format_is_told():
     section = README.partition("## Corpus formats")[2].partition("\n## ")[0]
-    assert all(f"`{form}`" in section for form in FORMS)
+    assert all(f"`{form}`" in section for form in FORMATS)
 
 
 def test_the_corpus_formats_are_read(tmp_path):

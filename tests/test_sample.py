@@ -2,7 +2,8 @@ from collections import Counter
 
 import pytest
 
-from tagger.corpus import labels, mark, read
+from tagger.corpus import labels, read
+from tagger.documents import mark
 from tests.conftest import SAMPLE
 from tests.samples import rows
 

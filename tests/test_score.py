@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 from seqeval.metrics import f1_score, precision_score, recall_score
 from seqeval.scheme import IOBES
 
-from tagger.corpus import Document, Entity, Span
+from tagger.documents import Document, Entity, Span
 from tagger.score import Counts, Scores, contest_score, rows
 from tagger.tags import TagScheme
 from tests.samples import few, laid_out
@@ -37,9 +37,9 @@ def test_precision_recall_and_f1_are_those_of_seqeval(pairs):
         assert ours == pytest.approx(theirs(expected, received, mode="strict", scheme=IOBES, zero_division=0))
     per_label = f1_score(expected, received, mode="strict", scheme=IOBES, zero_division=0, average=None)
     assert [scores.labels[label].f1 for label in sorted(scores.labels)] == pytest.approx(list(per_label))
-    assert [sum(getattr(c, of) for c in scores.labels.values()) for of in ("right", "found", "gold")] == [
-        counts.right,
-        counts.found,
+    assert [sum(getattr(c, of) for c in scores.labels.values()) for of in ("correct", "predicted", "gold")] == [
+        counts.correct,
+        counts.predicted,
         counts.gold,
     ]
 
@@ -50,13 +50,13 @@ def test_precision_recall_and_f1_are_those_of_seqeval(pairs):
 def test_matching_is_strict(span, right):
     scores = Scores()
     scores.add(Document("李明在北京", (Span(0, 2, "PER"),)), [Entity(*span, "", 1.0)])
-    assert (scores.overall.right, scores.overall.found, scores.overall.gold) == (right, 1, 1)
+    assert (scores.overall.correct, scores.overall.predicted, scores.overall.gold) == (right, 1, 1)
 
 
 def test_an_entity_found_twice_is_right_once():
     scores = Scores()
     scores.add(Document("李明", (Span(0, 2, "PER"),)), [Entity(0, 2, "PER", "李明", 1.0)] * 2)
-    assert scores.overall == Counts(right=1, found=2, gold=1)
+    assert scores.overall == Counts(correct=1, predicted=2, gold=1)
 
 
 def test_nothing_found_and_nothing_to_find_score_0():

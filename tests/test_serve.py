@@ -17,12 +17,12 @@ from openapi_schema_validator import OAS31Validator
 from openapi_spec_validator import validate
 
 from tagger import Tagger, corpus
-from tagger.corpus import Document, Span
+from tagger.documents import Document, Span
 from tagger.errors import ConfigError, CorpusError
-from tagger.limits import Limits
-from tagger.saving import CorpusFile
-from tagger.serve import _HANDLERS, application, serve
-from tagger.sharing import BusyError, SharedTagger
+from tagger.serve.application import _HANDLERS, application, serve
+from tagger.serve.batching import BusyError, SharedTagger
+from tagger.serve.corrections import CorpusFile
+from tagger.serve.limits import Limits
 from tests.conftest import ROOT, SAMPLE
 from tests.samples import planted
 from tests.serving import served

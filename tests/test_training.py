@@ -27,7 +27,7 @@ def command(small_corpus, out, *more):
 
 
 def weights(folder):
-    from tagger.export import build
+    from tagger.weights import build
 
     return [weight.numpy() for weight in build(bundles.load(folder)).weights]
 
@@ -61,15 +61,15 @@ def test_a_killed_training_goes_on_to_the_weights_it_would_have_had(small_corpus
 
 
 def test_resume_refuses_other_settings(small_corpus, tmp_path):
-    from tagger.workplace import Sources, Workplace
+    from tagger.learning.run import RunFolder, Sources
 
     sources = Sources(small_corpus / "train.jsonl", small_corpus / "dev.jsonl")
-    Workplace(tmp_path / "out.training", config.load("default"), sources, resume=False)
+    RunFolder(tmp_path / "out.training", config.load("default"), sources, resume=False)
     with pytest.raises(TrainingError, match="other settings"):
-        Workplace(tmp_path / "out.training", config.load("contest"), sources, resume=True)
-    Workplace(tmp_path / "out.training", config.load("contest"), sources, resume=False).save_checkpoint({})
+        RunFolder(tmp_path / "out.training", config.load("contest"), sources, resume=True)
+    RunFolder(tmp_path / "out.training", config.load("contest"), sources, resume=False).save_checkpoint({})
     with pytest.raises(TrainingError, match="--resume"):
-        Workplace(tmp_path / "out.training", config.load("default"), sources, resume=False)
+        RunFolder(tmp_path / "out.training", config.load("default"), sources, resume=False)
 
 
 @pytest.mark.parametrize(
@@ -82,8 +82,8 @@ def test_resume_refuses_other_settings(small_corpus, tmp_path):
 )
 def test_a_corpus_at_fault_is_one_line(small_corpus, tmp_path, content, message):
     from tagger.errors import TaggerError
-    from tagger.training import train
-    from tagger.workplace import Sources
+    from tagger.learning.run import Sources
+    from tagger.learning.training import train
 
     path = tmp_path / "train.jsonl"
     path.write_text(content, "utf-8")
@@ -94,10 +94,10 @@ def test_a_corpus_at_fault_is_one_line(small_corpus, tmp_path, content, message)
 
 @pytest.mark.parametrize("score", ["f1", "top1"])
 def test_early_stopping_keeps_the_best_epoch(small_corpus, tmp_path, score):
-    from tagger.training import train
-    from tagger.workplace import Sources
+    from tagger.learning.run import Sources
+    from tagger.learning.training import train
 
-    stopping = ["training.epochs=30", "training.patience=2", f"training.best={score}"]
+    stopping = ["training.epochs=30", "training.patience=2", f"training.metric={score}"]
     settings = config.load("default", [*SETTINGS, *stopping])
     metrics = train(settings, Sources(small_corpus / "train.jsonl", small_corpus / "dev.jsonl"), tmp_path / "out")
     history = json.loads((tmp_path / "out" / "history.json").read_text("utf-8"))
@@ -106,11 +106,11 @@ def test_early_stopping_keeps_the_best_epoch(small_corpus, tmp_path, score):
 
 
 def test_without_an_entity_in_dev_the_first_epoch_is_kept(small_corpus, tmp_path):
-    from tagger.training import train
-    from tagger.workplace import Sources
+    from tagger.learning.run import Sources
+    from tagger.learning.training import train
 
     (tmp_path / "dev.jsonl").write_text('{"text": "没有实体", "entities": []}\n', "utf-8")
-    settings = config.load("default", [*SETTINGS, "training.epochs=2", "training.best=top1"])
+    settings = config.load("default", [*SETTINGS, "training.epochs=2", "training.metric=top1"])
     metrics = train(settings, Sources(small_corpus / "train.jsonl", tmp_path / "dev.jsonl"), tmp_path / "out")
     assert metrics["epoch"] == 1
     assert "top1" not in metrics
@@ -125,7 +125,7 @@ def test_the_kept_weights_are_those_that_were_scored(bundle, small_corpus):
 
 
 def test_a_character_that_training_never_showed_brings_no_noise(bundle, small_corpus):
-    from tagger.export import build
+    from tagger.weights import build
 
     found = bundles.load(bundle)
     texts = (document.text for document in corpus.read(small_corpus / "train.jsonl"))
@@ -149,13 +149,13 @@ def test_a_character_that_training_never_showed_brings_no_noise(bundle, small_co
     ],
 )
 def test_products_are_narrow_where_the_processor_has_instructions_for_it(tmp_path, choice, flags, expected):
-    from tagger.training import products
+    from tagger.learning.device import matmul_dtype
 
     told = tmp_path / "cpuinfo"
     if flags is not None:
         told.write_text(f"flags\t\t: {flags}\n")
-    settings = config.load("default", [f"training.products={choice}"]).training
-    assert products(settings, told).name == expected
+    settings = config.load("default", [f"training.matmul_dtype={choice}"]).training
+    assert matmul_dtype(settings, told).name == expected
 
 
 class FakeDevices:
@@ -189,7 +189,7 @@ class FakeDevices:
 def test_the_card_and_its_memory_are_chosen_by_configuration(monkeypatch, settings, calls):
     import tensorflow as tf
 
-    from tagger.training import use_device
+    from tagger.learning.device import use_device
 
     fake = FakeDevices()
     monkeypatch.setattr(tf, "config", fake)
@@ -226,21 +226,21 @@ def test_a_model_trains_on_each_of_several_logical_devices():
 
 @pytest.mark.parametrize(("units", "epochs"), [(1, 24), (400_000, 16), (10**9, 12)])
 def test_small_corpora_are_gone_through_more_often(units, epochs):
-    from tagger.training import epochs_for
+    from tagger.learning.training import epochs_for
 
     assert epochs_for(units) == epochs
 
 
 def test_vectors_are_learnt_once(small_corpus, tmp_path, monkeypatch, capsys):
+    from tagger.learning.run import RunFolder, Sources
     from tagger.text import UnitMaker
-    from tagger.workplace import Sources, Workplace
 
     monkeypatch.setenv("TAGGER_CACHE", str(tmp_path / "cache"))
 
     def tables(name, *settings):
         made = config.load("default", [*SMALL, *settings])
         sources = Sources(small_corpus / "train.jsonl", small_corpus / "dev.jsonl")
-        found = Workplace(tmp_path / name, made, sources, resume=False).tables(UnitMaker(made.text))
+        found = RunFolder(tmp_path / name, made, sources, resume=False).tables(UnitMaker(made.text))
         return found[0].vectors, "as learnt before" in capsys.readouterr().err
 
     first, again, other = tables("a"), tables("b", "model.dropout=0.3"), tables("c", "vectors.window=3")
@@ -250,29 +250,29 @@ def test_vectors_are_learnt_once(small_corpus, tmp_path, monkeypatch, capsys):
 
 
 def test_vectors_learnt_from_dev_texts_too_are_others(small_corpus, tmp_path, monkeypatch):
+    from tagger.learning.run import RunFolder, Sources
     from tagger.text import UnitMaker
-    from tagger.workplace import Sources, Workplace
 
     monkeypatch.setenv("TAGGER_CACHE", str(tmp_path / "cache"))
     made, dev = config.load("default", SMALL), small_corpus / "dev.jsonl"
     for number, more in enumerate([(), (dev,)]):
         sources = Sources(small_corpus / "train.jsonl", dev, more)
-        Workplace(tmp_path / str(number), made, sources, resume=False).tables(UnitMaker(made.text))
+        RunFolder(tmp_path / str(number), made, sources, resume=False).tables(UnitMaker(made.text))
     assert len(list((tmp_path / "cache" / "vectors").iterdir())) == 2
 
 
 def test_only_the_latest_vectors_are_remembered(tmp_path, monkeypatch):
-    from tagger import workplace
+    from tagger.learning import run
 
-    monkeypatch.setattr(workplace, "_REMEMBERED", 2)
+    monkeypatch.setattr(run, "_REMEMBERED", 2)
     for number in range(4):
-        workplace.remember([], tmp_path / str(number))
+        run.remember([], tmp_path / str(number))
         os.utime(tmp_path / str(number), (number, number))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["2", "3"]
 
 
 def test_a_cache_that_cannot_be_written_is_no_error(tmp_path):
-    from tagger.workplace import remember
+    from tagger.learning.run import remember
 
     (tmp_path / "file").write_text("")
     remember([], tmp_path / "file" / "vectors")

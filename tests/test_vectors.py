@@ -240,7 +240,7 @@ def test_vectors_are_looked_up_in_any_shape(lookup):
 
 # ---- word2vec -----------------------------------------------------------------------------------------------------
 
-SMALL = {"dimensions": 8, "char_dimensions": 8, "bigram_dimensions": 8, "epochs": 1}
+SMALL = {"word_dimensions": 8, "char_dimensions": 8, "bigram_dimensions": 8, "epochs": 1}
 
 
 def learnt(tmp_path, config, unit="char", count=200, seed=1):

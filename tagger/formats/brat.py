@@ -1,0 +1,105 @@
+"""brat standoff: NAME.txt holds a text, NAME.ann its entities, `T1 TAB LABEL start end TAB mention`.
+
+Offsets count characters of the file as it is, line ends and byte order mark included. An entity that runs across a
+line end is written in fragments, `0 2;3 5`, as brat wants it. Fragments with more than white space between them are
+no entity here, and relations, events, attributes and notes have no place: all are noted.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from itertools import pairwise
+from pathlib import Path
+
+from tagger.documents import Document, Notes, Span, apart, labelled
+from tagger.errors import CorpusError
+from tagger.formats.records import SEE_FORMATS
+
+_LINE = re.compile(r"T\S*\t(\S+) (\d+ \d+(?:;\d+ \d+)*)(?:\t(.*))?", re.S)
+
+_FURTHER = ("R", "E", "A", "M", "N", "#", "*")
+
+
+def is_standoff(path: Path) -> bool:
+    """Return whether the path is a folder with .ann files, a .ann file, or a .txt file beside one."""
+    if path.is_dir():
+        return next(path.rglob("*.ann"), None) is not None
+    return path.suffix == ".ann" or (path.suffix == ".txt" and path.with_suffix(".ann").is_file())
+
+
+def pairs(path: Path) -> list[tuple[Path, Path]]:
+    """Return the (.txt, .ann) files of a folder, those in folders inside it too, or the one pair of a file."""
+    files = [file for end in ("txt", "ann") for file in path.rglob(f"*.{end}")] if path.is_dir() else [path]
+    bases = sorted({file.with_suffix("") for file in files})
+    return [(base.with_name(base.name + ".txt"), base.with_name(base.name + ".ann")) for base in bases]
+
+
+def read(path: Path, notes: Notes) -> Iterator[Document]:
+    """Yield a document a pair, by name; a text without a .ann file has no entities.
+
+    Raises:
+        CorpusError: At an annotation that is malformed or does not stand where it says.
+    """
+    for text_file, annotations in pairs(path):
+        text = _content(text_file)
+        spans: list[Span] = []
+        if annotations.exists():
+            for number, line in enumerate(_content(annotations).removeprefix("\ufeff").split("\n"), 1):
+                spans += _spans(line.removesuffix("\r"), text, f"{annotations}:{number}", notes)
+        yield labelled(text, apart(spans, notes))
+
+
+def _content(file: Path) -> str:
+    try:
+        return file.read_bytes().decode("utf-8")
+    except UnicodeDecodeError as error:
+        place = f"{file}:{error.object.count(10, 0, error.start) + 1}"
+        found = repr(error.object[error.start : error.start + 8])
+        raise CorpusError(place, "UTF-8", f"bytes {found}", "convert the file to UTF-8") from error
+    except OSError as error:
+        raise CorpusError(
+            str(file), "a readable file", error.strerror or str(error), "check the path and the file"
+        ) from error
+
+
+def _spans(line: str, text: str, place: str, notes: Notes) -> Iterator[Span]:
+    """Yield the span of a line, if it is that of an entity."""
+    if not line.strip():
+        return
+    if line.startswith(_FURTHER):
+        notes["left out: annotations that are not entities"] += 1
+        return
+    found = _LINE.fullmatch(line)
+    if not found:
+        raise CorpusError(place, 'an annotation such as "T1 TAB PER 0 2 TAB mention"', repr(line), SEE_FORMATS)
+    places = [(int(start), int(end)) for start, end in (pair.split(" ") for pair in found[2].split(";"))]
+    start, end = places[0][0], places[-1][1]
+    between = [text[before:after] for (_, before), (after, _) in pairwise(places)]
+    if any(not 0 <= first < last <= len(text) for first, last in places):
+        raise CorpusError(place, f"an entity with 0 <= start < end <= {len(text)}", repr(line), SEE_FORMATS)
+    shown = " ".join(text[first:last] for first, last in places)
+    if found[3] is not None and found[3].split() != shown.split():
+        raise CorpusError(
+            place, f"{shown!r}, which stands there in the text", repr(found[3]), "offsets count characters"
+        )
+    if any(gap.strip() for gap in between) or places != sorted(places):
+        notes["lost: entities in fragments"] += 1
+    else:
+        yield Span(start, end, found[1])
+
+
+def write(documents: Iterable[Document], notes: Notes) -> Iterator[tuple[str, str]]:
+    """Yield name and content of each file: 00000001.txt, 00000001.ann and so on."""
+    for number, document in enumerate(documents, 1):
+        lines: list[str] = []
+        for start, end, label in document.entities:
+            parts = [(start + m.start(), start + m.end()) for m in re.finditer(r"[^\r\n]+", document.text[start:end])]
+            if not parts:
+                notes["lost: entities of white space"] += 1
+                continue
+            if (parts[0][0], parts[-1][1]) != (start, end):
+                notes["changed: entities that began or ended with a line end, now without it"] += 1
+            places = ";".join(f"{first} {last}" for first, last in parts)
+            mention = " ".join(document.text[first:last] for first, last in parts)
+            lines.append(f"T{len(lines) + 1}\t{label} {places}\t{mention}\n")
+        yield f"{number:08}.txt", document.text
+        yield f"{number:08}.ann", "".join(lines)

@@ -1,0 +1,40 @@
+"""CLUENER: `{"text", "label": {label: {mention: [[start, last]]}}}`."""
+
+import json
+from collections.abc import Iterable, Iterator
+
+from tagger.documents import Document, Notes, apart, labelled
+from tagger.errors import CorpusError
+from tagger.formats.records import SEE_FORMATS, Record, annotated_span, dumps, listed, note_further, string
+
+
+# ---- CLUENER ----------------------------------------------------------------------------------------------------
+def cluener(record: Record, place: str, notes: Notes) -> Document:
+    """Return the document of a CLUENER record; each place is checked against its mention."""
+    text = string(record, "text", place)
+    note_further(record, ("text", "label"), notes)
+    found = record.get("label", {})
+    expected = '"label" with {label: {mention: [[start, last]]}}'
+    if not (isinstance(found, dict) and all(isinstance(mentions, dict) for mentions in found.values())):
+        raise CorpusError(place, expected, json.dumps(found, ensure_ascii=False), SEE_FORMATS)
+    spans = []
+    for label, mentions in found.items():
+        for mention, places in mentions.items():
+            for pair in listed(places, "label", place):
+                if not (isinstance(pair, list) and len(pair) == 2 and type(pair[1]) is int):
+                    raise CorpusError(place, expected, json.dumps({mention: places}, ensure_ascii=False), SEE_FORMATS)
+                span = annotated_span(pair[0], pair[1] + 1, label, text, {mention: pair}, place, notes)
+                if text[span.start : span.end] != mention:
+                    shown = f"{text[span.start : span.end]!r}"
+                    raise CorpusError(place, f"{mention!r} at {pair}, the last one included", shown, SEE_FORMATS)
+                spans.append(span)
+    return labelled(text, apart(spans, notes))
+
+
+def write_cluener(documents: Iterable[Document], notes: Notes) -> Iterator[str]:
+    """Yield a CLUENER line a document."""
+    for document in documents:
+        found: dict[str, dict[str, list[list[int]]]] = {}
+        for start, end, label in document.entities:
+            found.setdefault(label, {}).setdefault(document.text[start:end], []).append([start, end - 1])
+        yield dumps({"text": document.text, "label": found}) + "\n"

@@ -1,0 +1,37 @@
+"""The contest's form of 2016: `{"content", "core_entity": [strings]}`."""
+
+from collections.abc import Iterable, Iterator
+
+from tagger.documents import CONTEST_LABEL, Document, Notes, distinct, mark
+from tagger.errors import CorpusError
+from tagger.formats.records import SEE_FORMATS, Record, dumps, note_further, string
+
+
+# ---- contest ----------------------------------------------------------------------------------------------------
+def contest(record: Record, place: str, notes: Notes) -> Document:
+    """Return the document of a contest record, every occurrence of an answer marked."""
+    text = string(record, "content", place)
+    note_further(record, ("content", "core_entity"), notes)
+    answers = record.get("core_entity", [])
+    if isinstance(answers, str):
+        answers = [answers]
+    if not (isinstance(answers, list) and all(isinstance(answer, str) for answer in answers)):
+        raise CorpusError(place, '"core_entity" with a list of strings', repr(answers), SEE_FORMATS)
+    return Document(text, mark(text, answers), distinct(answers))
+
+
+def to_contest(text: str, answers: Iterable[str]) -> str:
+    """Return one line of the contest's form, without the line end."""
+    return dumps({"content": text, "core_entity": list(answers)})
+
+
+def write_contest(documents: Iterable[Document], notes: Notes) -> Iterator[str]:
+    """Yield a line of the contest's form a document."""
+    for document in documents:
+        if document.entities:
+            marked = {span[:2] for span in mark(document.text, document.answers)}
+            own = {span[:2] for span in document.entities}
+            notes["lost: labels"] += sum(span.label != CONTEST_LABEL for span in document.entities)
+            notes["lost: entities inside others that the text repeats"] += len(own - marked)
+            notes["changed: other occurrences of an entity's string, now entities too"] += len(marked - own)
+        yield to_contest(document.text, document.answers) + "\n"

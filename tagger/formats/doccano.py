@@ -1,0 +1,32 @@
+"""doccano: `{"text", "label": [[start, end, label]]}`; `labels`, `entities` or `annotations` in other versions."""
+
+from collections.abc import Iterable, Iterator
+
+from tagger.documents import Document, Notes, apart, labelled
+from tagger.formats.records import Record, annotated_span, dumps, listed, note_further, string
+
+# ---- doccano ----------------------------------------------------------------------------------------------------
+DOCCANO_KEYS = ("label", "labels", "entities", "annotations")
+
+
+def doccano(record: Record, place: str, notes: Notes) -> Document:
+    """Return the document of a doccano record, of any version."""
+    text = string(record, "text" if "text" in record or "data" not in record else "data", place)
+    key = next((key for key in DOCCANO_KEYS if key in record), "label")
+    note_further(record, ("text" if "text" in record else "data", key), notes)
+    spans = []
+    for entity in listed(record.get(key, []), key, place):
+        if isinstance(entity, dict):
+            start, end, label = entity.get("start_offset"), entity.get("end_offset"), entity.get("label")
+        else:
+            start, end, label = entity if isinstance(entity, list) and len(entity) == 3 else (None, None, None)
+        if type(label) is int:
+            label = str(label)  # the oldest versions give the label's number
+        spans.append(annotated_span(start, end, label, text, entity, place, notes))
+    return labelled(text, apart(spans, notes))
+
+
+def write_doccano(documents: Iterable[Document], notes: Notes) -> Iterator[str]:
+    """Yield a doccano line a document, with today's field names."""
+    for document in documents:
+        yield dumps({"text": document.text, "label": document.entities}) + "\n"

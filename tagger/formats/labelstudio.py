@@ -1,0 +1,85 @@
+"""Label Studio: an array of tasks with annotations or predictions."""
+
+import json
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from tagger.documents import Document, Notes, Span, apart, labelled, squeeze
+from tagger.errors import CorpusError
+from tagger.formats.records import (
+    SEE_FORMATS,
+    Record,
+    annotated_span,
+    dumps,
+    given_score,
+    given_scores,
+    listed,
+    note_further,
+    task_text,
+)
+
+
+# ---- Label Studio -----------------------------------------------------------------------------------------------
+def labelstudio(record: Record, place: str, notes: Notes) -> Document:
+    """Return the document of a Label Studio task: the first annotation not skipped, or prediction."""
+    text = task_text(record, place)
+    note_further(record, ("data", "annotations", "completions", "predictions"), notes)
+    made = record.get("annotations", record.get("completions")) or []
+    made = listed(made, "annotations", place)
+    some = [one for one in made if not (isinstance(one, dict) and one.get("was_cancelled"))]
+    some = some or listed(record.get("predictions") or [], "predictions", place)
+    notes["lost: further annotations of a text"] += max(len(some) - 1, 0)
+    results = some[0].get("result") if some and isinstance(some[0], dict) else some
+    rated: dict[Span, float] = {}
+    for result in listed(results, "result", place):
+        value = result.get("value") if isinstance(result, dict) else None
+        if not isinstance(value, dict):
+            raise CorpusError(place, 'a result with a "value"', json.dumps(result, ensure_ascii=False), SEE_FORMATS)
+        if not value.get("labels"):
+            hidden = value.keys() & {"hypertextlabels", "paragraphlabels"}
+            notes["lost: entities of hypertext" if hidden else "left out: annotations that are not entities"] += 1
+            continue
+        label = value["labels"][0] if isinstance(value["labels"], list) else None
+        notes["lost: further labels of an entity"] += len(value["labels"]) - 1 if label else 0
+        start, end = _code_points(value, text, place, notes)
+        rated.setdefault(annotated_span(start, end, label, text, value, place, notes), given_score(result.get("score")))
+    spans = apart(rated, notes)
+    return labelled(text, spans, scores=given_scores([rated[span] for span in spans], notes))
+
+
+def _code_points(value: Record, text: str, place: str, notes: Notes) -> tuple[Any, Any]:
+    """Return start and end of a result, which some versions counted in UTF-16 as JavaScript does."""
+    start, end, mention = value.get("start"), value.get("end"), value.get("text")
+    if not (type(start) is int and type(end) is int and isinstance(mention, str)):
+        return start, end
+    wanted = squeeze(mention.replace("\\n", "\n"))  # that is how line ends come
+    if squeeze(text[start:end]) in (wanted, squeeze(mention)):
+        return start, end
+    wide = text.encode("utf-16-le", "surrogatepass")
+    before, inside = (wide[2 * a : 2 * b].decode("utf-16-le", "replace") for a, b in ((0, start), (start, end)))
+    if 0 <= start < end and squeeze(inside) == wanted:
+        notes["repaired: offsets counted in UTF-16"] += 1
+        return len(before), len(before) + len(inside)
+    raise CorpusError(place, f"{mention!r} at {start} to {end}", repr(text[start:end]), SEE_FORMATS)
+
+
+def write_labelstudio(documents: Iterable[Document], notes: Notes) -> Iterator[str]:
+    """Yield an array of tasks: predictions where there are scores, else annotations."""
+    before = "[\n"
+    for document in documents:
+        results: list[Record] = [
+            {"id": str(number), "from_name": "label", "to_name": "text", "type": "labels",
+             "value": {"start": start, "end": end, "text": document.text[start:end], "labels": [label]}}
+            for number, (start, end, label) in enumerate(document.entities, 1)
+        ]  # fmt: skip
+        task: Record = {"data": {"text": document.text}}
+        if document.scores:
+            for result, score in zip(results, document.scores, strict=True):
+                result["score"] = score
+            mean = sum(document.scores) / len(results)
+            task["predictions"] = [{"model_version": "tagger", "score": round(mean, 4), "result": results}]
+        elif results:
+            task["annotations"] = [{"result": results}]
+        yield before + dumps(task)
+        before = ",\n"
+    yield "[]\n" if before == "[\n" else "\n]\n"

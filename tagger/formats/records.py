@@ -1,0 +1,219 @@
+"""JSON forms: a record a document, one a line or all in one array, read and written record by record.
+
+Native: `{"text", "entities": [{"start", "end", "label"}]}`; `"unlabelled": [[start, end], ...]` are stretches that
+nobody has looked at. Contest (2016): `{"content", "core_entity": [strings]}`.
+Here, too, is what reading records takes in any form.
+"""
+
+import itertools
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from tagger.documents import Document, Notes, Span
+from tagger.errors import CorpusError
+from tagger.files import Source
+
+Reader = Callable[[Source, Notes], Iterator[Document]]
+
+Record = dict[str, Any]
+
+_LARGEST = 1 << 26  # characters of a record in an array
+
+_ARRAY = re.compile(rb"\s*\[\s*\{")
+
+_SPACE = re.compile(r"\s*")
+
+
+# ---- records of a file ------------------------------------------------------------------------------------------
+def reader(parse: Callable[[Record, str, Notes], Document]) -> Reader:
+    """Return the reader of a form from what makes a document of a record."""
+
+    def read(source: Source, notes: Notes) -> Iterator[Document]:
+        for place, record in records(source):
+            yield parse(record, place, notes)
+
+    return read
+
+
+def records(source: Source) -> Iterator[tuple[str, Record]]:
+    """Yield (place, record) of JSON Lines or of an array; memory holds one record.
+
+    Raises:
+        CorpusError: At what is not a JSON object.
+    """
+    if is_array(source.head):
+        yield from _items(source)
+        return
+    for number, line in source.lines():
+        if line.strip():
+            place = f"{source.place}:{number}"
+            yield place, parse_object(line, place)
+
+
+def is_array(head: bytes) -> bool:
+    """Return whether a file that starts like this is an array of objects."""
+    return _ARRAY.match(head) is not None
+
+
+def parse_object(line: str, place: str) -> Record:
+    """Return the JSON object in a line.
+
+    Raises:
+        CorpusError: If there is none.
+    """
+    try:
+        value = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise CorpusError(place, "a JSON object", f"{line.strip()!r} ({error})", SEE_FORMATS) from error
+    if not isinstance(value, dict):
+        raise CorpusError(place, "a JSON object", repr(line.strip()), SEE_FORMATS)
+    return value
+
+
+def _items(source: Source) -> Iterator[tuple[str, Record]]:
+    """Yield (place, record) of an array, each as soon as it is whole."""
+    decode, buffer, line, number, signs, need = json.JSONDecoder().raw_decode, "", 1, 0, "[", 0
+    for block in itertools.chain(source.blocks(), [""]):
+        buffer += block
+        if block and len(buffer) < need:
+            continue
+        at = 0  # before the sign that stands before the next record
+        while True:
+            start = _skip(buffer, at)
+            sign, sign_line = buffer[start : start + 1], line + buffer.count("\n", at, start)
+            if sign not in signs:
+                expected = f"{' or '.join(signs) or 'nothing more'} in a JSON array"
+                raise CorpusError(
+                    f"{source.place}:{sign_line}", expected, repr(buffer[start : start + 30]), SEE_FORMATS
+                )
+            if sign == "]":
+                line, at, signs = sign_line, start + 1, ""
+                continue
+            start = _skip(buffer, start + 1)
+            if start >= len(buffer):
+                break
+            place = f"{source.place}:{line + buffer.count(chr(10), at, start)} (item {number + 1})"
+            try:
+                record, end = decode(buffer, start)
+            except (ValueError, RecursionError) as error:
+                if block and len(buffer) - start < _LARGEST:
+                    break  # it may go on in the next block
+                raise CorpusError(
+                    place, "a JSON object", f"{buffer[start : start + 30]!r} ({error})", SEE_FORMATS
+                ) from error
+            if not isinstance(record, dict):
+                raise CorpusError(place, "a JSON object", repr(record), SEE_FORMATS)
+            yield place, record
+            line, at, signs, number = line + buffer.count("\n", at, end), end, ",]", number + 1
+        buffer, need = buffer[at:], 2 * (len(buffer) - at)
+    if signs:
+        raise CorpusError(
+            f"{source.place}:{line}", "a JSON array that ends in ]", "the end of the file", "copy it again"
+        )
+
+
+def _skip(text: str, at: int) -> int:
+    return _SPACE.match(text, at).end()  # type: ignore[union-attr]
+
+
+def texts(source: Source) -> Iterator[str]:
+    """Yield the text of each record, whatever else is in it; an empty line is an empty text."""
+    if is_array(source.head):
+        for place, record in _items(source):
+            yield _text(record, place)
+        return
+    for number, line in source.lines():
+        place = f"{source.place}:{number}"
+        yield _text(parse_object(line, place), place) if line.strip() else ""
+
+
+def _text(record: Record, place: str) -> str:
+    if isinstance(record.get("data"), dict):
+        return task_text(record, place)
+    return string(record, next((key for key in ("text", "content", "data") if key in record), "text"), place)
+
+
+def task_text(record: Record, place: str) -> str:
+    """Return the text of a Label Studio task."""
+    data = record.get("data")
+    strings = [value for value in data.values() if isinstance(value, str)] if isinstance(data, dict) else []
+    if isinstance(data, dict) and isinstance(data.get("text"), str):
+        return str(data["text"])
+    if len(strings) != 1:
+        shown = json.dumps(data, ensure_ascii=False)
+        raise CorpusError(place, 'a task whose "data" has a "text", or one string', shown, SEE_FORMATS)
+    return strings[0]
+
+
+# ---- what records have in common --------------------------------------------------------------------------------
+def string(record: Record, key: str, place: str) -> str:
+    """Return what stands under the key, or raise `CorpusError` if that is not a string."""
+    text = record.get(key)
+    if not isinstance(text, str):
+        raise CorpusError(place, f'"{key}" with a string', json.dumps(record, ensure_ascii=False), SEE_FORMATS)
+    return text
+
+
+def listed(value: Any, key: str, place: str) -> list[Any]:
+    """Return the value of a key, or raise `CorpusError` if it is not a list."""
+    if not isinstance(value, list):
+        raise CorpusError(place, f'"{key}" with a list', repr(value), SEE_FORMATS)
+    return value
+
+
+def note_further(record: Record, known: Iterable[str], notes: Notes) -> None:
+    """Note the keys of a record that no `Document` holds."""
+    if further := len(record.keys() - set(known)):
+        notes["left out: further keys of records"] += further
+
+
+def valid_span(start: Any, end: Any, label: Any, text: str) -> Span | None:
+    """Return the span if its places are in the text and its label is not blank."""
+    whole = type(start) is int and type(end) is int and 0 <= start < end <= len(text)
+    return Span(start, end, label) if whole and isinstance(label, str) and label.strip() else None
+
+
+_encode = json.JSONEncoder(ensure_ascii=False).encode
+
+
+def dumps(value: Any) -> str:
+    """Return JSON on one line, whatever reader takes it apart into lines; lone surrogates are escaped."""
+    line = _encode(value)
+    for end in "\x85\u2028\u2029":  # line ends to some readers of lines
+        line = line.replace(end, f"\\u{ord(end):04x}")
+    try:
+        line.encode("utf-8")
+    except UnicodeEncodeError:
+        return json.dumps(value)
+    return line
+
+
+def given_score(value: Any) -> float:
+    """Return a probability, or -1 where none is given."""
+    return value if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1 else -1
+
+
+def given_scores(scores: list[float], notes: Notes) -> list[float]:
+    """Return the scores if there is one for each entity; else none, noting those that there are."""
+    if all(score >= 0 for score in scores):
+        return scores
+    if known := sum(score >= 0 for score in scores):
+        notes["lost: scores"] += known
+    return []
+
+
+SEE_FORMATS = 'see "Corpus formats" in the README'  # the remedy for most of what is malformed
+
+
+def annotated_span(start: Any, end: Any, label: Any, text: str, entity: Any, place: str, notes: Notes) -> Span:
+    """Return the span of an annotation tool, whose labels may have white space and whose texts may be long."""
+    span = valid_span(start, end, label, text)
+    if span is None:
+        expected = f"an entity with 0 <= start < end <= {len(text)} and a label"
+        raise CorpusError(place, expected, json.dumps(entity, ensure_ascii=False), SEE_FORMATS)
+    if re.search(r"\s", span.label):
+        notes["repaired: labels with white space, written with _"] += 1
+        span = span._replace(label="_".join(span.label.split()))
+    return span

@@ -1,0 +1,1 @@
+"""Training, pretraining and self-training, and the folder a run keeps its work in."""

@@ -1,0 +1,1 @@
+"""What is found in a corpus, a bundle, an evaluation, to read."""

@@ -1,0 +1,38 @@
+"""Results to look at, a table and a page, and as documents, which `formats` writes. All streaming."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+from tagger.documents import Document, Span
+from tagger.pipeline import Result
+from tagger.reports.html import head, legend, marked
+
+
+def documents(results: Iterable[Result], answers: bool) -> Iterator[Document]:
+    """Yield each result as a document, for the writers of `formats`: its entities, or its answer alone."""
+    for result in results:
+        if answers:
+            yield Document(result.text, answers=(result.answer.text,) if result.answer else ())
+        else:
+            spans = tuple(Span(entity.start, entity.end, entity.label) for entity in result.entities)
+            yield Document(result.text, spans, scores=tuple(entity.score for entity in result.entities))
+
+
+def table(results: Iterable[Result], labels: Sequence[str]) -> Iterator[str]:
+    """Yield a line an entity: text number, start, end, label, score, entity, separated by tabs; a heading first."""
+    yield "text\tstart\tend\tlabel\tscore\tentity\n"
+    for number, result in enumerate(results, 1):
+        for entity in result.entities:
+            shown = " ".join(entity.text.split())
+            yield f"{number}\t{entity.start}\t{entity.end}\t{entity.label}\t{entity.score:.3f}\t{shown}\n"
+
+
+def page(results: Iterable[Result], labels: Sequence[str]) -> Iterator[str]:
+    """Yield an HTML page of its own with the entities highlighted, a colour a label, the score on hover."""
+    style = "p{margin:0;padding:.5rem 0;border-bottom:1px solid #8883;white-space:pre-wrap}\n"
+    yield f"{head('tagger', labels, style)}<header>{legend(labels)}</header>\n"
+    for result in results:
+        yield f"<p>{marked(result.text, result.entities, labels)}</p>\n"
+    yield "</html>\n"
+
+
+VIEWS: dict[str, Callable[[Iterable[Result], Sequence[str]], Iterator[str]]] = {"table": table, "html": page}

@@ -1,0 +1,1 @@
+"""HTTP and the page, round one `Tagger`."""

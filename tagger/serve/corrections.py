@@ -1,0 +1,55 @@
+"""A corpus file that corrected documents are added to."""
+
+import errno
+import os
+import threading
+from pathlib import Path
+
+from tagger.documents import Document, Notes
+from tagger.errors import CorpusError
+from tagger.files import open_text
+from tagger.formats.native import native, to_native
+from tagger.formats.records import parse_object
+
+
+class CorpusFile:
+    """Adds documents to a file of native JSON Lines, each whole or not at all; safe to use from several threads.
+
+    Args:
+        path: Ends in `.jsonl`; made if absent. What it holds stays.
+
+    Raises:
+        CorpusError: If the name or the first line of the file is of another form.
+        OSError: If the file cannot be written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        if path.suffix != ".jsonl":
+            raise CorpusError(str(path), "a name that ends in .jsonl", path.name, "corrected texts are JSON Lines")
+        path.open("ab").close()
+        self.path, self._lock = path, threading.Lock()
+        with open_text(path) as lines:
+            first = next(((number, line) for number, line in lines if line.strip()), None)
+        if first:
+            place = f"{path}:{first[0]}"
+            native(parse_object(first[1], place), place, Notes())
+
+    def add(self, document: Document) -> None:
+        """Append a document; when this returns, it is on disk.
+
+        Raises:
+            OSError: If it could not be written; the file is then as before.
+        """
+        line = (to_native(document.text, document.entities, unlabelled=document.unlabelled) + "\n").encode("utf-8")
+        with self._lock, self.path.open("a+b", buffering=0) as file:
+            size = file.seek(0, os.SEEK_END)
+            if size:
+                file.seek(size - 1)
+                line = line if file.read(1) == b"\n" else b"\n" + line
+            try:
+                if file.write(line) != len(line):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
+                os.fsync(file.fileno())
+            except OSError:
+                file.truncate(size)
+                raise

@@ -1,0 +1,73 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tagger import Tagger, parallel
+from tagger.errors import TaggerError
+from tests.conftest import ROOT
+
+
+def texts(count):
+    """Enough for several groups."""
+    return [f"第{number}届遵义会议在北京大学召开，李明去了。" * 40 for number in range(count)]
+
+
+@pytest.fixture
+def soon(monkeypatch):
+    monkeypatch.setattr(parallel, "_FEW", 1)
+
+
+@pytest.mark.parametrize("answers", [False, True])
+def test_processes_find_what_threads_find_in_the_same_order(bundle, soon, answers):
+    tagger, some = Tagger.load(bundle, workers=2), texts(150)
+    found = list(parallel.results(tagger, bundle, "onnx", iter(some), answers))
+    assert found == list(tagger.results(some, answers))
+    assert [result.text for result in found] == some
+
+
+@pytest.mark.parametrize("why", ["one worker", "little text"])
+def test_no_process_is_started_where_it_would_not_pay(bundle, monkeypatch, why):
+    monkeypatch.setattr(parallel, "ProcessPoolExecutor", None)
+    monkeypatch.setattr(parallel, "_FEW", 1 if why == "one worker" else 1000)
+    tagger, some = Tagger.load(bundle, workers=1 if why == "one worker" else 2), texts(40)
+    assert list(parallel.results(tagger, bundle, "onnx", some)) == list(tagger.results(some))
+
+
+def end(texts, answers):
+    os._exit(1)
+
+
+def test_a_process_that_ends_early_is_told(bundle, soon, monkeypatch):
+    monkeypatch.setattr(parallel, "_tag", end)
+    with pytest.raises(TaggerError, match="has ended before its work"):
+        list(parallel.results(Tagger.load(bundle, workers=2), bundle, "onnx", map(str, range(10**7))))
+
+
+def children(pid):
+    told = subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True)
+    return [int(number) for number in told.stdout.split()]
+
+
+def alive(pid):
+    told = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True).stdout
+    return bool(told.strip()) and not told.startswith("Z")
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="lists processes as Linux does")
+def test_processes_end_with_their_parent(bundle, tmp_path):
+    (tmp_path / "much.txt").write_text("\n".join(texts(20_000)), "utf-8")
+    command = [sys.executable, "-m", "tagger.cli", "predict", bundle, tmp_path / "much.txt"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        while len(started := children(process.pid)) < 2 and process.poll() is None:
+            time.sleep(0.05)
+        time.sleep(1)
+        os.kill(process.pid, signal.SIGKILL)
+    assert started
+    deadline = time.monotonic() + 30
+    while any(map(alive, started)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not any(map(alive, started))

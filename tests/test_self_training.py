@@ -1,0 +1,415 @@
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import tracemalloc
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tagger import bundle as bundles
+from tagger import config, corpus, errors
+from tagger.documents import Document, Entity, Span
+from tagger.errors import TrainingError
+from tagger.formats import native
+from tagger.learning.run import Sources
+from tagger.pipeline import Result
+from tagger.tags import OPEN, OUTSIDE, TagScheme, UnitSpan
+from tests.conftest import ROOT, SMALL
+from tests.samples import few
+
+SETTINGS = [
+    *SMALL,
+    "batches.texts=16",
+    "training.epochs=6",
+    "pretrain.epochs=2",
+    "transfer.epochs=3",
+    "transfer.fine_tune_epochs=2",
+    "transfer.patience=0",
+    "transfer.entity_threshold=0.3",
+    "transfer.outside_threshold=0.9",
+]
+
+
+def entity(start, end, score, text="李明去北京大学", label="A"):
+    return Entity(start, end, label, text[start:end], score)
+
+
+def result(entities, outside, text="李明去北京大学"):
+    best = max(entities, key=lambda e: e.score, default=None)
+    return Result(text, entities, best, np.array(outside, np.float32))
+
+
+# ---- selection ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("entities", "outside", "spans", "unlabelled"),
+    [
+        ([entity(0, 2, 0.95)], [0, 0, 1, 1, 1, 1, 1], [Span(0, 2, "A")], []),
+        ([entity(0, 2, 0.95), entity(3, 5, 0.8)], [0, 0, 1, 0.1, 0.1, 0.6, 1], [Span(0, 2, "A")], [(3, 6)]),
+        ([entity(0, 2, 0.8)], [0.1, 0.1, 1, 1, 1, 1, 0.5], [], [(0, 2), (6, 7)]),
+        ([entity(0, 2, 0.9)], [0.1] * 7, [Span(0, 2, "A")], [(2, 7)]),
+        ([], [1] * 7, [], []),
+    ],
+)
+def test_what_is_sure_is_labelled_and_all_else_is_not(entities, outside, spans, unlabelled):
+    from tagger.learning.self_training import sure
+
+    made = sure(result(entities, outside), entity=0.9, outside=0.95)
+    assert made == Document("李明去北京大学", tuple(spans), unlabelled=tuple(unlabelled))
+
+
+@pytest.mark.parametrize("text", ["李明去北京大学", ""])
+def test_a_text_of_which_nothing_is_sure_is_passed_over(text):
+    from tagger.learning.self_training import sure
+
+    assert sure(result([], [0.5] * len(text), text), 0.9, 0.95) is None
+
+
+@few
+@given(st.lists(st.tuples(st.floats(0, 1), st.booleans()), min_size=1, max_size=20), st.floats(0, 1), st.floats(0, 1))
+def test_each_character_is_sure_or_unlabelled(characters, least_entity, least_outside):
+    from tagger.learning.self_training import sure
+
+    text = "字" * len(characters)
+    entities = [entity(at, at + 1, score, text) for at, (score, inside) in enumerate(characters) if inside]
+    outside = np.array([score for score, _ in characters], np.float32)
+    made = sure(Result(text, entities, None, outside), least_entity, least_outside)
+    spans, stretches = (made.entities, made.unlabelled) if made else ((), [(0, len(text))])
+    taken = {span.start for span in spans}
+    assert taken == {e.start for e in entities if e.score >= least_entity}
+    left = {at for start, end in stretches for at in range(start, end)}
+    assert left == {at for at in range(len(text)) if at not in taken and outside[at] < least_outside}
+
+
+@pytest.mark.parametrize(
+    ("entities", "spans"),
+    [
+        ([entity(0, 1, 0.6, "甲乙甲"), entity(1, 2, 0.5, "甲乙甲")], [Span(0, 1, "A"), Span(2, 3, "A")]),
+        ([entity(1, 2, 0.5, "甲乙甲", "B")], [Span(1, 2, "B")]),
+    ],
+)
+def test_the_answer_is_marked_wherever_it_stands(entities, spans):
+    from tagger.learning.self_training import answer
+
+    assert answer(result(entities, [1] * 3, "甲乙甲")) == Document("甲乙甲", tuple(spans))
+    assert answer(result([], [1] * 3, "甲乙甲")) is None
+
+
+class FakeTagger:
+    def __init__(self, results):
+        self.found = {made.text: made for made in results}
+
+    def results(self, texts, answers, outside):
+        return (self.found[text] for text in texts)
+
+
+def labelled_by(results, documents, agree, *settings):
+    from tagger.learning.self_training import label
+
+    written = []
+    made = config.load("default", settings).transfer
+    return label(FakeTagger(results), documents, made, agree, written.append), written
+
+
+def test_from_the_second_round_on_all_rounds_must_agree():
+    results = [result([entity(0, 1, 0.9, text)], [1] * 2, text) for text in ("甲一", "乙二", "丙三")]
+    results.append(result([], [1, 1], "丁四"))
+    texts = [Document(made.text) for made in results]
+    counts, first = labelled_by(results, texts, False, "transfer.select=agreed")
+    assert [document.text for document in first] == ["甲一", "乙二", "丙三"]
+    assert counts == {"texts": 3, "entities": 3, "labelled": 0.75}
+    results[1] = result([entity(1, 2, 0.9, "乙二")], [1] * 2, "乙二")
+    results[2] = result([], [1, 1], "丙三")
+    counts, second = labelled_by(results, first, True, "transfer.select=agreed")
+    assert second == [Document("甲一", (Span(0, 1, "A"),))]
+
+
+def test_counts_tell_how_much_is_labelled():
+    results = [result([entity(0, 2, 0.95)], [0, 0, 0.5, 1, 1, 1, 1]), result([], [0.5] * 3, "无知的")]
+    counts, written = labelled_by(results, [Document(made.text) for made in results], False)
+    assert counts == {"texts": 1, "entities": 1, "labelled": 0.6}
+    assert written[0].unlabelled == ((2, 3),)
+
+
+def test_recipes_set_what_goes_together_and_a_setting_stands_above():
+    sure, contest = (config.load("contest", recipe=recipe).transfer for recipe in ("sure", "contest"))
+    assert (sure.select, sure.fresh, contest.select, contest.fresh) == ("sure", False, "agreed", False)
+    assert (sure.pretrain, contest.pretrain) == (True, False)
+    assert sure.masking > contest.masking == 0
+    assert contest.weights == (0.1, 0.2, 1.0, 1.0)
+    assert config.load("default", ["transfer.epochs=3"], "contest").transfer.epochs == 3
+
+
+# ---- partly labelled texts ------------------------------------------------------------------------------------
+
+
+def test_unlabelled_stretches_come_back_from_a_file_and_leave_units_open(tmp_path):
+    from tagger.config import TextConfig
+    from tagger.text import UnitMaker
+
+    text, spans, stretches = "李明去北京", (Span(0, 2, "A"),), ((1, 4),)
+    (tmp_path / "a.jsonl").write_text(native.to_native(text, spans, unlabelled=stretches) + "\n", "utf-8")
+    (document,) = corpus.read(tmp_path / "a.jsonl")
+    assert (document.entities, document.unlabelled) == (spans, stretches)
+    units = UnitMaker(TextConfig())(text)
+    tags = TagScheme(("A",)).encode([UnitSpan(0, 2, 0)], 5, [units.touched(*stretch) for stretch in stretches])
+    assert tags.tolist() == [2, 4, OPEN, OPEN, OUTSIDE]
+
+
+@few
+@given(st.text("去北京大学 a1", min_size=1, max_size=12), st.data())
+def test_a_unit_is_touched_if_it_has_one_of_the_characters(text, data):
+    from tagger.config import TextConfig
+    from tagger.text import UnitMaker
+
+    units = UnitMaker(TextConfig(unit="word"))(text)
+    start = data.draw(st.integers(0, len(text) - 1))
+    end = data.draw(st.integers(start + 1, len(text)))
+    expected = [t for t in range(len(units)) if units.bounds[t] < end and units.bounds[t + 1] > start]
+    assert list(range(len(units)))[units.touched(start, end)] == expected
+
+
+@pytest.mark.parametrize(
+    ("stretches", "message"),
+    [
+        ("[[0, 4]]", r"a\.jsonl:1: expected an unlabelled stretch \[start, end\] with 0 <= start < end <= 3, received"),
+        ("[[1, 1]]", "unlabelled stretch"),
+        ("[[true, 2]]", "unlabelled stretch"),
+        ("[1]", "unlabelled stretch"),
+        ('"all"', 'expected "unlabelled" with a list'),
+    ],
+)
+def test_malformed_stretches_are_told(tmp_path, stretches, message):
+    (tmp_path / "a.jsonl").write_text(f'{{"text": "去北京", "entities": [], "unlabelled": {stretches}}}\n', "utf-8")
+    with pytest.raises(errors.CorpusError, match=message):
+        list(corpus.read(tmp_path / "a.jsonl"))
+
+
+# ---- gathering ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def gathered(tmp_path):
+    """Return a function that gathers from these unlabelled texts beside one labelled text."""
+
+    def gather(texts, *settings):
+        from tagger.learning.self_training import gather
+
+        (tmp_path / "train.jsonl").write_text(native.to_native("已标注的", ()) + "\n", "utf-8")
+        with (tmp_path / "more.txt").open("w", encoding="utf-8") as file:
+            file.writelines(f"{text}\n" for text in texts)
+        (tmp_path / "texts.jsonl.gz").unlink(missing_ok=True)
+        sources = Sources(tmp_path / "train.jsonl", tmp_path / "train.jsonl", (tmp_path / "more.txt",))
+        gather(config.load("default", settings), sources, tmp_path)
+        return [document.text for document in corpus.read(tmp_path / "texts.jsonl.gz")]
+
+    return gather
+
+
+def test_blank_labelled_and_repeated_texts_are_not_tagged(gathered):
+    assert gathered(["甲", "", "已标注的", "  ", "乙", "甲", "乙 "]) == ["甲", "乙"]
+
+
+def test_of_much_text_an_even_share_is_taken(gathered):
+    texts = [f"第{number:04}篇" for number in range(1000)]
+    some = gathered(texts, "transfer.characters=1200")
+    assert 150 < len(some) < 250
+    assert some == sorted(some)
+    assert any(text > "第0900篇" for text in some)
+    assert gathered(texts, "transfer.characters=0") == texts
+
+
+def test_a_huge_text_is_tagged_in_pieces(gathered):
+    assert [len(text) for text in gathered(["长" * 45_000])] == [20_000, 20_000, 5_000]
+
+
+def test_gathering_is_a_stream(gathered):
+    """Memory does not grow with the text, but with what is taken of it."""
+    gathered(["先载入所需"])  # what is imported is not of the text
+    peaks = []
+    for count in (600, 2_400):
+        tracemalloc.start()
+        gathered((f"第{number:05}篇文章，" * 100 for number in range(count)), "transfer.characters=20000")
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 1.2 * peaks[0]
+
+
+def test_nothing_to_tag_is_told(gathered):
+    with pytest.raises(TrainingError, match=r"more\.txt: no text that is not labelled already"):
+        gathered(["已标注的", " "])
+
+
+def test_disk_use_is_told_before_and_too_little_stops(gathered, tmp_path, capsys, monkeypatch):
+
+    gathered(["甲"])
+    assert re.search(r"about \d+ MB of disk at most, \d+ MB to stay; [\d,]+ MB are free", capsys.readouterr().err)
+    (tmp_path / "texts.jsonl.gz").unlink()
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: shutil._ntuple_diskusage(9, 9, 0))
+    with pytest.raises(TrainingError, match="0 MB are free; make room"):
+        gathered(["甲"])
+    assert not (tmp_path / "texts.jsonl.gz").exists()
+
+
+def test_disk_use_does_not_grow_without_end():
+    from tagger.learning.self_training import disk_use
+
+    settings = config.load("default")
+    most, stay = disk_use(settings, 10**6, 3 * 10**8, 3 * 10**6)
+    assert stay < 3e8
+    assert most < 10e9
+
+
+# ---- rounds ---------------------------------------------------------------------------------------------------
+
+
+def command(small_corpus, out, *more):
+    options = [option for setting in SETTINGS for option in ("--set", setting)]
+    files = ["--train", small_corpus / "train.jsonl", "--dev", small_corpus / "dev.jsonl", "--out", out]
+    files += ["--unlabelled", small_corpus / "more.txt", small_corpus / "dev.jsonl", "--rounds", "2"]
+    return [sys.executable, "-m", "tagger.cli", "transfer", *map(str, files), *options, *more]
+
+
+def run(*arguments):
+    return subprocess.run(command(*arguments), cwd=ROOT, capture_output=True, text=True)
+
+
+def weights(folder):
+    return bundles.load(folder).folder.joinpath(bundles.ONNX).read_bytes()
+
+
+@pytest.mark.parametrize(("score", "chosen"), [("f1", 1), ("top1", 0), ("contest", 0)])
+def test_the_round_is_chosen_by_the_score_that_is_asked_for(score, chosen):
+    from tagger.learning.self_training import best
+
+    rounds = [{"f1": 0.5, "top1": 0.8}, {"f1": 0.6, "top1": 0.7}, {"f1": 0.6, "top1": 0.8}]
+    assert best([{"round": number, **scores} for number, scores in enumerate(rounds)], score) == chosen
+
+
+@pytest.mark.train
+@pytest.mark.parametrize("scheme", ["sure", "contest"])
+def test_every_round_is_kept_and_the_best_becomes_the_bundle(small_corpus, tmp_path, scheme):
+    out, kept = tmp_path / "out", tmp_path / "out.transfer"
+    done = run(small_corpus, out, "--recipe", scheme)
+    assert done.returncode == 0, done.stderr
+    assert "MB of disk" in done.stderr
+    history = json.loads((kept / "rounds.json").read_text("utf-8"))
+    assert [row["round"] for row in history] == [0, 1, 2]
+    assert (kept / "rounds.png").read_bytes()[1:4] == b"PNG"
+    best = max(history, key=lambda row: row["f1"])["round"]
+    assert weights(out) == weights(kept / f"round_{best}")
+    pool = [document.text for document in corpus.read(kept / "texts.jsonl.gz")]
+    for row in history[1:]:
+        documents = list(corpus.read(kept / f"round_{row['round']}.jsonl.gz"))
+        assert row["predicted"]["texts"] == len(documents) > 0
+        assert {document.text for document in documents} <= set(pool)
+        assert any(document.unlabelled for document in documents) == (scheme == "sure")
+    if scheme == "contest":
+        first, second = (
+            {document.text: document.entities for document in corpus.read(kept / f"round_{number}.jsonl.gz")}
+            for number in (1, 2)
+        )
+        assert second.items() < first.items()
+    assert (kept / "pretrained").is_dir() == (scheme == "sure")
+    vectors = {(kept / f"round_{number}" / "word.npy").read_bytes() for number in range(3)}
+    assert len(vectors) == 1
+    assert not list(kept.glob("*.training"))
+    again = run(small_corpus, out, "--recipe", scheme)
+    assert again.returncode == 1
+    assert "exists already" in again.stderr
+
+
+@pytest.mark.train
+def test_a_run_killed_anywhere_goes_on_to_the_weights_it_would_have_had(small_corpus, tmp_path):
+    assert run(small_corpus, tmp_path / "whole").returncode == 0
+    out, kept = tmp_path / "killed", tmp_path / "killed.transfer"
+    fitting = [f"{name}.training/checkpoint.npz" for name in ("pretrained", "round_0", "round_1.both", "round_1")]
+    moments = [*fitting[:2], "round_1.jsonl.gz.part", *fitting[2:], "round_2"]
+    for number, moment in enumerate(moments):
+        more = ["--resume"] if number else []
+        process = subprocess.Popen(command(small_corpus, out, *more), cwd=ROOT, stderr=subprocess.DEVNULL)
+        while not (kept / moment).exists() and process.poll() is None:
+            time.sleep(0.002)
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        if number == 0:
+            again = run(small_corpus, out)
+            assert again.returncode == 1
+            assert "--resume" in again.stderr
+    done = run(small_corpus, out, "--resume")
+    assert done.returncode == 0, done.stderr
+    for name in ("pretrained", "round_0", "round_1", "round_2.both", "round_2"):
+        assert weights(kept / name) == weights(tmp_path / "whole.transfer" / name)
+    assert weights(out) == weights(tmp_path / "whole")
+
+
+def made_in_two_rounds(tmp_path, monkeypatch, *settings):
+    """Return configuration and sources of the training in each of two rounds that are not made."""
+    from tagger.learning import self_training
+
+    made = []
+    monkeypatch.setattr(self_training, "_make", lambda _bundle, _told, _train, *given: made.append(given))
+    for number in (1, 2):
+        for name in (f"round_{number}.jsonl.gz", f"round_{number}.json", f"round_{number}/metrics.json"):
+            (tmp_path / name).parent.mkdir(exist_ok=True)
+            (tmp_path / name).write_text("{}", "utf-8")
+        given = config.load("default", ["transfer.fine_tune_epochs=0", *settings])
+        self_training._round(number, given, Sources(tmp_path / "train", tmp_path / "dev"), tmp_path)
+    return made
+
+
+@pytest.mark.parametrize(("fresh", "starts"), [("false", ["round_0", "round_1"]), ("true", ["round_0", "round_0"])])
+def test_a_round_begins_where_it_should(tmp_path, monkeypatch, fresh, starts):
+    made = made_in_two_rounds(tmp_path, monkeypatch, f"transfer.restart={fresh}")
+    assert [sources.start.name for _, sources in made] == starts
+
+
+@pytest.mark.parametrize(("in_rounds", "anyway", "hidden"), [(0.4, 0, 0.4), (0.4, 0.1, 0.4), (0, 0.1, 0.1), (0, 0, 0)])
+def test_a_round_hides_words_and_no_fewer_than_any_training(tmp_path, monkeypatch, in_rounds, anyway, hidden):
+    made = made_in_two_rounds(tmp_path, monkeypatch, f"transfer.masking={in_rounds}", f"batches.masking={anyway}")
+    assert [round_.batches.masking for round_, _ in made] == [hidden, hidden]
+
+
+@pytest.mark.parametrize(
+    ("most", "characters", "passes"), [(10, 60_000, 10), (10, 200_000, 5), (10, 2_000_000, 2), (1, 2_000_000, 1)]
+)
+def test_many_labelled_texts_are_gone_over_less_often(tmp_path, most, characters, passes):
+    from tagger.learning.self_training import fine_tune_passes
+
+    labelled = tmp_path / "labelled.jsonl"
+    labelled.write_text((json.dumps({"text": "x" * 1000, "entities": []}) + "\n") * (characters // 1000), "utf-8")
+    assert fine_tune_passes(most, labelled) == passes
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "message"),
+    [
+        (["--unlabelled", "nothing.txt"], 1, "nothing.txt: no such file"),
+        (["--rounds", "0"], 2, "transfer.rounds must be at least 1"),
+        (["--set", "transfer.weights=[]"], 2, "transfer.weights needs positive numbers"),
+        (["--set", "transfer.weights=[0.5, -1]"], 2, "transfer.weights needs positive numbers"),
+        (["--set", "transfer.entity_threshold=1.5"], 2, "transfer.entity_threshold must be at most 1"),
+        (["--set", "transfer.outside_threshold=1.5"], 2, "transfer.outside_threshold must be at most 1"),
+        (["--set", "transfer.select=some"], 2, "must be one of sure, agreed"),
+        (["--recipe", "other"], 2, "invalid choice"),
+    ],
+)
+def test_what_cannot_be_is_told_in_a_line(small_corpus, tmp_path, capsys, options, code, message):
+    from tagger.cli import main
+
+    arguments = command(small_corpus, tmp_path / "out")[3:] + options
+    try:
+        found = main(arguments)
+    except SystemExit as exit:
+        found = exit.code
+    assert found == code
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out.transfer").exists()
