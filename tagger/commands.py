@@ -66,9 +66,11 @@ def pretrain(options: argparse.Namespace) -> None:
     config = _load_config(options)
     _import_tensorflow()
     from tagger.learning.pretraining import pretrain
+    from tagger.learning.run import TextSources
 
     with _resumable(f"{options.out}.training"):
-        pretrain(config, options.files, options.out, options.resume, options.force, start=options.start)
+        sources = TextSources(tuple(options.files), options.start)
+        pretrain(config, sources, options.out, options.resume, options.force)
     print(f"{options.out}: written; start from it with: tagger train --start {options.out} ...", file=sys.stderr)
 
 
@@ -76,11 +78,11 @@ def transfer(options: argparse.Namespace) -> None:
     """Train a tagger on labelled and unlabelled texts, in rounds."""
     config = _load_config(options)
     _import_tensorflow()
-    from tagger.learning.self_training import best, transfer
+    from tagger.learning.self_training import best_round, transfer
 
     with _resumable(f"{options.out}.transfer"):
         history = transfer(config, _sources(options), options.out, options.resume, options.force)
-    chosen = best(history, config.training.metric)
+    chosen = best_round(history, config.training.metric)
     print(f"\n{options.out}: round {chosen}, scores on {options.dev}", file=sys.stderr)
     figures = ("precision", "recall", "f1", *(["top1"] if "top1" in history[0] else []))
     rows = [
@@ -242,7 +244,7 @@ def vectors(options: argparse.Namespace) -> None:
     import tempfile
 
     from tagger.files import atomic_folder
-    from tagger.learning.run import corpus_texts
+    from tagger.learning.preparation import corpus_texts
     from tagger.text import UnitMaker
     from tagger.vectors import learn, save_tables
 
