@@ -77,13 +77,13 @@ def test_a_text_of_which_nothing_is_sure_is_passed_over(text):
 @few
 @given(st.lists(st.tuples(st.floats(0, 1), st.booleans()), min_size=1, max_size=20), st.floats(0, 1), st.floats(0, 1))
 def test_each_character_is_sure_or_unlabelled(characters, least_entity, least_outside):
-    from tagger.learning.self_training import sure
+    from tagger.learning.labelling import confident_labels
 
     text = "字" * len(characters)
     entities = [entity(at, at + 1, score, text) for at, (score, inside) in enumerate(characters) if inside]
     outside = np.array([score for score, _ in characters], np.float32)
-    made = sure(Result(text, entities, None, outside), least_entity, least_outside)
-    spans, stretches = (made.entities, made.unlabelled) if made else ((), [(0, len(text))])
+    document = confident_labels(Result(text, entities, None, outside), least_entity, least_outside)
+    spans, stretches = (document.entities, document.unlabelled) if document else ((), [(0, len(text))])
     taken = {span.start for span in spans}
     assert taken == {e.start for e in entities if e.score >= least_entity}
     left = {at for start, end in stretches for at in range(start, end)}
@@ -406,10 +406,10 @@ def test_many_labelled_texts_are_gone_over_less_often(tmp_path, most, characters
     [
         (["--unlabelled", "nothing.txt"], 1, "nothing.txt: no such file"),
         (["--rounds", "0"], 2, "transfer.rounds must be at least 1"),
-        (["--set", "transfer.weights=[]"], 2, "transfer.weights needs positive numbers"),
-        (["--set", "transfer.weights=[0.5, -1]"], 2, "transfer.weights needs positive numbers"),
-        (["--set", "transfer.entity_threshold=1.5"], 2, "transfer.entity_threshold must be at most 1"),
-        (["--set", "transfer.outside_threshold=1.5"], 2, "transfer.outside_threshold must be at most 1"),
+        (["--set", "transfer.weights=[]"], 2, "transfer.weights must not be empty"),
+        (["--set", "transfer.weights=[0.5, -1]"], 2, "transfer.weights must be above 0"),
+        (["--set", "transfer.entity_threshold=1.5"], 2, "transfer.entity_threshold must be at least 0 and at most 1"),
+        (["--set", "transfer.outside_threshold=1.5"], 2, "transfer.outside_threshold must be at least 0 and at most 1"),
         (["--set", "transfer.select=some"], 2, "must be one of sure, agreed"),
         (["--recipe", "other"], 2, "invalid choice"),
     ],

@@ -34,7 +34,7 @@ from tagger.learning.preparation import ALIGNMENT, NO_TAGS, alignment_report, ma
 from tagger.learning.run import RunFolder, TextSources
 from tagger.lookup import Lookup
 from tagger.progress import say
-from tagger.settings import merge
+from tagger.settings import merge, unless_auto
 from tagger.text import UnitMaker
 
 
@@ -72,7 +72,8 @@ def pretrain(
     units = UnitMaker(config.text)
     lookup = make_lookup(run, config, sources, units)
     store = text_store(run, texts or sources.vector_texts, units, lookup)
-    epochs = config.pretrain.epochs or passes_over(int(store.lengths.sum()), 12_000_000, least=1, most=20)
+    automatic = passes_over(int(store.lengths.sum()), 12_000_000, least=1, most=20)
+    epochs = unless_auto(config.pretrain.epochs, automatic)
     config = merge(config, {"training": {"epochs": epochs}}, "pretrain.epochs")
     model, history = fit(config, lookup, store, sources, run)
     reports = {"history.json": history, "metrics.json": {}, ALIGNMENT: alignment_report(run)}
@@ -92,7 +93,7 @@ def fit(
     tagger = seeded_model(config, NO_TAGS, lookup, store, sources.start)
     model = CharacterPredictor(tagger, len(lookup.tables[0].vocabulary))
     batches = Batches(MaskedBatchMaker(store, lookup, config.pretrain.masking), config.batches, settings.seed)
-    optimizer = make_optimizer(settings, model.trainable_variables, settings.epochs * len(batches))
+    optimizer = make_optimizer(settings, model.trainable_variables, settings.passes * len(batches))
     state = TrainingState(model, optimizer, settings.ema_momentum)
     step = train_step(state, lookup, matmul_dtype(settings))
     history: list[dict[str, float]] = []
@@ -100,8 +101,8 @@ def fit(
         state.restore(checkpoint)
         history = json.loads(str(checkpoint["progress"]))
         say(f"resuming after epoch {len(history)}")
-    while (epoch := len(history)) < settings.epochs:
-        figures, seconds = run_epoch(step, batches, epoch, settings.epochs)
+    while (epoch := len(history)) < settings.passes:
+        figures, seconds = run_epoch(step, batches, epoch, settings.passes)
         loss, accuracy = np.mean(figures, axis=0).tolist()
         history.append({"epoch": epoch + 1, "loss": loss, "masked_accuracy": accuracy, "seconds": seconds})
         run.save_checkpoint({**state.arrays(), "progress": np.array(json.dumps(history))})

@@ -202,7 +202,7 @@ def plan_round(this: Round, config: Config, sources: Sources) -> list[Step]:
     if not this.number:
         return [Step(f"{title}: training on labelled texts", this.bundle, config, sources)]
     changes: dict[str, dict[str, Any]] = {"batches": {"masking": max(settings.masking, config.batches.masking)}}
-    if settings.epochs:
+    if settings.epochs != "auto":
         changes["training"] = {"epochs": settings.epochs}
     student_config = merge(config, changes, "transfer")
     student_sources = Sources(

@@ -67,7 +67,7 @@ def train(config: Config, sources: Sources, out: Path, resume: bool = False, rep
     units = UnitMaker(config.text)
     lookup = make_lookup(run, config, sources, units)
     store = training_store(run, sources, units, lookup, scheme)
-    if not config.training.epochs:
+    if config.training.epochs == "auto":
         config = merge(config, {"training": {"epochs": automatic_epochs(int(store.lengths.sum()))}}, "automatic epochs")
     keeper = fit(config, scheme, units, lookup, store, sources, run)
     tagger = keeper.tagger
@@ -106,7 +106,7 @@ def fit(
     model = seeded_model(config, scheme, lookup, store, sources.start)
     maker = BatchMaker(store, lookup, scheme.size, config.batches.word_dropout, config.batches.masking)
     batches = Batches(maker, config.batches, settings.seed)
-    steps = settings.epochs * -(-len(batches) // accumulate)
+    steps = settings.passes * -(-len(batches) // accumulate)
     optimizer = make_optimizer(settings, model.trainable_variables, steps, accumulate)
     transitions = Transitions.contest(scheme) if config.decode.transitions == "contest" else Transitions.legal(scheme)
     tagger = Tagger(config, scheme, transitions, units, lookup, KerasRuntime(model, lookup))
@@ -116,8 +116,8 @@ def fit(
     callbacks = [keras.callbacks.TensorBoard(settings.tensorboard)] if settings.tensorboard else []
     listeners = keras.callbacks.CallbackList(callbacks, model=model)
     listeners.on_train_begin()
-    while (epoch := len(keeper.history)) < settings.epochs and not keeper.out_of_patience:
-        losses, seconds = run_epoch(step, batches, epoch, settings.epochs)
+    while (epoch := len(keeper.history)) < settings.passes and not keeper.out_of_patience:
+        losses, seconds = run_epoch(step, batches, epoch, settings.passes)
         keeper.end_epoch(losses, seconds, batches.units)
         listeners.on_epoch_end(epoch, keeper.history[-1])
     listeners.on_train_end()
