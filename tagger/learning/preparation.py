@@ -145,7 +145,7 @@ def training_store(run: RunFolder, sources: Sources, units: UnitMaker, lookup: L
             if sources.predicted:
                 predicted = corpus.read(sources.predicted)
                 fill_store(writer, predicted, units, lookup, scheme, Alignment(), sources.weight)
-        for note in corpus.told(notes, all_of_them=False):
+        for note in corpus.describe_notes(notes, left_out=False):
             say(f"{sources.train}: {note}")
         if report.cut or report.long:
             say(

@@ -14,7 +14,7 @@ from tagger.config import Config
 from tagger.documents import Document, Notes
 from tagger.errors import TrainingError
 from tagger.files import open_output
-from tagger.formats.native import write_native
+from tagger.formats import native
 from tagger.learning.preparation import corpus_texts
 from tagger.learning.run import Sources
 from tagger.progress import say
@@ -84,7 +84,7 @@ def document_writer(path: Path) -> Iterator[Callable[[Document], None]]:
     with open_output(path) as write:
 
         def write_document(document: Document) -> None:
-            write("".join(write_native([document], Notes())))
+            write("".join(native.write([document], Notes())))
 
         yield write_document
 
