@@ -56,13 +56,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
 
-def _shared(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
+def shared_folder(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
     """Return a folder that the first worker to ask for it makes, and that all workers read."""
     base = factory.getbasetemp()
     folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / name
     with FileLock(f"{folder}.lock"):
         if not folder.exists():
-            make(folder)
+            part = factory.mktemp(name) / "made"
+            make(part)
+            part.rename(folder)
     return folder
 
 
@@ -79,10 +81,10 @@ def _train(corpus: Path, out: Path, preset: str) -> None:
 @pytest.fixture(scope="session")
 def bundle(small_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small bundle of character units with a CRF, trained in seconds; not to be modified."""
-    return _shared(tmp_path_factory, "default_bundle", lambda out: _train(small_corpus, out, "default"))
+    return shared_folder(tmp_path_factory, "default_bundle", lambda out: _train(small_corpus, out, "default"))
 
 
 @pytest.fixture(scope="session")
 def contest_bundle(small_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small bundle of the 2016 method's word units; not to be modified."""
-    return _shared(tmp_path_factory, "contest_bundle", lambda out: _train(small_corpus, out, "contest"))
+    return shared_folder(tmp_path_factory, "contest_bundle", lambda out: _train(small_corpus, out, "contest"))
