@@ -97,14 +97,13 @@ def evaluate(options: argparse.Namespace) -> None:
     """Score a tagger on a labelled corpus."""
     from tagger import analysis, corpus
     from tagger.documents import Notes
-    from tagger.pipeline import evaluate
     from tagger.reports import pages
 
     tagger = _load_tagger(options)
     notes = Notes()
     trained = analysis.mentions(corpus.read(options.train, options.form)) if options.train else None
     documents = _documents(options.corpus, options.form, notes)
-    scores = evaluate(tagger, documents, analysis.Analysis(trained=trained)).to_dict()
+    scores = tagger.evaluate(documents, analysis.Analysis(trained=trained)).to_dict()
     _print_notes(options.corpus, notes)
     if options.html:
         _write_page(options.html, pages.evaluation_page(str(options.corpus), scores))
@@ -174,7 +173,9 @@ def predict(options: argparse.Namespace) -> None:
 
 
 def _load_tagger(options: argparse.Namespace) -> Any:
-    if options.runtime == "keras":
+    from tagger.runtime import runtime_spec
+
+    if runtime_spec(options.runtime).tensorflow:
         _import_tensorflow()
     from tagger.pipeline import Tagger
 
@@ -217,13 +218,15 @@ def _progress(items: Iterable[Any], text: Callable[[Any], str], shown: bool = Tr
 
 def export(options: argparse.Namespace) -> None:
     """Write the trained network in another form."""
-    if options.to != "onnx":
-        _import_tensorflow()
-    from tagger import bundle as bundles
     from tagger.export import EXPORTERS
 
-    found = bundles.load(options.bundle)
-    EXPORTERS[options.to](found, options.out, options.force)
+    exporter = EXPORTERS[options.to]
+    exporter.check(options.out, options.force)
+    if exporter.tensorflow:
+        _import_tensorflow()
+    from tagger import bundle as bundles
+
+    exporter.write(bundles.load(options.bundle), options.out, options.force)
     print(f"{options.out}: written", file=sys.stderr)
 
 
