@@ -267,7 +267,10 @@ def _with_two_units(direction: Direction, parts: int) -> Direction:
         np.append(gate, np.array([constant, constant], np.float32))
         for gate, constant in zip(np.split(direction.bias, 4), (-_GATE, _GATE, 0.0, _GATE), strict=True)
     ]
-    kernel, recurrent = widened(_with_zero_rows(direction.kernel, parts)), widened(_with_zero_rows(direction.recurrent, 1))
+    kernel, recurrent = (
+        widened(_with_zero_rows(direction.kernel, parts)),
+        widened(_with_zero_rows(direction.recurrent, 1)),
+    )
     return Direction(kernel, recurrent, np.concatenate(bias).astype(np.float32))
 
 

@@ -18,9 +18,7 @@ from tagger.text import grouped
 _GROUPS_BEFORE = 20  # groups of texts that are tagged by threads before processes are started
 
 
-def results(
-    tagger: Tagger, bundle: Path, runtime: str, texts: Iterable[str], answers: bool = True
-) -> Iterator[Result]:
+def results(tagger: Tagger, bundle: Path, runtime: str, texts: Iterable[str], answers: bool = True) -> Iterator[Result]:
     """Yield the `Result` of each text, in the order of the texts, in bounded memory, as `Tagger.results` does.
 
     The first 400,000 characters or so are tagged by threads of this process. If there is more text, processes take
@@ -70,7 +68,7 @@ _tagger: Tagger  # the tagger of this process, in the processes of a pool
 
 
 def _start_process(bundle: Path, runtime: str) -> None:
-    """Load this process' tagger; let the process ignore interrupts, which its parent handles, and end with its parent."""
+    """Load the tagger of this process; interrupts are left to its parent, with which it ends."""
     global _tagger
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_exit_with_parent, daemon=True).start()

@@ -170,7 +170,7 @@ class Tagger:
             yield from tag_in_order(pool, self.tag, grouped(texts, len), self.workers, answers, outside)
 
     def tag(self, texts: list[str], answers: bool = False, outside: bool = False) -> list[Result]:
-        """Return the result of each text of a list, with the options of `results`; very long texts are cut in pieces."""
+        """Return the result of each text of a list, options as in `results`; very long texts are cut in pieces."""
         cuts = [pieces(text) for text in texts]
         parts = [text[start:end] for text, spans in zip(texts, cuts, strict=True) for start, end in spans]
         results = _split(self._tag_pieces(parts, answers, outside), map(len, cuts))
@@ -235,7 +235,9 @@ class Tagger:
         places = np.zeros(len(texts), np.int64)  # row of each text in the lattice
         places[needed] = np.arange(len(needed))
         if by_mean:
-            probabilities = _span_probabilities(partial(mean_probabilities, padded, paths), spans, np.arange(len(texts)))
+            probabilities = _span_probabilities(
+                partial(mean_probabilities, padded, paths), spans, np.arange(len(texts))
+            )
         else:
             probabilities = _span_probabilities(marginals.spans if marginals else None, spans, places)
         results = []
