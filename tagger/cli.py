@@ -80,8 +80,7 @@ _EXAMPLES = {
   tagger convert train.conll train.jsonl
   tagger convert train.jsonl train.bioes
   tagger convert export.json train.jsonl --from labelstudio
-  tagger convert brat_folder train.jsonl
-  tagger convert train.jsonl brat_folder --to brat
+  tagger convert annotated_folder train.jsonl
 """,
     "inspect": """examples:
   tagger inspect train.jsonl
@@ -195,9 +194,9 @@ def _add_tagging(command: Command) -> None:
     one.add_argument("files", nargs="*", metavar="F", help="text, or a corpus; .gz too; - is standard input")
     one.add_argument("--text", action="append", default=[], help="a text given right here; may be repeated")
     one.add_argument("--out", metavar="F", type=Path, help="file to write to, instead of standard output")
-    about = "a form of corpus (not brat, which convert makes), or table or html (default: jsonl)"
-    views = [*(form for form in _forms() if form != "brat"), "table", "html"]
-    one.add_argument("--format", choices=views, default="jsonl", metavar="FORM", help=about)
+    about = "a corpus format that is one file, or table or html (default: jsonl)"
+    views = [*_formats(folders=False), "table", "html"]
+    one.add_argument("--format", choices=views, default="jsonl", metavar="FORMAT", help=about)
     _add_from(one)
     _add_runtime(one)
 
@@ -232,10 +231,10 @@ def _add_bundles_and_corpora(command: Command) -> None:
     one.add_argument("--force", action="store_true", help="replace what exists")
 
     one = command(commands.convert)
-    one.add_argument("source", metavar="IN", help="file, or folder of brat files; .gz too; - is standard input")
-    one.add_argument("out", metavar="OUT", type=Path, help="file, or folder for brat; .gz too; - is standard output")
+    one.add_argument("source", metavar="IN", help="corpus to read; .gz too; - is standard input")
+    one.add_argument("out", metavar="OUT", type=Path, help="corpus to write; .gz too; - is standard output")
     _add_from(one)
-    one.add_argument("--to", choices=_forms(), metavar="FORM", help="form of OUT (default: what its name says)")
+    one.add_argument("--to", choices=_formats(), metavar="FORMAT", help="format of OUT (default: what its name says)")
     one.add_argument("--force", action="store_true", help="replace what exists")
 
     one = command(commands.inspect)
@@ -282,15 +281,15 @@ def _positive(given: str) -> int:
     return value
 
 
-def _forms() -> list[str]:
+def _formats(folders: bool = True) -> list[str]:
     from tagger.formats import FORMATS
 
-    return list(FORMATS)
+    return [name for name, format in FORMATS.items() if folders or not format.folder]
 
 
 def _add_from(parser: argparse.ArgumentParser) -> None:
-    about = "form of what is read (default: told from its content): " + ", ".join(_forms())
-    parser.add_argument("--from", dest="form", choices=_forms(), default="", metavar="FORM", help=about)
+    about = "format of what is read (default: detected from its content): " + ", ".join(_formats())
+    parser.add_argument("--from", dest="source_format", choices=_formats(), default="", metavar="FORMAT", help=about)
 
 
 def _add_config(parser: argparse.ArgumentParser) -> None:

@@ -102,8 +102,8 @@ def evaluate(options: argparse.Namespace) -> None:
 
     tagger = _load_tagger(options)
     notes = Notes()
-    trained = analysis.mentions(corpus.read(options.train, options.form)) if options.train else None
-    documents = _documents(options.corpus, options.form, notes)
+    trained = analysis.mentions(corpus.read(options.train, options.source_format)) if options.train else None
+    documents = _documents(options.corpus, options.source_format, notes)
     scores = evaluate(tagger, documents, analysis.Analysis(trained=trained)).to_dict()
     _print_notes(options.corpus, notes)
     if options.html:
@@ -154,7 +154,7 @@ def predict(options: argparse.Namespace) -> None:
 
     tagger = _load_tagger(options)
     answers, notes = options.format == "contest", Notes()
-    texts = _texts(options.text, options.files, options.form)
+    texts = _texts(options.text, options.files, options.source_format)
     if not options.files:
         results = tagger.results(texts, answers)
     else:
@@ -199,9 +199,9 @@ def _texts(given: list[str], files: list[str], form: str) -> Iterator[str]:
 
 
 def _print_notes(place: Any, notes: Any, all_of_them: bool = False) -> None:
-    from tagger.corpus import told
+    from tagger.corpus import describe_notes
 
-    for note in told(notes, all_of_them):
+    for note in describe_notes(notes, all_of_them):
         print(f"{place}: {note}", file=sys.stderr)
 
 
@@ -256,19 +256,19 @@ def vectors(options: argparse.Namespace) -> None:
 
 
 def convert(options: argparse.Namespace) -> None:
-    """Write a corpus in another form."""
+    """Write a corpus in another format."""
     from tagger import formats
-    from tagger.corpus import convert
+    from tagger.corpus import write
     from tagger.documents import Notes
 
-    form = options.to or formats.of_name(options.out)
-    if not form:
-        raise ConfigError(f"{options.out}: the name does not say which form to write; add --to FORM")
+    format = options.to or formats.by_suffix(options.out)
+    if not format:
+        raise ConfigError(f"{options.out}: the name does not say which format to write; add --to FORMAT")
     notes = Notes()
     out = None if str(options.out) == "-" else options.out
-    documents = _documents(options.source, options.form, notes)
-    texts, entities = convert(documents, out, form, options.force, notes)
-    print(f"{options.out}: {texts:,} texts, {entities:,} entities, as {form}", file=sys.stderr)
+    documents = _documents(options.source, options.source_format, notes)
+    texts, entities = write(documents, out, format, options.force, notes)
+    print(f"{options.out}: {texts:,} texts, {entities:,} entities, as {format}", file=sys.stderr)
     _print_notes(options.out, notes, all_of_them=True)
 
 
@@ -284,14 +284,14 @@ def _documents(path: Any, form: str, notes: Any) -> Iterator[Any]:
 
 
 def _no_text(path: Any) -> CorpusError:
-    return CorpusError(str(path), "at least one text", "none", "check the file and its form (--from)")
+    return CorpusError(str(path), "at least one text", "none", "check the file and its format (--from)")
 
 
 def inspect(options: argparse.Namespace) -> None:
     """Look at a corpus before training, or into a bundle."""
-    from tagger.formats.brat import is_standoff
+    from tagger import corpus
 
-    if any(path.is_dir() and not is_standoff(path) for path in options.what):
+    if any(path.is_dir() and not corpus.files(path) for path in options.what):
         if len(options.what) > 1:
             raise ConfigError("inspect looks into one bundle at a time, or at the files of one corpus")
         _inspect_bundle(options)
@@ -300,7 +300,7 @@ def inspect(options: argparse.Namespace) -> None:
 
     config = _load_config(options)
     found = inspection.inspect(
-        options.what, config.text, options.form, lambda some: _progress(some, lambda one: one.text)
+        options.what, config.text, options.source_format, lambda some: _progress(some, lambda one: one.text)
     )
     for split in found["splits"]:
         _print_notes(split["file"], split["notes"])

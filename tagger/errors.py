@@ -36,6 +36,9 @@ class CorpusError(TaggerError):
         super().__init__(f"{place}: expected {expected}, received {shown}; {remedy}")
 
 
+SEE_FORMATS = 'see "tagger help formats"'  # the remedy for most of what is malformed in a corpus
+
+
 class VectorsError(TaggerError):
     """Vectors that cannot be read or do not fit."""
 

@@ -75,7 +75,7 @@ ROWS = [
     ("convert {g}/native.jsonl - --to brat", 2, "", "brat is a folder of files"),
     ("convert {g}/native.jsonl - --to plain", 0, "^李明在", r"-: lost: entities \(5\)"),
     ("convert {g}/native.jsonl {g}/inline.txt --to inline", 1, "", "exists already"),
-    ("convert {g}/native.jsonl {t}/a.txt", 2, "", "the name does not say which form to write; add --to FORM"),
+    ("convert {g}/native.jsonl {t}/a.txt", 2, "", "the name does not say which format to write; add --to FORMAT"),
     ("convert {g}/native.jsonl {t}/a.txt --to xml", 2, "", "invalid choice"),
     ("convert {g}/native.jsonl {t}/a.bio --from bmes", 1, "", "native.jsonl:1: expected a token and a tag"),
     ("convert {t} {t}/a.bio", 1, "", "expected a readable file, received Is a directory"),
