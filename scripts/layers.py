@@ -17,6 +17,7 @@ LAYERS = (
     "docs",
     "documents",
     "formats.records",
+    "formats.base",
     "formats.native",
     "formats.contest",
     "formats.cluener",

@@ -18,6 +18,7 @@ _EXAMPLES = """
   tagger train --train train.jsonl --dev dev.jsonl --out bundle
   tagger predict bundle --text "遵义会议旧址，主要指召开遵义会议的那座小楼。"
   tagger evaluate bundle test.jsonl
+  tagger convert train.conll train.jsonl
   tagger help tutorial
 """
 

@@ -36,6 +36,9 @@ class CorpusError(TaggerError):
         super().__init__(f"{place}: expected {expected}, received {shown}; {remedy}")
 
 
+SEE_FORMATS = 'see "tagger help formats"'  # the remedy for most of what is malformed in a corpus
+
+
 class VectorsError(TaggerError):
     """Vectors that cannot be read or do not fit."""
 
@@ -62,5 +65,6 @@ def require(module: str, extra: str) -> ModuleType:
         return importlib.import_module(module)
     except ImportError as error:
         raise MissingExtraError(
-            f"{module} is needed for this and not installed ({error}); install it with: pip install 'hantagger[{extra}]'"
+            f"{module} is needed for this and not installed ({error}); "
+            f"install it with: pip install 'hantagger[{extra}]'"
         ) from error

@@ -42,13 +42,13 @@ def convert(options: argparse.Namespace) -> None:
     from tagger import corpus, formats
     from tagger.documents import Notes
 
-    format_name = options.to or formats.of_name(options.out)
+    format_name = options.to or formats.by_suffix(options.out)
     if not format_name:
         raise ConfigError(f"{options.out}: the name does not say which format to write; add --to FORMAT")
     notes = Notes()
     out = None if str(options.out) == "-" else options.out
     documents = read_corpus(options.source, options.source_format, notes)
-    texts, entities = corpus.convert(documents, out, format_name, options.force, notes)
+    texts, entities = corpus.write(documents, out, format_name, options.force, notes)
     print(f"{options.out}: {texts:,} texts, {entities:,} entities, as {format_name}", file=sys.stderr)
     print_notes(options.out, notes, every=True)
 
@@ -71,8 +71,8 @@ CONVERT = Command(
   tagger convert train.conll train.jsonl
   tagger convert train.jsonl train.bioes
   tagger convert export.json train.jsonl --from labelstudio
-  tagger convert brat_folder train.jsonl
-  tagger convert train.jsonl brat_folder --to brat
+  tagger convert annotated_folder train.jsonl
+  tagger convert train.jsonl annotated_folder --to brat
 """,
 )
 

@@ -43,9 +43,9 @@ def print_scores(scores: dict[str, Any], file: TextIO | None = None) -> None:
 
 def print_notes(place: object, notes: "Notes", every: bool = False) -> None:
     """Print what was lost or repaired in a corpus to standard error; `every` kind, or those that matter."""
-    from tagger.corpus import told
+    from tagger.corpus import describe_notes
 
-    for note in told(notes, every):
+    for note in describe_notes(notes, every):
         print(f"{place}: {note}", file=sys.stderr)
 
 

@@ -19,7 +19,7 @@ _ORDER = (
 
 _MARKER = re.compile(r"^<!-- /?[\w-]+ -->\n", re.M)  # between these, scripts/docs writes what it generates
 
-_SENTENCE = re.compile(r".*?(?:[.:](?=\s|$)|[。：]|$)", re.S)
+_SENTENCE = re.compile(r".*?(?:[.](?=\s|$)|。|$)")
 
 
 def topics(language: str = "en") -> dict[str, str]:
@@ -68,4 +68,4 @@ def _summary(text: str) -> str:
     heading, *paragraphs = (" ".join(paragraph.split()) for paragraph in text.split("\n\n") if paragraph.strip())
     prose = next((paragraph for paragraph in paragraphs if re.match(r"[^\W_]|[“《]", paragraph)), heading.lstrip("# "))
     sentence = _SENTENCE.match(prose)
-    return sentence.group().rstrip(".:。：") if sentence else prose
+    return sentence.group().rstrip(".。") if sentence else prose

@@ -11,8 +11,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from tagger.documents import Document, Notes, Span, apart, labelled
-from tagger.errors import CorpusError
-from tagger.formats.records import SEE_FORMATS
+from tagger.errors import SEE_FORMATS, CorpusError
 
 _LINE = re.compile(r"T\S*\t(\S+) (\d+ \d+(?:;\d+ \d+)*)(?:\t(.*))?", re.S)
 
@@ -26,7 +25,12 @@ def is_standoff(path: Path) -> bool:
     return path.suffix == ".ann" or (path.suffix == ".txt" and path.with_suffix(".ann").is_file())
 
 
-def pairs(path: Path) -> list[tuple[Path, Path]]:
+def files(path: Path) -> list[Path]:
+    """Return the files of a corpus; a .txt file without annotations is listed with the .ann file it lacks."""
+    return [file for pair in _pairs(path) for file in pair]
+
+
+def _pairs(path: Path) -> list[tuple[Path, Path]]:
     """Return the (.txt, .ann) files of a folder, those in folders inside it too, or the one pair of a file."""
     files = [file for end in ("txt", "ann") for file in path.rglob(f"*.{end}")] if path.is_dir() else [path]
     bases = sorted({file.with_suffix("") for file in files})
@@ -39,7 +43,7 @@ def read(path: Path, notes: Notes) -> Iterator[Document]:
     Raises:
         CorpusError: At an annotation that is malformed or does not stand where it says.
     """
-    for text_file, annotations in pairs(path):
+    for text_file, annotations in _pairs(path):
         text = _content(text_file)
         spans: list[Span] = []
         if annotations.exists():

@@ -152,7 +152,7 @@ class RunFolder:
                     fill_store(writer, corpus.read(more), units, lookup, scheme, Alignment(), self.sources.weight)
                 writer.close()
                 write_json(folder / ALIGNMENT, report.to_dict())
-            for note in corpus.told(notes, all_of_them=False):
+            for note in corpus.describe_notes(notes, left_out=False):
                 say(f"{self.sources.train}: {note}")
             if report.cut or report.long:
                 say(

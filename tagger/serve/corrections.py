@@ -8,7 +8,7 @@ from pathlib import Path
 from tagger.documents import Document, Notes
 from tagger.errors import CorpusError
 from tagger.files import open_text
-from tagger.formats.native import native, to_native
+from tagger.formats.native import parse, to_native
 from tagger.formats.records import parse_object
 
 
@@ -32,7 +32,7 @@ class CorpusFile:
             first = next(((number, line) for number, line in lines if line.strip()), None)
         if first:
             place = f"{path}:{first[0]}"
-            native(parse_object(first[1], place), place, Notes())
+            parse(parse_object(first[1], place), place, Notes())
 
     def add(self, document: Document) -> None:
         """Append a document; when this returns, it is on disk.
