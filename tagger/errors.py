@@ -70,5 +70,6 @@ def require(module: str, extra: str) -> ModuleType:
         return importlib.import_module(module)
     except ImportError as error:
         raise MissingExtraError(
-            f"{module} is needed for this and not installed ({error}); install it with: pip install 'tagger[{extra}]'"
+            f"{module} is needed for this and not installed ({error}); "
+            f"install it with: pip install 'hantagger[{extra}]'"
         ) from error
