@@ -165,7 +165,7 @@ def save(
         replace: Whether an existing bundle may be replaced.
 
     Raises:
-        BundleError: If it cannot be written.
+        OutputError: If it cannot be written.
     """
     with atomic_folder(path, replace) as folder:
         (folder / "config.toml").write_text(to_toml(config), "utf-8")
@@ -199,7 +199,8 @@ def keep_gazetteer(path: Path | str, file: Path | None) -> None:
     """Store a gazetteer in a bundle, replacing the one it has; None removes it.
 
     Raises:
-        BundleError: If the bundle cannot be loaded or written.
+        BundleError: If the bundle cannot be loaded.
+        OutputError: If it cannot be written.
         CorpusError: If the gazetteer cannot be read.
     """
     bundle = load(path)

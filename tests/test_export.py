@@ -9,7 +9,7 @@ from tagger import Tagger
 from tagger import bundle as bundles
 from tagger.batches import pad
 from tagger.decode import log_softmax, viterbi
-from tagger.errors import BundleError
+from tagger.errors import OutputError
 from tagger.export import EXPORTERS
 from tagger.export.keras import load_safetensors
 from tagger.runtime.keras import KerasRuntime
@@ -104,7 +104,7 @@ def test_litert_runs_one_text_after_another(bundle, tmp_path):
 def test_what_exists_is_not_replaced_unless_asked(bundle, tmp_path, name):
     out = tmp_path / "out.tflite"
     out.mkdir()
-    with pytest.raises(BundleError, match="--force"):
+    with pytest.raises(OutputError, match="--force"):
         EXPORTERS[name].write(bundle, out)
     assert list(tmp_path.iterdir()) == [out]
     assert not list(out.iterdir())
@@ -118,7 +118,7 @@ def test_what_exists_is_not_replaced_unless_asked(bundle, tmp_path, name):
     [("weights", "weights.bin", r"\.weights\.h5 or \.safetensors"), ("litert", "model.bin", r"\.tflite")],
 )
 def test_a_wrong_suffix_is_refused_before_any_work(tmp_path, name, file, expected):
-    with pytest.raises(BundleError, match=f"ends in {expected}"):
+    with pytest.raises(OutputError, match=f"ends in {expected}"):
         EXPORTERS[name].check(tmp_path / file)
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tagger.errors import BundleError
+from tagger.errors import OutputError
 from tagger.files import atomic_folder, refuse_existing
 
 if TYPE_CHECKING:
@@ -36,10 +36,10 @@ class Exporter:
         """Check the path to write, before any work is done.
 
         Raises:
-            BundleError: If its suffix is not one of this exporter's, or it exists and must not be replaced.
+            OutputError: If its suffix is not one of this exporter's, or it exists and must not be replaced.
         """
         if self.suffixes and not out.name.endswith(self.suffixes):
-            raise BundleError(f"{out}: expected a file name that ends in {' or '.join(self.suffixes)}; rename it")
+            raise OutputError(f"{out}: expected a file name that ends in {' or '.join(self.suffixes)}; rename it")
         refuse_existing(out, replace)
 
     def write(self, bundle: "Bundle", out: Path, replace: bool = False) -> None:
@@ -51,7 +51,7 @@ class Exporter:
             replace: Whether an existing one may be replaced.
 
         Raises:
-            BundleError: As `check`, or if it cannot be written.
+            OutputError: As `check`, or if it cannot be written.
             MissingExtraError: If a package that the exporter needs is not installed.
         """
         self.check(out, replace)

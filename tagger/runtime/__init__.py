@@ -75,15 +75,19 @@ class RuntimeSpec:
 DEFAULT = "onnx"
 
 RUNTIMES = {
-    "onnx": RuntimeSpec("onnx.OnnxRuntime", "ONNX Runtime: light and fast"),
-    "int8": RuntimeSpec("onnx.EightBitRuntime", "ONNX Runtime, 8-bit integers: faster, scores differ slightly"),
+    "onnx": RuntimeSpec("onnx.OnnxRuntime", "light and fast (ONNX Runtime)"),
+    "int8": RuntimeSpec("onnx.EightBitRuntime", "faster, scores differ slightly (ONNX Runtime, 8-bit integers)"),
     "openvino": RuntimeSpec(
         "openvino.OpenvinoRuntime",
-        "OpenVINO: slow to start, fastest on much text; scores differ slightly on a processor with bfloat16",
+        "slow to start, fastest on much text, scores may differ slightly (OpenVINO)",
         extra="fast",
     ),
     "keras": RuntimeSpec(
-        "keras.KerasRuntime", "TensorFlow, as in training", extra="train", tensorflow=True, processes=False
+        "keras.KerasRuntime",
+        "the model as it was trained (TensorFlow)",
+        extra="train",
+        tensorflow=True,
+        processes=False,
     ),
 }
 
