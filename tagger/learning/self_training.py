@@ -28,7 +28,7 @@ from tagger.config import Config, TransferConfig, passes_over
 from tagger.documents import Document, Notes, Span, mark
 from tagger.errors import TrainingError
 from tagger.files import atomic_folder, open_output, refuse_existing, write_json
-from tagger.formats.native import write_native
+from tagger.formats import native
 from tagger.learning.plots import draw_rounds
 from tagger.learning.pretraining import pretrain
 from tagger.learning.run import Sources, claim, corpus_texts
@@ -125,7 +125,7 @@ def _round(number: int, config: Config, sources: Sources, folder: Path) -> dict[
         config = merge(
             config, {"batches": {"masking": max(settings.masking, config.batches.masking)}}, "transfer.masking"
         )
-        if settings.epochs:
+        if settings.epochs != "auto":
             config = merge(config, {"training": {"epochs": settings.epochs}}, "transfer.epochs")
         weight = settings.weights[min(number, len(settings.weights)) - 1]
         start = folder / "round_0" if settings.restart else before
@@ -304,6 +304,6 @@ def _writing(path: Path) -> Iterator[Callable[[Document], None]]:
     with open_output(path) as write:
 
         def write_document(document: Document) -> None:
-            write("".join(write_native([document], Notes())))
+            write("".join(native.write([document], Notes())))
 
         yield write_document

@@ -32,7 +32,7 @@ from starlette.routing import Route
 from tagger import __version__
 from tagger.documents import Entity, Notes
 from tagger.errors import ConfigError, CorpusError
-from tagger.formats.native import native, to_native
+from tagger.formats.native import parse, to_native
 from tagger.formats.records import parse_object
 from tagger.pipeline import Tagger
 from tagger.serve import requests
@@ -87,7 +87,7 @@ class Service:
             refuse(404, "this server saves nothing; start it with --save FILE.jsonl")
         content = await requests.body(request, self.limits)
         try:
-            document = native(parse_object(content, "document"), "document", Notes())
+            document = parse(parse_object(content, "document"), "document", Notes())
         except CorpusError as reason:
             refuse(422, str(reason))
         except RecursionError:  # while it shows what is wrong
