@@ -59,6 +59,11 @@ class Transitions:
             scores[i, j] = np.log(CONTEST_TABLE[scheme.parts[i], scheme.parts[j]])
         return Transitions.legal(scheme, scores)
 
+    def double(self) -> "Transitions":
+        """Return the same transitions in double precision."""
+        scores, starts, ends = (part.astype(np.float64) for part in (self.scores, self.starts, self.ends))
+        return Transitions(scores, starts, ends)
+
 
 def viterbi(scores: np.ndarray, lengths: np.ndarray, transitions: Transitions) -> np.ndarray:
     """Return the best tag path of each text (Viterbi, 1967; Forney, 1973).
@@ -187,12 +192,11 @@ def lattice(scores: np.ndarray, lengths: np.ndarray, transitions: Transitions) -
     if not agree.all():
         lost = np.flatnonzero(~agree)
         arrays = [array.astype(np.float64) for array in arrays]
-        double = Transitions(*map(np.float64, (transitions.scores, transitions.starts, transitions.ends)))
-        again = _forward_backward(scores[lost].astype(np.float64), lengths[lost], double, 1)
+        again = _forward_backward(scores[lost].astype(np.float64), lengths[lost], transitions.double(), 1)
         for array, of_lost in zip(arrays, again, strict=True):
             array[:, lost] = of_lost
-    *weights, (total, _) = arrays
-    return Lattice(scores, transitions, *weights, total)
+    forward, backward, forward_scale, backward_scale, (total, _) = arrays
+    return Lattice(scores, transitions, forward, backward, forward_scale, backward_scale, total)
 
 
 def _forward_backward(
