@@ -344,7 +344,7 @@ def serve(options: argparse.Namespace) -> None:
     """Answer HTTP requests, and show a page to tag and correct text on."""
     for package in ("starlette", "uvicorn", "prometheus_client"):
         require(package, "serve")
-    from tagger.serve.application import serve
+    from tagger.serve.server import serve
     from tagger.serve.corrections import CorpusFile
 
     if not re.fullmatch("[!-~]*", options.token):
