@@ -1,203 +1,296 @@
-"""Settings: one frozen dataclass per section of the TOML file.
+"""All settings: one frozen dataclass for each section of the TOML file.
 
-Defaults < preset or file < `--set section.key=value`. An unknown key is an error that names the nearest one.
+Defaults < preset or file < recipe < `--set section.key=value`. An unknown key is an error that names the nearest one.
 """
 
 import dataclasses
-import math
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from tagger.errors import ConfigError
-from tagger.settings import merge, nearest, parse_override
+from tagger.presets import PRESETS, RECIPES
+from tagger.settings import Setting, check_ranges, describe, merge, nearest, parse_override, setting
 
 
 @dataclass(frozen=True)
 class TextConfig:
-    """Source text -> units."""
+    """From source text to units."""
 
-    # What gets a tag: a character, or a jieba word (the 2016 method).
-    unit: Literal["char", "word"] = "char"
-    # Replace every character outside Han, 0-9, a-z, A-Z, 《》 () （） “” · . by a space before segmentation,
-    # and keep Latin runs and the inside of 《…》 and short “…” whole.
-    clean: bool = False
-    # Look everything up in lower case, and every digit as 0.
-    fold: bool = True
-    # Longest window the network sees, in units; longer texts are cut into windows and joined again.
-    maxlen: int = 256
-    # Units that neighbouring windows share at prediction, as context.
-    overlap: int = 64
-    # Words added to the segmenter's dictionary; `--words FILE` fills this.
-    words: tuple[str, ...] = ()
+    unit: Literal["char", "word"] = setting(
+        "char", "What gets a tag, a unit: each character, or each word that jieba finds (the method of 2016)."
+    )
+    clean: bool = setting(
+        False,
+        "Before segmentation, replace each character outside Han, 0-9, a-z, A-Z, 《》 () （） “” · . by a space, and "
+        "keep Latin runs and the inside of 《…》 and of short “…” in one piece (the method of 2016).",
+    )
+    fold: bool = setting(True, "Look up vectors in lower case and with every digit as 0.")
+    maxlen: int = setting(
+        256, "Units in the longest window that the network reads; longer texts are cut into windows.", least=2
+    )
+    overlap: int = setting(
+        64, "Units that neighbouring windows share as context when a long text is tagged; 0 for none.", least=0
+    )
+    words: tuple[str, ...] = setting((), "Words added to the segmenter's dictionary; `--words FILE` appends to them.")
 
 
 @dataclass(frozen=True)
 class VectorsConfig:
     """word2vec tables, learnt from labelled and unlabelled text together."""
 
-    # Length of a word's, a character's and a character pair's vector.
-    word_dimensions: int = 64
-    char_dimensions: int = 64
-    bigram_dimensions: int = 48
-    # Length at which words' vectors are learnt, to be reduced to `word_dimensions` by principal components; 0 for no
-    # more than that.
-    learnt_dimensions: int = 100
-    # Items to each side that are predicted, and random ones they are told apart from (skip-gram).
-    window: int = 5
-    negative: int = 5
-    # Rarer items get no vector.
-    min_count: int = 2
-    # Frequent words are passed over at random above this share of the text (characters and pairs, of which there
-    # are fewer kinds, above ten times as much); 0 for never.
-    sample: float = 1e-4
-    # Passes over the text; 0 for as many as make about seventy million items, 1 to 30.
-    epochs: int = 0
-    # Worker threads of word2vec; only 1 makes a run repeatable.
-    workers: int = 1
-    # Length that every vector is scaled to; 0 for half the square root of its dimensions.
-    norm: float = 0.0
-    # How tables are stored in the bundle, and so what the network sees.
-    storage: Literal["float32", "int8"] = "int8"
-    # Word vectors of one's own (word2vec text or binary format, .gz too) instead of training.
-    pretrained: str = ""
-    # Most frequent items kept in each table, give or take those as rare as the last; 0 for all.
-    limit: int = 45_000
+    word_dimensions: int = setting(64, "Dimensions of a word's vector.", least=1)
+    char_dimensions: int = setting(64, "Dimensions of a character's vector (character units).", least=1)
+    bigram_dimensions: int = setting(
+        48, "Dimensions of the vector of a bigram, two neighbouring characters (character units).", least=1
+    )
+    learnt_dimensions: int = setting(
+        100,
+        "Dimensions at which word vectors are learnt before principal components reduce them to "
+        "`vectors.word_dimensions`; 0 for no reduction.",
+        least=0,
+    )
+    window: int = setting(5, "Neighbours on each side that skip-gram predicts from an item.", least=1)
+    negative: int = setting(5, "Random items that skip-gram contrasts with each neighbour.", least=1)
+    min_count: int = setting(2, "Occurrences that an item needs to get a vector.", least=1)
+    sample: float = setting(
+        1e-4,
+        "Share of the text above which a word is randomly skipped (ten times this for characters and bigrams, which "
+        "are fewer); 0 for never.",
+        least=0,
+    )
+    epochs: int | Literal["auto"] = setting(
+        "auto", "Passes of word2vec over the text; auto for about 70 million items in all, 1 to 30 passes.", least=1
+    )
+    workers: int = setting(1, "Threads of word2vec; results are only repeatable with 1.", least=1)
+    norm: float | Literal["auto"] = setting(
+        "auto", "Euclidean length that every vector is scaled to; auto for half the square root of its dimensions.",
+        above=0,
+    )  # fmt: skip
+    storage: Literal["float32", "int8"] = setting(
+        "int8", "Type of the numbers in the bundle's tables; the network is trained on what is stored."
+    )
+    pretrained: str = setting(
+        "",
+        "Ready-made word vectors to use instead of learning them: a word2vec file, text or binary, .gz too, or a "
+        "folder written by `tagger vectors`; empty for none.",
+    )
+    limit: int = setting(45_000, "Rows of each table: its most frequent items, within ties; 0 for no limit.", least=0)
 
 
 @dataclass(frozen=True)
 class BatchesConfig:
     """How training texts are grouped."""
 
-    # Units in a batch, padding included; 0 groups by `texts` alone.
-    units: int = 2400
-    # Share of words and pairs that are taken for unknown, at random, so that the network learns to do without.
-    word_dropout: float = 0.2
-    # Share of words that are hidden, at random, so that the network learns to find entities by what stands around them.
-    masking: float = 0.0
-    # Texts in a batch at most.
-    texts: int = 1024
-    # Batches whose gradients are added up before the weights change: large steps in little memory.
-    accumulate: int = 1
+    units: int = setting(
+        2400, "Units in a batch at most, padding included; 0 for no limit but `batches.texts`.", least=0
+    )
+    word_dropout: float = setting(
+        0.2,
+        "Share of words and bigrams that training replaces by the unknown one, at random, to prepare the network for "
+        "unknown words; 0 for none.",
+        least=0, below=1,
+    )  # fmt: skip
+    masking: float = setting(
+        0.0,
+        "Share of words that training hides completely, characters included, so that the network learns from the "
+        "context; 0 for none.",
+        least=0, below=1,
+    )  # fmt: skip
+    texts: int = setting(1024, "Texts in a batch at most.", least=1)
+    accumulate: int = setting(
+        1, "Batches whose gradients are added up for one update of the weights: large steps in little memory.", least=1
+    )
 
 
 @dataclass(frozen=True)
 class ModelConfig:
     """The BiLSTM."""
 
-    # Units of each layer, per direction.
-    layers: tuple[int, ...] = (128, 64)
-    # How the two directions are joined.
-    merge: Literal["concat", "sum"] = "concat"
-    # Score whole tag paths (CRF) instead of each unit alone (softmax).
-    crf: bool = True
-    # Dimensions of a small trainable vector per character; 0 for none.
-    char_dimensions: int = 48
-    # Dimensions of the trainable vector of a character's place in its word (character units).
-    position_dimensions: int = 8
-    # Dimensions of the trainable vectors of the dictionary's words round a character: of their joint lengths, and of
-    # the part of speech of each of four (character units); 0 for none.
-    lexicon_dimensions: int = 12
-    # Share of the input, of what passes between layers, and of the last layer's output set to zero in training;
-    # the same numbers at each unit of a text (Gal and Ghahramani, 2016).
-    dropout: float = 0.35
-    output_dropout: float = 0.25
-    # L1 penalty on the class probabilities, as in 2016. They sum to one, so it only shifts the loss shown.
-    activity_l1: float = 0.0
+    layers: tuple[int, ...] = setting((128, 64), "Hidden size of each LSTM layer, per direction.", least=1, empty=False)
+    merge: Literal["concat", "sum"] = setting("concat", "How the outputs of the two directions are joined.")
+    crf: bool = setting(
+        True, "Whether a conditional random field (CRF) scores whole tag paths; otherwise a softmax scores each unit."
+    )
+    char_dimensions: int = setting(
+        48, "Dimensions of a trainable vector for each character, beside the frozen one; 0 for none.", least=0
+    )
+    position_dimensions: int = setting(
+        8, "Dimensions of the trainable vector of a character's position in its word (character units); 0 for none.",
+        least=0,
+    )  # fmt: skip
+    lexicon_dimensions: int = setting(
+        12,
+        "Dimensions of the trainable vectors of the lexicon words around a character: of their lengths, and of the "
+        "part of speech of each of four words (character units); 0 for none.",
+        least=0,
+    )
+    dropout: float = setting(
+        0.35,
+        "Share of the network's input and of what passes between layers that training sets to zero, the same numbers "
+        "at each unit of a text (Gal and Ghahramani, 2016); 0 for none.",
+        least=0, below=1,
+    )  # fmt: skip
+    output_dropout: float = setting(
+        0.25,
+        "Share of the last layer's output that training sets to zero, in the same way as `model.dropout`; 0 for none.",
+        least=0, below=1,
+    )  # fmt: skip
+    activity_l1: float = setting(
+        0.0,
+        "L1 penalty on the class probabilities, as in 2016; they sum to one, so that it only shifts the loss shown. "
+        "0 for none.",
+        least=0,
+    )
 
 
 @dataclass(frozen=True)
 class TrainingConfig:
     """How the network is fitted, and on which device."""
 
-    # Passes over the training texts; 0 for as many as make about six million units, 12 to 24.
-    epochs: int = 0
-    # Of Adam, at its highest.
-    learning_rate: float = 0.003
-    # How the rate goes on: constant, or up over the first twentieth of the steps and down along a cosine.
-    schedule: Literal["constant", "cosine"] = "cosine"
-    # Gradients of the loss per unit are scaled down to this norm; 0 for never.
-    clip_norm: float = 0.5
-    # Momentum of the moving average of the weights that is evaluated and kept; 0 for none.
-    ema_momentum: float = 0.997
-    # The score on dev by which the best epoch is kept, and in `tagger transfer` the best round: entity F1, how often a
-    # text's most probable entity is right, or the contest's score.
-    metric: Literal["f1", "top1", "contest"] = "f1"
-    # Epochs without a better score on dev before training stops; 0 never stops early.
-    patience: int = 0
-    # What the LSTMs' matrix products are computed in during training; "auto" is bfloat16 where the processor has
-    # instructions for it (AMX or AVX-512). Weights, and all else, are float32.
-    matmul_dtype: Literal["auto", "float32", "bfloat16"] = "auto"
-    # Of weights, dropout, batches and vectors.
-    seed: int = 1
-    # Which graphics card to use: its index; -1 for none. Ignored where there is none.
-    gpu: int = 0
-    # Let device memory grow with need instead of taking all of it.
-    gpu_memory_growth: bool = True
-    # Hard cap on device memory in MiB; 0 for none. A cap replaces growth.
-    gpu_memory_mib: int = 0
-    # Directory for TensorBoard logs; empty for none.
-    tensorboard: str = ""
+    epochs: int | Literal["auto"] = setting(
+        "auto",
+        "Passes over the training texts; auto for about six million units in all, 12 to 24 passes.",
+        least=1,
+    )
+    learning_rate: float = setting(0.003, "Highest learning rate of Adam.", above=0)
+    schedule: Literal["constant", "cosine"] = setting(
+        "cosine",
+        "How the learning rate develops: constant, or cosine: it rises over the first twentieth of the steps and then "
+        "falls along a cosine.",
+    )
+    clip_norm: float = setting(
+        0.5, "Norm to which larger gradients (of the loss per unit) are scaled down; 0 for no limit.", least=0
+    )
+    ema_momentum: float = setting(
+        0.997,
+        "Momentum of the exponential moving average (EMA) of the weights, which is what is evaluated and saved; 0 for "
+        "none.",
+        least=0, below=1,
+    )  # fmt: skip
+    metric: Literal["f1", "top1", "contest"] = setting(
+        "f1",
+        "Score on dev that picks the best epoch, and in `tagger transfer` the best round: entity F1, how often the "
+        "most probable entity of a text is correct, or the score of the contest of 2016.",
+    )
+    patience: int = setting(
+        0, "Epochs without a better score on dev after which training stops early; 0 for never.", least=0
+    )
+    matmul_dtype: Literal["auto", "float32", "bfloat16"] = setting(
+        "auto",
+        "Type of the LSTMs' matrix products during training; auto for bfloat16 where the processor has instructions "
+        "for it (AMX or AVX-512). Weights and all else are float32.",
+    )
+    seed: int = setting(1, "Seed of initial weights, dropout, batch order and word2vec.", least=0)
+    gpu: int = setting(0, "Index of the graphics card to use, where there is one; -1 for none.", least=-1)
+    gpu_memory_growth: bool = setting(
+        True, "Whether to take graphics memory as it is needed, instead of all of it at once."
+    )
+    gpu_memory_mib: int = setting(
+        0, "Graphics memory to use at most, in MiB, reserved at once; 0 for no limit.", least=0
+    )
+    tensorboard: str = setting("", "Folder for TensorBoard logs; empty for none.")
+
+    @property
+    def passes(self) -> int:
+        """Return `epochs`, which by now must be a number."""
+        if self.epochs == "auto":
+            raise ValueError("training.epochs is not decided yet")
+        return self.epochs
 
 
 @dataclass(frozen=True)
 class PretrainConfig:
-    """How the network learns from text without labels (`tagger pretrain`): it tells hidden words by the others."""
+    """How the network learns from text without labels (`tagger pretrain`): it predicts masked words."""
 
-    # Passes over the text; 0 for as many as make about twelve million units, 1 to 20.
-    epochs: int = 0
-    # Share of the words that are hidden.
-    masking: float = 0.3
+    epochs: int | Literal["auto"] = setting(
+        "auto",
+        "Passes of pretraining over its texts; auto for about twelve million units in all, 1 to 20 passes.",
+        least=1,
+    )
+    masking: float = setting(0.3, "Share of words that pretraining masks and the network predicts.", above=0, below=1)
 
 
 @dataclass(frozen=True)
 class TransferConfig:
     """Rounds of self-training over unlabelled texts (`tagger transfer`); `--recipe` sets them together."""
 
-    # Whether the network is pretrained first, on labelled and unlabelled texts (character units), where no other is
-    # given to start from.
-    pretrain: bool = True
-    # Rounds at most: each predicts the unlabelled texts and trains on labelled and predicted texts together.
-    rounds: int = 3
-    # What of a prediction is learnt from: entities, and stretches without any, that are sure (all else is left open);
-    # or, as in 2016 (agreed), each text's most probable entity, as long as all rounds agree on it.
-    select: Literal["sure", "agreed"] = "sure"
-    # Least probability at which an entity is sure.
-    entity_threshold: float = 0.7
-    # Least probability at which a unit is surely in no entity.
-    outside_threshold: float = 0.95
-    # Weight of a predicted text in each round, that of a labelled one being 1; the last is that of all further rounds.
-    weights: tuple[float, ...] = (1.0,)
-    # Whether a round begins with the network of round 0; otherwise it goes on with that of the round before.
-    restart: bool = False
-    # Passes over the texts in a round; 0 for as `training.epochs` says.
-    epochs: int = 5
-    # Share of words hidden from the network in a round: it is to find by their surroundings what its teacher saw.
-    # Where `batches.masking` is more, that is.
-    masking: float = 0.3
-    # Passes over the labelled texts alone at the end of a round, at most, and the learning rate of these; 0 for none.
-    # Many texts get fewer: as many as make about a million characters, but at least two.
-    fine_tune_epochs: int = 10
-    fine_tune_rate: float = 0.002
-    # Rounds without a better score on dev before it stops; 0 never stops early.
-    patience: int = 1
-    # Characters of unlabelled text that are predicted at most, taken evenly from all there is; 0 for all.
-    characters: int = 3_000_000
+    pretrain: bool = setting(
+        True,
+        "Whether a network is first pretrained on labelled and unlabelled texts (character units), where no other is "
+        "given to start from.",
+    )
+    rounds: int = setting(
+        3,
+        "Rounds at most; each tags the unlabelled texts and then trains on labelled and predicted texts together.",
+        least=1,
+    )
+    select: Literal["sure", "agreed"] = setting(
+        "sure",
+        "Which predictions are learnt from: sure, entities and stretches without any of high probability, all else "
+        "left open; or agreed, as in 2016, the most probable entity of each text on which all rounds agree.",
+    )
+    entity_threshold: float = setting(
+        0.7, "Probability that a predicted entity needs to be learnt from.", least=0, most=1
+    )
+    outside_threshold: float = setting(
+        0.95, "Probability of lying in no entity that a unit needs to be learnt from as such.", least=0, most=1
+    )
+    weights: tuple[float, ...] = setting(
+        (1.0,),
+        "Weight of a predicted text in each round, relative to a labelled one; the last holds for all further rounds.",
+        above=0, empty=False,
+    )  # fmt: skip
+    restart: bool = setting(
+        False, "Whether each round starts from the network of round 0, instead of that of the round before."
+    )
+    epochs: int | Literal["auto"] = setting(
+        5, "Passes over labelled and predicted texts in a round; auto for the same as `training.epochs`.", least=1
+    )
+    masking: float = setting(
+        0.3,
+        "Share of words masked in a round, whose entities the student must predict from the context; "
+        "`batches.masking` holds where it is higher.",
+        least=0, below=1,
+    )  # fmt: skip
+    fine_tune_epochs: int = setting(
+        10,
+        "Passes over the labelled texts alone at the end of a round, at most; many texts get fewer, about a million "
+        "characters in all but at least two passes. 0 for none.",
+        least=0,
+    )
+    fine_tune_rate: float = setting(0.002, "Highest learning rate of these last passes.", above=0)
+    patience: int = setting(
+        1, "Rounds without a better score on dev after which self-training stops early; 0 for never.", least=0
+    )
+    characters: int = setting(
+        3_000_000,
+        "Characters of unlabelled text to use at most, sampled evenly from all there is; 0 for no limit.",
+        least=0,
+    )
 
 
 @dataclass(frozen=True)
 class DecodeConfig:
-    """Scores -> entities."""
+    """From scores to entities."""
 
-    # Where the scores of tag following tag come from: the model (its CRF; without one, what is legal and no
-    # more), or the hand-set table of 2016.
-    transitions: Literal["model", "contest"] = "model"
-    # An entity's score: the probability of its whole span, or the mean log-probability of its tags, as in 2016.
-    score: Literal["marginal", "mean"] = "marginal"
-    # Whether dev says, after training, how far to trust probabilities, and whether what a text repeats is marked too.
-    calibrate: bool = True
+    transitions: Literal["model", "contest"] = setting(
+        "model",
+        "Scores of one tag after another: those of the model (of its CRF; without one, only illegal sequences are "
+        "excluded), or the fixed table of 2016.",
+    )
+    score: Literal["marginal", "mean"] = setting(
+        "marginal",
+        "Score of an entity: the marginal probability of its whole span, or the mean log-probability of its tags, as "
+        "in 2016.",
+    )
+    calibrate: bool = setting(
+        True,
+        "Whether training ends with calibration on dev: of the probabilities, and of when to mark further mentions of "
+        "an entity in the same text.",
+    )
 
 
 @dataclass(frozen=True)
@@ -227,39 +320,6 @@ class Config:
         }
 
 
-PRESETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
-    "default": {},
-    # The 2016 entry (design facts in README, "How it works"), its faults mended.
-    "contest": {
-        "text": {"unit": "word", "clean": True, "fold": False, "maxlen": 80, "overlap": 20},
-        "vectors": {
-            "word_dimensions": 128, "learnt_dimensions": 0, "window": 8, "negative": 8, "min_count": 1, "sample": 1e-3,
-            "epochs": 20, "norm": 1.0, "limit": 0, "storage": "float32",
-        },
-        "batches": {"units": 0, "texts": 256, "accumulate": 4, "word_dropout": 0.0},  # steps of 1,024 texts
-        "model": {
-            "layers": [64, 32], "merge": "sum", "crf": False, "char_dimensions": 0, "dropout": 0.0,
-            "output_dropout": 0.0,
-            "activity_l1": 0.01,
-        },
-        "training": {
-            "epochs": 200, "learning_rate": 0.001, "schedule": "constant", "clip_norm": 0.0,
-            "ema_momentum": 0.0, "patience": 0,
-        },
-        "decode": {"transitions": "contest", "score": "mean", "calibrate": False},
-    },
-}  # fmt: skip
-
-# Recipes of self-training: the settings in [transfer] that go together.
-RECIPES: Mapping[str, Mapping[str, Any]] = {
-    "sure": {},
-    "contest": {
-        "pretrain": False, "rounds": 4, "select": "agreed", "weights": [0.1, 0.2, 1.0, 1.0], "restart": False,
-        "epochs": 20, "masking": 0.0, "fine_tune_epochs": 0, "patience": 0,
-    },
-}  # fmt: skip
-
-
 def load(source: str | Path = "default", overrides: Iterable[str] = (), recipe: str = "") -> Config:
     """Return the settings of a preset or TOML file, with overrides on top.
 
@@ -274,71 +334,44 @@ def load(source: str | Path = "default", overrides: Iterable[str] = (), recipe: 
     """
     config = Config()
     if str(source) in PRESETS:
-        config = merge(config, PRESETS[str(source)], f"preset {source}")
+        config = merge(config, PRESETS[str(source)].settings, f"preset {source}")
     else:
         data = _read_toml(Path(source))
         preset = data.pop("preset", "default")
         if not isinstance(preset, str) or preset not in PRESETS:
             raise ConfigError(f"{source}: preset = {preset!r} does not exist{nearest(str(preset), PRESETS)}")
-        config = merge(config, PRESETS[preset], f"preset {preset}")
+        config = merge(config, PRESETS[preset].settings, f"preset {preset}")
         config = merge(config, data, str(source))
     if recipe:
-        config = merge(config, {"transfer": RECIPES[recipe]}, f"recipe {recipe}")
+        config = merge(config, RECIPES[recipe].settings, f"recipe {recipe}")
     for override in overrides:
         config = merge(config, parse_override(override), f"--set {override}")
     return check(config)
 
 
-# Numbers that must be at least this; all others must not be negative.
-_LEAST = {
-    "text.maxlen": 2, "vectors.word_dimensions": 1, "vectors.char_dimensions": 1, "vectors.bigram_dimensions": 1,
-    "vectors.window": 1, "vectors.negative": 1,
-    "vectors.min_count": 1, "vectors.workers": 1, "batches.texts": 1, "batches.accumulate": 1,
-    "training.gpu": -1, "transfer.rounds": 1,
-}  # fmt: skip
-
-
 def check(config: Config) -> Config:
-    """Return `config` if its settings fit together.
+    """Return `config` if its settings are in range and fit together.
 
     Raises:
         ConfigError: If a number is out of range, or two settings contradict each other.
     """
     for section in dataclasses.fields(config):
-        values = getattr(config, section.name)
-        for setting in dataclasses.fields(values):
-            value = getattr(values, setting.name)
-            least = _LEAST.get(f"{section.name}.{setting.name}", 0)
-            if isinstance(value, int | float) and not least <= value < math.inf:
-                raise ConfigError(f"{section.name}.{setting.name} must be at least {least}, received {value}")
-    rules = [
-        (config.text.maxlen >= 4 * config.text.overlap, "text.overlap must be at most a quarter of text.maxlen"),
-        (len(config.model.layers) >= 1, "model.layers needs at least one layer, such as [128, 64]"),
-        (all(size >= 1 for size in config.model.layers), "model.layers must be positive"),
-        (config.batches.word_dropout < 1, "batches.word_dropout must be below 1"),
-        (config.batches.masking < 1, "batches.masking must be below 1"),
-        (0 < config.pretrain.masking < 1, "pretrain.masking must be between 0 and 1"),
-        (config.model.dropout < 1, "model.dropout must be below 1"),
-        (config.model.output_dropout < 1, "model.output_dropout must be below 1"),
-        (config.training.ema_momentum < 1, "training.ema_momentum must be below 1"),
-        (config.training.learning_rate > 0, "training.learning_rate must be positive"),
-        (
-            bool(config.transfer.weights) and all(0 < weight < math.inf for weight in config.transfer.weights),
-            "transfer.weights needs positive numbers, such as [0.1, 0.2, 1]",
-        ),
-        (config.transfer.masking < 1, "transfer.masking must be below 1"),
-        (config.transfer.fine_tune_rate > 0, "transfer.fine_tune_rate must be positive"),
-        (config.transfer.entity_threshold <= 1, "transfer.entity_threshold must be at most 1"),
-        (config.transfer.outside_threshold <= 1, "transfer.outside_threshold must be at most 1"),
-        (
-            not (config.model.crf and config.decode.transitions == "contest"),
-            "decode.transitions = contest needs model.crf = false: a CRF brings its own transitions",
-        ),
-    ]
-    for holds, message in rules:
-        if not holds:
-            raise ConfigError(message)
+        check_ranges(getattr(config, section.name), f"{section.name}.")
+    if config.text.overlap * 4 > config.text.maxlen:
+        raise ConfigError(
+            f"text.overlap must be at most a quarter of text.maxlen = {config.text.maxlen}, "
+            f"received {config.text.overlap}"
+        )
+    if config.model.crf and config.decode.transitions == "contest":
+        raise ConfigError("decode.transitions = contest needs model.crf = false: a CRF brings its own transitions")
     return config
+
+
+def sections() -> Iterator[tuple[str, str, list[Setting]]]:
+    """Yield the name of each section, the first line of its docstring, and its settings."""
+    for section in dataclasses.fields(Config):
+        kind = type(getattr(Config(), section.name))
+        yield section.name, (kind.__doc__ or "").partition("\n")[0], list(describe(kind, f"{section.name}."))
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
@@ -354,7 +387,7 @@ def _read_toml(path: Path) -> dict[str, Any]:
 
 
 def passes_over(size: int, enough: int, least: int, most: int) -> int:
-    """Return how many passes over `size` units, characters or items make about `enough` of them, within bounds."""
+    """Return the number of passes over `size` items that makes about `enough` of them, within bounds."""
     return min(max(round(enough / max(size, 1)), least), most)
 
 

@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from tagger.config import VectorsConfig, passes_over
 from tagger.errors import VectorsError, require
+from tagger.settings import unless_auto
 from tagger.text import UnitMaker, normal
 
 PADDING, UNKNOWN = 0, 1
@@ -150,7 +151,7 @@ def make_table(name: str, words: Sequence[str], vectors: np.ndarray, config: Vec
         config: The `[vectors]` section.
     """
     vectors = np.asarray(vectors, np.float32)
-    norm = config.norm or 0.5 * vectors.shape[1] ** 0.5
+    norm = unless_auto(config.norm, 0.5 * vectors.shape[1] ** 0.5)
     vectors = vectors * (norm / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9))
     rarest = vectors[-max(1, len(vectors) // 10) :]
     unknown = rarest.mean(axis=0, keepdims=True) if len(vectors) else np.zeros((1, vectors.shape[1]))
@@ -242,7 +243,7 @@ def _word2vec(name: str, corpus: Path, count: int, config: VectorsConfig, seed: 
     from gensim.models import Word2Vec
     from gensim.models.callbacks import CallbackAny2Vec
 
-    epochs = config.epochs or passes_over(count, 70_000_000, least=1, most=30)
+    epochs = unless_auto(config.epochs, passes_over(count, 70_000_000, least=1, most=30))
     size = {"word": config.word_dimensions, "char": config.char_dimensions, "bigram": config.bigram_dimensions}[name]
     learnt = max(size, config.learnt_dimensions) if name == "word" else size
     with tqdm(total=epochs, desc=f"{name} vectors", unit="epoch") as bar:

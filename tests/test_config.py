@@ -1,14 +1,17 @@
 import dataclasses
 import math
+import re
 import tomllib
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tagger.config import PRESETS, Config, check, load, to_toml
+from tagger.config import Config, check, load, sections, to_toml
 from tagger.errors import ConfigError
-from tagger.settings import merge
+from tagger.presets import PRESETS, RECIPES
+from tagger.serve.limits import Limits
+from tagger.settings import describe, merge, unless_auto
 from tests.samples import few
 
 
@@ -81,6 +84,7 @@ def test_a_step_of_the_contest_preset_is_1024_texts():
     ("override", "expected"),
     [
         ("training.epochs=60", 60),
+        ("transfer.epochs=auto", "auto"),
         (" training.epochs = 60", 60),
         ("training.learning_rate=1", 1.0),
         ("model.crf=false", False),
@@ -141,18 +145,18 @@ def test_any_value_survives_toml(rate, words, maxlen):
         ("text.words.more=3", "text.words.more does not exist"),
         ("epochs=3", "expected section.key=value, such as training.epochs=60"),
         ("training.epochs", "expected section.key=value, such as training.epochs=60"),
-        ("training.epochs=", "training.epochs must be int, received ''"),
-        ("training.epochs=many", "training.epochs must be int, received 'many'"),
-        ("training.epochs=1.0", "training.epochs must be int, received 1.0"),
-        ("training.epochs=true", "training.epochs must be int, received True"),
-        ("training.learning_rate=true", "training.learning_rate must be float, received True"),
-        ("training.learning_rate=fast", "training.learning_rate must be float, received 'fast'"),
-        ("model.crf=1", "model.crf must be bool, received 1"),
-        ("model.layers=64", "model.layers must be a list, received 64"),
-        ('model.layers=[64, "32"]', "model.layers must be int, received '32'"),
+        ("training.epochs=", "training.epochs must be an integer or auto; received ''"),
+        ("training.epochs=many", "training.epochs must be an integer or auto; received 'many'"),
+        ("training.epochs=1.0", "training.epochs must be an integer or auto; received 1.0"),
+        ("training.epochs=true", "training.epochs must be an integer or auto; received True"),
+        ("training.learning_rate=true", "training.learning_rate must be a number; received True"),
+        ("training.learning_rate=fast", "training.learning_rate must be a number; received 'fast'"),
+        ("model.crf=1", "model.crf must be true or false; received 1"),
+        ("model.layers=64", "model.layers must be a list of integers; received 64"),
+        ('model.layers=[64, "32"]', "model.layers must be a list of integers; received [64, '32']"),
         ("model.merge=add", "model.merge must be one of concat, sum; received 'add'"),
         ("text.unit=[]", "text.unit must be one of char, word; received []"),
-        ("vectors.pretrained=5", "vectors.pretrained must be str, received 5"),
+        ("vectors.pretrained=5", "vectors.pretrained must be a string; received 5"),
     ],
 )
 def test_a_wrong_override_is_told(override, message):
@@ -208,14 +212,14 @@ def test_an_unreadable_file_is_told(tmp_path):
         ("vectors.min_count", [1], [0]),
         ("vectors.negative", [1], [0, -1]),
         ("vectors.limit", [0], [-1]),
-        ("vectors.norm", [0, 1], [-1, math.inf]),
+        ("vectors.norm", ["auto", 1, 0.5], [0, -1, math.inf]),
         ("model.char_dimensions", [0], [-1]),
         ("model.position_dimensions", [0], [-1]),
         ("training.clip_norm", [0], [-1]),
         ("training.patience", [0], [-1]),
         ("training.gpu", [-1, 0], [-2]),
         ("training.gpu_memory_mib", [0], [-1]),
-        ("vectors.epochs", [0, 1], [-1]),
+        ("vectors.epochs", ["auto", 1], [0, -1]),
         ("vectors.workers", [1, 8], [0]),
         ("batches.units", [0, 1], [-1]),
         ("batches.texts", [1], [0]),
@@ -224,10 +228,21 @@ def test_an_unreadable_file_is_told(tmp_path):
         ("model.dropout", [0, 0.99], [-0.1, 1, math.nan]),
         ("model.output_dropout", [0, 0.99], [-0.1, 1]),
         ("training.ema_momentum", [0, 0.99], [-0.1, 1]),
-        ("training.epochs", [0, 1], [-1]),
+        ("training.epochs", ["auto", 1], [0, -1]),
         ("batches.word_dropout", [0, 0.99], [-0.1, 1]),
         ("batches.masking", [0, 0.99], [-0.1, 1]),
         ("transfer.masking", [0, 0.99], [-0.1, 1]),
+        ("pretrain.epochs", ["auto", 1], [0, -1]),
+        ("pretrain.masking", [0.01, 0.99], [0, 1]),
+        ("transfer.epochs", ["auto", 1], [0, -1]),
+        ("transfer.rounds", [1], [0]),
+        ("transfer.entity_threshold", [0, 1], [-0.1, 1.1]),
+        ("transfer.outside_threshold", [0, 1], [-0.1, 1.1]),
+        ("transfer.weights", [[0.1, 2]], [[], [0], [1, -1], [math.inf]]),
+        ("transfer.fine_tune_epochs", [0, 1], [-1]),
+        ("transfer.fine_tune_rate", [1e-9], [0, math.inf]),
+        ("transfer.patience", [0], [-1]),
+        ("transfer.characters", [0], [-1]),
         ("vectors.learnt_dimensions", [0, 300], [-1]),
         ("model.lexicon_dimensions", [0], [-1]),
         ("training.learning_rate", [1e-9], [0, -1.0, math.nan, math.inf]),
@@ -246,3 +261,52 @@ def test_settings_that_do_not_fit_are_told(name, good, bad):
 def test_settings_are_frozen():
     with pytest.raises(dataclasses.FrozenInstanceError):
         Config().text.maxlen = 3
+
+
+# ---- documentation ------------------------------------------------------------------------------------------------
+
+
+def test_every_setting_has_a_help_text_of_its_own():
+    texts = [setting.about for _, _, settings in sections() for setting in settings]
+    texts += [limit.about for limit in describe(Limits)]
+    assert all(len(text) > 20 for text in texts)
+    assert len(set(texts)) == len(texts)
+
+
+def test_a_number_that_may_be_nought_says_what_that_means():
+    for _, _, settings in sections():
+        for setting in settings:
+            count = setting.values.startswith("an integer, at least 0")
+            if count and setting.name != "training.seed":
+                assert re.search(r"\b0 for (no|never)", setting.about), setting.name
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("text.unit", "one of char, word"),
+        ("text.clean", "true or false"),
+        ("text.words", "a list of strings"),
+        ("text.maxlen", "an integer, at least 2"),
+        ("training.epochs", "an integer, at least 1; or auto"),
+        ("vectors.norm", "a number, above 0; or auto"),
+        ("model.layers", "a list of integers, each at least 1; not empty"),
+        ("model.dropout", "a number, at least 0 and below 1"),
+        ("training.tensorboard", "a string"),
+    ],
+)
+def test_the_values_of_a_setting_are_described(name, values):
+    described = {setting.name: setting.values for _, _, settings in sections() for setting in settings}
+    assert described[name] == values
+
+
+@pytest.mark.parametrize("table", [PRESETS, RECIPES])
+def test_presets_and_recipes_describe_themselves(table):
+    assert all(row.about for row in table.values())
+    for row in table.values():
+        check(merge(Config(), row.settings, "test"))
+
+
+def test_auto_leaves_the_number_to_the_program():
+    assert unless_auto("auto", 7) == 7
+    assert unless_auto(3, 7) == 3

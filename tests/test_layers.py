@@ -12,6 +12,7 @@ ORDER = [
     "files",
     "progress",
     "settings",
+    "presets",
     "config",
     "documents",
     "formats.records",

@@ -29,7 +29,7 @@ from tagger.learning.state import State
 from tagger.learning.training import inputs_of, learning_rate, silence_unseen, write_networks
 from tagger.lookup import Lookup
 from tagger.progress import say
-from tagger.settings import merge
+from tagger.settings import merge, unless_auto
 from tagger.tags import TagScheme
 from tagger.text import UnitMaker, pieces
 from tagger.weights import fresh_model, load_weights
@@ -74,7 +74,8 @@ def pretrain(
     units = UnitMaker(config.text)
     lookup = work.lookup(units)
     store = work.store(units, lookup, _NOTHING, _documents(shown or files))
-    epochs = config.pretrain.epochs or passes_over(int(store.lengths.sum()), 12_000_000, least=1, most=20)
+    automatic = passes_over(int(store.lengths.sum()), 12_000_000, least=1, most=20)
+    epochs = unless_auto(config.pretrain.epochs, automatic)
     config = merge(config, {"training": {"epochs": epochs}}, "pretrain.epochs")
     model, history = fit(config, lookup, store, work)
     reports = {"history.json": history, "metrics.json": {}, ALIGNMENT: work.alignment()}
@@ -111,7 +112,7 @@ def fit(config: Config, lookup: Lookup, store: Store, work: RunFolder) -> tuple[
         state.restore(kept)
         history = json.loads(str(kept["told"]))
         say(f"resuming after epoch {len(history)}")
-    while (epoch := len(history)) < settings.epochs:
+    while (epoch := len(history)) < settings.passes:
         begun = time.monotonic()
         told = f"epoch {epoch + 1}/{settings.epochs}"
         found = [step(*batch) for batch in tqdm(ahead(batches.epoch(epoch)), told, len(batches), False, unit="batch")]

@@ -125,7 +125,7 @@ def _round(number: int, config: Config, sources: Sources, folder: Path) -> dict[
         config = merge(
             config, {"batches": {"masking": max(settings.masking, config.batches.masking)}}, "transfer.masking"
         )
-        if settings.epochs:
+        if settings.epochs != "auto":
             config = merge(config, {"training": {"epochs": settings.epochs}}, "transfer.epochs")
         weight = settings.weights[min(number, len(settings.weights)) - 1]
         start = folder / "round_0" if settings.restart else before

@@ -63,7 +63,7 @@ def train(config: Config, sources: Sources, out: Path, resume: bool = False, rep
     units = UnitMaker(config.text)
     lookup = work.lookup(units)
     store = work.store(units, lookup, scheme)
-    if not config.training.epochs:
+    if config.training.epochs == "auto":
         config = merge(config, {"training": {"epochs": epochs_for(int(store.lengths.sum()))}}, "epochs_for")
     keeper = fit(config, scheme, units, lookup, store, work)
     scores = calibrate(keeper.tagger, sources.dev) if config.decode.calibrate else keeper.best_scores
@@ -123,7 +123,7 @@ def fit(
     watched = [keras.callbacks.TensorBoard(settings.tensorboard)] if settings.tensorboard else []
     watchers = keras.callbacks.CallbackList(watched, model=model)
     watchers.on_train_begin()
-    while len(keeper.history) < settings.epochs and not keeper.finished:
+    while len(keeper.history) < settings.passes and not keeper.finished:
         epoch = len(keeper.history)
         with keeper.epoch(epoch) as count:
             for batch in ahead(batches.epoch(epoch)):
@@ -194,7 +194,7 @@ def learning_rate(settings: TrainingConfig, steps: int) -> Any:
     """Return the learning rate, or its schedule over all epochs of so many steps."""
     if settings.schedule == "constant":
         return settings.learning_rate
-    total = settings.epochs * steps
+    total = settings.passes * steps
     warm = max(1, total // 20)
     return keras.optimizers.schedules.CosineDecay(
         0.0, total - warm, alpha=0.01, warmup_target=settings.learning_rate, warmup_steps=warm

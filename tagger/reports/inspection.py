@@ -19,10 +19,11 @@ import numpy as np
 from tagger import alignment, corpus
 from tagger.alignment import EXAMPLES, Alignment
 from tagger.bundle import Bundle
-from tagger.config import PRESETS, Config, TextConfig
+from tagger.config import Config, TextConfig
 from tagger.documents import Document, Notes, squeeze
 from tagger.errors import ConfigError
 from tagger.gazetteer import Matcher
+from tagger.presets import PRESETS
 from tagger.settings import merge
 from tagger.tags import TagScheme
 from tagger.text import UnitMaker, Units
@@ -343,7 +344,7 @@ def inspect_bundle(found: Bundle) -> dict[str, Any]:
     Returns:
         Among others "settings": those that differ from the nearest preset, as [here, there] by name.
     """
-    differ = {name: _differences(found.config, preset) for name, preset in PRESETS.items()}
+    differ = {name: _differences(found.config, preset.settings) for name, preset in PRESETS.items()}
     preset = min(differ, key=lambda name: len(differ[name]))
     return {
         "preset": preset,

@@ -1,23 +1,26 @@
-"""What a server takes before it refuses."""
+"""What a server accepts before it refuses a request."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-
-def _limit(value: int, about: str) -> int:
-    return field(default=value, metadata={"about": about})
+from tagger.settings import setting
 
 
 @dataclass(frozen=True)
 class Limits:
-    """Limits of a server; each is at least 1, and `about` in a field's metadata says what is beyond it.
+    """Limits of a server.
 
-    They bound its memory: about `requests` x `body` bytes, and `waiting` characters.
+    They bound its memory: about `requests` x `body` bytes, and `waiting` characters. Each help text ends with the
+    HTTP status of a request beyond the limit.
     """
 
-    body: int = _limit(1 << 20, "bytes of a request's body, or of a line of JSON Lines; beyond: 413")
-    texts: int = _limit(1000, "texts of a request; beyond: 413")
-    characters: int = _limit(100_000, "characters of a text; beyond: 413")
-    stream: int = _limit(1 << 30, "bytes of a body of JSON Lines; beyond: 413")
-    waiting: int = _limit(1_000_000, "characters that wait to be tagged, of all clients together; beyond: 429")
-    requests: int = _limit(256, "requests under way at once; beyond: 503")
-    seconds: int = _limit(30, "seconds to wait for the next part of a body (408), for results (503), for a reader")
+    body: int = setting(1 << 20, "bytes of a request's body, or of a line of JSON Lines; beyond: 413", least=1)
+    texts: int = setting(1000, "texts of a request; beyond: 413", least=1)
+    characters: int = setting(100_000, "characters of a text; beyond: 413", least=1)
+    stream: int = setting(1 << 30, "bytes of a body of JSON Lines; beyond: 413", least=1)
+    waiting: int = setting(
+        1_000_000, "characters that wait to be tagged, of all clients together; beyond: 429", least=1
+    )
+    requests: int = setting(256, "requests under way at once; beyond: 503", least=1)
+    seconds: int = setting(
+        30, "seconds to wait for the next part of a body (408), for results (503), for a reader", least=1
+    )

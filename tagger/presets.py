@@ -1,0 +1,47 @@
+"""Settings that go together: presets for `--config`, recipes for `--recipe`. One row for each."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Settings that go together, by section and name; all others have their defaults."""
+
+    about: str
+    settings: Mapping[str, Mapping[str, Any]]
+
+
+PRESETS: Mapping[str, Preset] = {
+    "default": Preset("characters, a BiLSTM-CRF: the defaults of all settings", {}),
+    "contest": Preset("the entry to the contest of 2016 (words, no CRF), its faults mended", {
+        "text": {"unit": "word", "clean": True, "fold": False, "maxlen": 80, "overlap": 20},
+        "vectors": {
+            "word_dimensions": 128, "learnt_dimensions": 0, "window": 8, "negative": 8, "min_count": 1, "sample": 1e-3,
+            "epochs": 20, "norm": 1.0, "limit": 0, "storage": "float32",
+        },
+        "batches": {"units": 0, "texts": 256, "accumulate": 4, "word_dropout": 0.0},  # steps of 1,024 texts
+        "model": {
+            "layers": [64, 32], "merge": "sum", "crf": False, "char_dimensions": 0, "dropout": 0.0,
+            "output_dropout": 0.0,
+            "activity_l1": 0.01,
+        },
+        "training": {
+            "epochs": 200, "learning_rate": 0.001, "schedule": "constant", "clip_norm": 0.0,
+            "ema_momentum": 0.0, "patience": 0,
+        },
+        "decode": {"transitions": "contest", "score": "mean", "calibrate": False},
+    }),
+}  # fmt: skip
+
+# Recipes of self-training.
+RECIPES: Mapping[str, Preset] = {
+    "sure": Preset("learn from whatever the teacher is sure of: the defaults of [transfer]", {}),
+    "contest": Preset("learn from the texts that all rounds agree on, as in 2016", {
+        "transfer": {
+            "pretrain": False, "rounds": 4, "select": "agreed", "weights": [0.1, 0.2, 1.0, 1.0], "restart": False,
+            "epochs": 20, "masking": 0.0, "fine_tune_epochs": 0, "patience": 0,
+        },
+    }),
+}  # fmt: skip
