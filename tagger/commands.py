@@ -342,10 +342,10 @@ def _write_page(path: Path, page: str) -> None:
 
 def serve(options: argparse.Namespace) -> None:
     """Answer HTTP requests, and show a page to tag and correct text on."""
-    for package in ("starlette", "uvicorn", "prometheus_client"):
+    for package in ("starlette", "uvicorn", "prometheus_client", "markdown_it"):
         require(package, "serve")
-    from tagger.serve.server import serve
     from tagger.serve.corrections import CorpusFile
+    from tagger.serve.server import serve
 
     if not re.fullmatch("[!-~]*", options.token):
         raise ConfigError("--token must be of printable ASCII characters without spaces")

@@ -66,8 +66,12 @@ ORDER = [
     "serve.corrections",
     "serve.requests",
     "serve.responses",
+    "serve.metrics",
     "serve.middleware",
+    "serve.endpoints",
+    "serve.documentation",
     "serve.application",
+    "serve.server",
     "commands",
     "cli",
 ]

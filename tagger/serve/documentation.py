@@ -1,8 +1,8 @@
 """The pages of the documentation as HTML, under `/docs`, in the language of the browser.
 
-    GET /docs                 the topics
-    GET /docs/TOPIC           a page; `?lang=zh` overrides the language that the browser prefers
-    GET /docs/pictures/NAME   a picture that pages show
+GET /docs                 the topics
+GET /docs/TOPIC           a page; `?lang=zh` overrides the language that the browser prefers
+GET /docs/pictures/NAME   a picture that pages show
 """
 
 import re
@@ -31,7 +31,7 @@ _MESSAGES = {
         "settings": "Settings",
         "theme": "Light or dark",
         "switch": "中文",
-        "notice": "",
+        "notice": "This page is available in Chinese only.",
     },
     "zh": {
         "documentation": "文档",
@@ -39,7 +39,7 @@ _MESSAGES = {
         "settings": "设置",
         "theme": "浅色或深色",
         "switch": "English",
-        "notice": "本页暂无中文版。",
+        "notice": "本页只有英文版。",
     },
 }
 _OTHER = {"en": "zh", "zh": "en"}
@@ -47,6 +47,7 @@ _HTML_LANGUAGES = {"en": "en", "zh": "zh-CN"}
 
 _COMMENT = re.compile("<!--.*?-->", re.DOTALL)
 _PAGE_FILE = re.compile(r"(?P<topic>[\w-]+)(\.(?P<language>[a-z]{2}))?\.md")
+_PLAIN = re.compile(r"[*`]|(?<=\])\([^)]*\)|[\[\]]")  # Markdown in a summary that is shown as text
 _ALIGNMENT = re.compile("text-align:(left|center|right)")
 
 
@@ -91,7 +92,11 @@ def _picture(request: Request, name: str) -> Response:
 @cache
 def _pictures() -> frozenset[str]:
     folder = resources.files("tagger.docs").joinpath("pictures")
-    return frozenset(file.name for file in folder.iterdir() if file.name.endswith(".png")) if folder.is_dir() else frozenset()
+    return (
+        frozenset(file.name for file in folder.iterdir() if file.name.endswith(".png"))
+        if folder.is_dir()
+        else frozenset()
+    )
 
 
 # ---- the frame ---------------------------------------------------------------------------------------------------
@@ -118,21 +123,22 @@ def _document(topic: str, language: str, query: str) -> str:
         other_language=_HTML_LANGUAGES[_OTHER[language]],
         notice=f'<p class="notice">{escape(messages["notice"])}</p>' if shown != language else "",
         links=links,
-        content=to_html(docs.page(topic, shown), query) if topic else _index(language, query),
+        content=to_html(docs.page(topic, shown), shown, query) if topic else _index(language, query),
     )
 
 
 def _index(language: str, query: str) -> str:
     rows = [f"<h1>{escape(_MESSAGES[language]['documentation'])}</h1>\n<dl>\n"]
-    for topic in docs.topics():
-        mark = _lang(topic, language)
+    for topic, summary in docs.topics(language).items():
+        lang = _lang(topic, language)
         name = f'<a href="/docs/{topic}{query}">{escape(_title(topic, language))}</a>'
-        rows.append(f"<dt{mark}>{name}</dt><dd{mark}>{escape(_summary(topic, language))}</dd>\n")
+        rows.append(f"<dt{lang}>{name}</dt><dd{lang}>{escape(_PLAIN.sub('', summary))}</dd>\n")
     return "".join([*rows, "</dl>\n"])
 
 
 def _language_of(topic: str, language: str) -> str:
-    return language if language in docs.languages(topic) else next(iter(_MESSAGES))
+    languages = docs.languages(topic)
+    return language if language in languages else languages[0]
 
 
 def _lang(topic: str, language: str) -> str:
@@ -146,30 +152,21 @@ def _current(is_current: bool) -> str:
 
 
 def _title(topic: str, language: str) -> str:
-    return _opening(docs.page(topic, _language_of(topic, language)))[0] or topic
-
-
-def _summary(topic: str, language: str) -> str:
-    return _opening(docs.page(topic, _language_of(topic, language)))[1]
+    return _heading(docs.page(topic, _language_of(topic, language))) or topic
 
 
 @lru_cache(256)
-def _opening(markdown: str) -> tuple[str, str]:
-    """Return the text of the first heading and of the first paragraph of a page; empty where there is none."""
+def _heading(markdown: str) -> str:
+    """Return the text of the first heading of a page; empty if there is none."""
     tokens = _markdown().parse(markdown)
-
-    def first(kind: str) -> str:
-        texts = (_plain(inline) for opening, inline in pairwise(tokens) if opening.type == kind)
-        return next(filter(None, texts), "")
-
-    return first("heading_open"), first("paragraph_open")
+    return next((_plain(inline) for opening, inline in pairwise(tokens) if opening.type == "heading_open"), "")
 
 
 # ---- Markdown ----------------------------------------------------------------------------------------------------
 
 
 @lru_cache(256)
-def to_html(markdown: str, query: str = "") -> str:
+def to_html(markdown: str, language: str = "en", query: str = "") -> str:
     """Return a page as HTML.
 
     Links to pages and pictures of the documentation lead below `/docs`; other relative links and pictures become
@@ -177,6 +174,7 @@ def to_html(markdown: str, query: str = "") -> str:
 
     Args:
         markdown: CommonMark with tables.
+        language: Language of the page.
         query: Added to links to pages, such as `?lang=zh`.
     """
     parser = _markdown()
@@ -186,7 +184,7 @@ def to_html(markdown: str, query: str = "") -> str:
         if token.type == "heading_open" and following:
             token.attrSet("id", _unique(_slug(_plain(following)), slugs))
         elif token.type == "inline":
-            _rewrite_links(token.children or [], query)
+            _rewrite_links(token.children or [], language, query)
         elif alignment := _ALIGNMENT.fullmatch(str(token.attrGet("style") or "")):
             token.attrs = {"class": alignment[1]}  # the content security policy forbids inline styles
     html: str = parser.renderer.render(tokens, parser.options, {})
@@ -208,16 +206,16 @@ def _render_html(renderer: Any, tokens: Sequence[Token], index: int, options: An
     return escape(content) if content.strip() else ""
 
 
-def _rewrite_links(children: list[Token], query: str) -> None:
+def _rewrite_links(children: list[Token], language: str, query: str) -> None:
     """Point links and pictures below `/docs`; turn those that lead nowhere into text. `children` is modified."""
     dropped: list[bool] = []
     for child in children:
         if child.type == "link_open":
-            target = _target(str(child.attrGet("href")), query)
+            target = _target(str(child.attrGet("href")), language, query)
             dropped.append(target is None)
             child.attrSet("href", target or "")
         elif child.type == "image":
-            target = _target(str(child.attrGet("src")), "")
+            target = _target(str(child.attrGet("src")), language, query)
             if target is None or not target.startswith("/docs/pictures/"):
                 child.type = "text"  # its content is the alternative text
             child.attrSet("src", target or "")
@@ -225,7 +223,7 @@ def _rewrite_links(children: list[Token], query: str) -> None:
             child.type, child.content = "text", ""
 
 
-def _target(link: str, query: str) -> str | None:
+def _target(link: str, language: str, query: str) -> str | None:
     """Return where a link of a page leads on this server, or None if nowhere."""
     parts = urlsplit(link)
     if parts.scheme in ("http", "https", "mailto"):
@@ -239,11 +237,15 @@ def _target(link: str, query: str) -> str | None:
     if name in _pictures():
         return f"/docs/pictures/{name}"
     file = _PAGE_FILE.fullmatch(name)
-    topic = file["topic"].lower() if file else ""
-    if not file or topic not in docs.topics():
+    if not file:
         return None
-    language = f"?lang={file['language']}" if file["language"] in _MESSAGES else query
-    return f"/docs/{topic}{language}{fragment}"
+    topic, linked = file["topic"].lower(), file["language"] or "en"
+    languages = docs.languages(topic)
+    if linked not in languages:
+        return None
+    if file["language"] or (linked != language and language in languages):  # else as the reader prefers
+        query = f"?lang={linked}"
+    return f"/docs/{topic}{query}{fragment}"
 
 
 def _plain(inline: Token) -> str:
