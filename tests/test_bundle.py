@@ -5,7 +5,6 @@ import pytest
 
 from tagger import bundle as bundles
 from tagger.errors import BundleError
-from tagger.files import atomic_folder
 
 pytestmark = pytest.mark.train
 
@@ -61,28 +60,3 @@ def test_another_format_and_another_segmenter_are_refused(copy):
 def test_a_folder_that_is_no_bundle(tmp_path):
     with pytest.raises(BundleError, match="not a bundle"):
         bundles.load(tmp_path)
-
-
-def test_a_failing_write_leaves_nothing(tmp_path):
-    def fail(folder):
-        (folder / "half").write_text("x")
-        raise RuntimeError
-
-    with pytest.raises(RuntimeError), atomic_folder(tmp_path / "out") as folder:
-        fail(folder)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_full_disk_is_one_line(tmp_path):
-    with pytest.raises(BundleError, match="No space left"), atomic_folder(tmp_path / "out"):
-        raise OSError(28, "No space left on device")
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_an_existing_bundle_is_replaced_only_when_asked(tmp_path):
-    (tmp_path / "out").mkdir()
-    with pytest.raises(BundleError, match="--force"), atomic_folder(tmp_path / "out"):
-        pass
-    with atomic_folder(tmp_path / "out", replace=True) as folder:
-        (folder / "new").write_text("x")
-    assert [file.name for file in tmp_path.rglob("*")] == ["out", "new"]

@@ -9,7 +9,7 @@ from tagger import Tagger
 from tagger import bundle as bundles
 from tagger.batches import pad
 from tagger.decode import log_softmax, viterbi
-from tagger.errors import BundleError
+from tagger.errors import BundleError, OutputError
 from tagger.pipeline import Tagger as PipelineTagger
 from tagger.runtime import KerasRuntime, OpenvinoRuntime
 from tagger.text import normal
@@ -159,7 +159,7 @@ def test_what_exists_is_kept_unless_it_may_be_replaced(found, tmp_path, form):
 
     out = tmp_path / "out.tflite"
     out.mkdir()
-    with pytest.raises(BundleError, match="--force"):
+    with pytest.raises(OutputError, match="--force"):
         FORMATS[form](found, out)
     assert list(tmp_path.iterdir()) == [out]
     assert not list(out.iterdir())

@@ -12,9 +12,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from tagger import formats
-from tagger.corpus import convert, files, read, texts, told
+from tagger.corpus import describe_notes, files, read, texts, write
 from tagger.documents import Document, Notes, Span, apart, labelled, mark
-from tagger.errors import BundleError, ConfigError, CorpusError
+from tagger.errors import ConfigError, CorpusError, OutputError
 from tests.conftest import ROOT
 from tests.samples import anything, few
 
@@ -43,7 +43,7 @@ FILES = [
 
 def saved(folder, documents, form, notes=None):
     path = folder / f"corpus.{form}"
-    convert(documents, path, form, True, Notes() if notes is None else notes)
+    write(documents, path, form, True, Notes() if notes is None else notes)
     return path
 
 
@@ -58,7 +58,7 @@ def bare(documents):
 def test_a_golden_file_is_told_and_read(name, form, noted, tmp_path):
     notes = Notes()
     assert bare(read(GOLDEN / name, notes=notes)) == DOCUMENTS
-    assert told(notes) == noted
+    assert describe_notes(notes) == noted
     assert bare(read(GOLDEN / name, form)) == DOCUMENTS
     assert list(texts(GOLDEN / name)) == [document.text for document in DOCUMENTS]
     if form != "brat":
@@ -136,7 +136,7 @@ def test_any_document_survives(tmp_path_factory, form, some):
     notes = Notes()
     path = saved(tmp_path_factory.mktemp("trip"), some, form, notes)
     assert list(read(path, form, notes)) == some
-    assert told(notes) == []
+    assert describe_notes(notes) == []
 
 
 @pytest.mark.parametrize("form", ["jsonl", "labelstudio"])
@@ -147,7 +147,7 @@ def test_scores_survive(tmp_path_factory, form, some, random):
     rated = [labelled(d.text, d.entities, scores=[random.random() for _ in d.entities]) for d in some]
     notes = Notes()
     assert list(read(saved(tmp_path_factory.mktemp("trip"), rated, form, notes), form, notes)) == rated
-    assert told(notes) == []
+    assert describe_notes(notes) == []
 
 
 @pytest.mark.parametrize("form", COLUMNS)
@@ -157,7 +157,7 @@ def test_what_columns_hold_survives(tmp_path_factory, form, some):
     assume(all(document.text for document in some))
     notes = Notes()
     assert list(read(saved(tmp_path_factory.mktemp("trip"), some, form, notes), form, notes)) == some
-    assert told(notes) == []
+    assert describe_notes(notes) == []
 
 
 @few
@@ -167,9 +167,9 @@ def test_what_brat_holds_survives(tmp_path_factory, some):
     assume(not set(edges) & set("\r\n"))
     notes = Notes()
     folder = tmp_path_factory.mktemp("trip") / "brat"
-    convert(some, folder, "brat", False, notes)
+    write(some, folder, "brat", False, notes)
     assert list(read(folder, "brat", notes)) == some
-    assert told(notes) == []
+    assert describe_notes(notes) == []
 
 
 @few
@@ -178,7 +178,7 @@ def test_any_line_survives_as_plain_text(tmp_path_factory, some):
     notes = Notes()
     path = saved(tmp_path_factory.mktemp("trip"), map(Document, some), "plain", notes)
     assert [document.text for document in read(path, "plain")] == some
-    assert told(notes) == []
+    assert describe_notes(notes) == []
 
 
 @few
@@ -188,7 +188,7 @@ def test_any_answers_survive(tmp_path_factory, rows):
     for form in ("contest", "jsonl"):
         notes = Notes()
         assert list(read(saved(tmp_path_factory.mktemp("trip"), some, form, notes), form)) == some
-        assert told(notes) == []
+        assert describe_notes(notes) == []
 
 
 @pytest.mark.parametrize("form", formats.FORMATS)
@@ -201,7 +201,7 @@ def test_whatever_is_written_can_be_read_and_keeps_its_offsets(tmp_path_factory,
     assert len(found) == len(
         [d for d in some if form not in (*COLUMNS, "conll") or d.text.replace("\ufeff", "").strip()]
     )
-    assert not [note for note in told(notes) if note.startswith("repaired")]
+    assert not [note for note in describe_notes(notes) if note.startswith("repaired")]
     for document in found:
         assert all(0 <= start < end <= len(document.text) for start, end, _ in document.entities)
 
@@ -211,7 +211,7 @@ def test_whatever_is_written_can_be_read_and_keeps_its_offsets(tmp_path_factory,
 
 def spans(path):
     (document,) = read(path, "bio", notes := Notes())
-    return [(document.text[start:end], label) for start, end, label in document.entities], told(notes)
+    return [(document.text[start:end], label) for start, end, label in document.entities], describe_notes(notes)
 
 
 BEGAN, ENDED = "repaired: entities that nothing began (1)", "repaired: entities that nothing ended (1)"
@@ -364,7 +364,7 @@ def test_an_annotation_file_without_its_text_is_told(tmp_path):
 
 
 def test_a_form_that_does_not_exist_is_told():
-    with pytest.raises(ConfigError, match="no form 'xml'; one of: jsonl, bio"):
+    with pytest.raises(ConfigError, match="no format 'xml'; one of: jsonl, "):
         list(read(GOLDEN / "native.jsonl", "xml"))
 
 
@@ -450,7 +450,7 @@ OPEN = Document("无名", (), (), (), ((0, 2),))
 def test_what_a_form_cannot_hold_is_noted(form, noted):
     notes = Notes()
     list(formats.write(form, [ANSWER], notes))
-    assert told(notes) == noted
+    assert describe_notes(notes) == noted
 
 
 @pytest.mark.parametrize("form", [form for form in formats.FORMATS if form != "brat"])
@@ -458,7 +458,7 @@ def test_what_nobody_has_looked_at_is_kept_in_the_native_form_and_noted_in_other
     notes = Notes()
     (found,) = read(saved(tmp_path, [OPEN], form, notes), form)
     assert (found == OPEN) == (form == "jsonl")
-    assert told(notes) == ([] if form == "jsonl" else ["lost: stretches that are not labelled (1)"])
+    assert describe_notes(notes) == ([] if form == "jsonl" else ["lost: stretches that are not labelled (1)"])
 
 
 @pytest.mark.parametrize(
@@ -479,7 +479,7 @@ def test_what_nobody_has_looked_at_is_kept_in_the_native_form_and_noted_in_other
 def test_what_is_written_instead(form, document, written, noted):
     notes = Notes()
     assert "".join(formats.write(form, [document], notes)) == written
-    assert [note for note in told(notes) if "answers" not in note] == noted
+    assert [note for note in describe_notes(notes) if "answers" not in note] == noted
 
 
 def test_entities_of_brat_across_lines(tmp_path):
@@ -487,14 +487,17 @@ def test_entities_of_brat_across_lines(tmp_path):
     notes = Notes()
     made = dict(formats.write("brat", [document, Document("\n\n", (Span(0, 1, "X"),))], notes))
     assert made["00000001.ann"] == "T1\tLOC 0 1;2 3\t新 北\nT2\tX 3 4\t京\n"
-    assert told(notes) == [
+    assert describe_notes(notes) == [
         "changed: entities that began or ended with a line end, now without it (1)",
         "lost: entities of white space (1)",
     ]
     (tmp_path / "a.txt").write_text("甲乙 丙丁", "utf-8")
     (tmp_path / "a.ann").write_text("T1\tX 0 1;3 4\t甲 丙\nT2\tX 1 2;3 4\t乙 丙\n\nT3\tX 4 5\n", "utf-8")
     (found,) = read(tmp_path, notes=(notes := Notes()))
-    assert (found.entities, told(notes)) == ((Span(1, 4, "X"), Span(4, 5, "X")), ["lost: entities in fragments (1)"])
+    assert (found.entities, describe_notes(notes)) == (
+        (Span(1, 4, "X"), Span(4, 5, "X")),
+        ["lost: entities in fragments (1)"],
+    )
 
 
 def test_offsets_of_label_studio_in_utf_16_are_repaired(tmp_path):
@@ -505,7 +508,7 @@ def test_offsets_of_label_studio_in_utf_16_are_repaired(tmp_path):
     (tmp_path / "a.json").write_text(json.dumps(rows), "utf-8")
     (document,) = read(tmp_path / "a.json", notes=(notes := Notes()))
     assert document.entities == (Span(0, 1, "表_情"), Span(2, 6, "LOC"))
-    assert told(notes) == [
+    assert describe_notes(notes) == [
         "lost: further labels of an entity (1)", "repaired: labels with white space, written with _ (1)",
         "repaired: offsets counted in UTF-16 (1)",
     ]  # fmt: skip
@@ -515,7 +518,7 @@ def test_what_is_hidden_in_hypertext_is_lost(tmp_path):
     row = {"data": {"html": "<b>好</b>"}, "annotations": [{"result": [{"value": {"hypertextlabels": ["X"]}}]}]}
     (tmp_path / "a.json").write_text(json.dumps([row]), "utf-8")
     assert next(read(tmp_path / "a.json", notes=(notes := Notes()))).entities == ()
-    assert told(notes) == ["lost: entities of hypertext (1)"]
+    assert describe_notes(notes) == ["lost: entities of hypertext (1)"]
 
 
 def test_labels_that_are_numbers_are_read(tmp_path):
@@ -526,8 +529,8 @@ def test_labels_that_are_numbers_are_read(tmp_path):
 
 def test_what_was_left_out_need_not_be_told():
     notes = Notes({"left out: a": 3, "lost: b": 2, "repaired: c": 0})
-    assert told(notes) == ["left out: a (3)", "lost: b (2)"]
-    assert told(notes, all_of_them=False) == ["lost: b (2)"]
+    assert describe_notes(notes) == ["left out: a (3)", "lost: b (2)"]
+    assert describe_notes(notes, left_out=False) == ["lost: b (2)"]
 
 
 def test_the_files_of_a_corpus(tmp_path):
@@ -548,7 +551,7 @@ def test_every_form_becomes_every_other(tmp_path):
         for target in formats.FORMATS:
             out = tmp_path / "out" / target
             out.parent.mkdir(exist_ok=True)
-            assert convert(read(made, source), out, target, True, Notes()) == (3, 5)
+            assert write(read(made, source), out, target, True, Notes()) == (3, 5)
             if target not in ("plain", "contest"):
                 assert list(read(out, target)) == DOCUMENTS
 
@@ -560,18 +563,18 @@ def test_a_file_is_whole_or_not_there(tmp_path):
 
     for form in formats.FORMATS:
         with pytest.raises(CorpusError):
-            convert(failing(), tmp_path / "out", form, False, Notes())
+            write(failing(), tmp_path / "out", form, False, Notes())
         assert list(tmp_path.iterdir()) == []
 
 
 def test_what_exists_is_replaced_only_if_asked(tmp_path):
     for form in ("bio", "brat"):
         out = tmp_path / form
-        convert(DOCUMENTS[:1], out, form, False, Notes())
-        with pytest.raises(BundleError, match="exists already"):
-            convert(DOCUMENTS, out, form, False, Notes())
+        write(DOCUMENTS[:1], out, form, False, Notes())
+        with pytest.raises(OutputError, match="exists already"):
+            write(DOCUMENTS, out, form, False, Notes())
         assert len(list(read(out, form))) == 1
-        convert(DOCUMENTS, out, form, True, Notes())
+        write(DOCUMENTS, out, form, True, Notes())
         assert len(list(read(out, form))) == 3
 
 
@@ -581,14 +584,14 @@ def test_a_pipe_is_written_to_and_stays_a_pipe(tmp_path):
     os.mkfifo(pipe)
     with ThreadPoolExecutor(1) as pool:
         found = pool.submit(pipe.read_text, "utf-8")
-        convert(DOCUMENTS, pipe, "plain", True, Notes())
+        write(DOCUMENTS, pipe, "plain", True, Notes())
         assert found.result(60) == (GOLDEN / "plain.txt").read_text("utf-8")
     assert pipe.is_fifo()
     assert list(tmp_path.iterdir()) == [pipe]
 
 
 def test_a_name_that_ends_in_gz_is_zipped(tmp_path):
-    convert(DOCUMENTS, tmp_path / "a.bioes.gz", "bioes", False, Notes())
+    write(DOCUMENTS, tmp_path / "a.bioes.gz", "bioes", False, Notes())
     assert gzip.decompress((tmp_path / "a.bioes.gz").read_bytes()).startswith("李\tB-PER\n明\tE-PER\n".encode())
     assert list(read(tmp_path / "a.bioes.gz")) == DOCUMENTS
 
@@ -602,7 +605,7 @@ def test_memory_does_not_depend_on_the_size(tmp_path, form, copies):
         path.write_text(path.read_text("utf-8").replace("\n", ""), "utf-8")
     assert path.stat().st_size > 1_700_000
     tracemalloc.start()
-    assert convert(read(path), tmp_path / "out", "plain", True, Notes())[0] == copies
+    assert write(read(path), tmp_path / "out", "plain", True, Notes())[0] == copies
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 3_300_000

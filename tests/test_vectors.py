@@ -88,7 +88,7 @@ def random_vectors(count, dimensions=16):
 
 
 @pytest.mark.parametrize("storage", ["float32", "int8"])
-@pytest.mark.parametrize(("norm", "expected"), [(1.0, 1.0), (0.0, 2.0), (7.5, 7.5)])
+@pytest.mark.parametrize(("norm", "expected"), [(1.0, 1.0), ("auto", 2.0), (7.5, 7.5)])
 def test_every_vector_has_the_norm_and_its_direction(storage, norm, expected):
     vectors = random_vectors(50)
     before = vectors.copy()

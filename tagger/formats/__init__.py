@@ -1,152 +1,135 @@
-"""The forms of a corpus: one table of readers and writers, and how a file's form is told from its content."""
+"""The corpus formats: one table of them, and which format a file has.
+
+To add a format:
+
+1. Write one module in this folder with a `read(source, notes)` and a `write(documents, notes)`, as in `plain.py`; for
+   a format of JSON records, a `parse(record, place, notes)` in place of `read`, as in `cluener.py`. Count in `notes`
+   whatever a document or the format has no place for, and raise `CorpusError` at what is malformed.
+2. Add one row to `_ROWS`. It holds everything else: the format's suffixes, what it can hold, and how a file of it is
+   recognised. The command line, conversion, training and the table in `tagger help formats` read the row.
+
+Rows run from general to special: where a file may be of two formats alike, the later row wins.
+"""
 
 import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
-from itertools import islice
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from tagger.documents import Document, Notes, squeeze
-from tagger.errors import ConfigError, CorpusError
+from tagger.errors import ConfigError
 from tagger.files import Source
-from tagger.formats import brat, cluener, columns, contest, doccano, labelstudio, native, records
-from tagger.formats.inline import ENTITY, read_inline, write_inline
-from tagger.formats.plain import read_plain, write_plain
+from tagger.formats import brat, cluener, columns, contest, doccano, inline, labelstudio, native, plain, records
+from tagger.formats.base import Folder, Format, Sample
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
-_LOOKED_AT = 200  # lines
-
-_TASK = re.compile(rb'"(?:data|result)"\s*:\s*[{[]')  # in a task too long to be looked at as a whole
-
 
 # ---- the table --------------------------------------------------------------------------------------------------
-@dataclass(frozen=True)
-class Format:
-    """A form of corpus.
-
-    Args:
-        read: Yields the documents of a source, noting what is lost or mended. For a form of folders, of a `Path`.
-        write: Yields what to write of documents. For a form of folders, (file name, content) of each file.
-        suffixes: Names that say this form.
-        texts: Yields the texts alone, blank ones included; by default those of `read`.
-        scores, answers, surrogates: Whether it holds scores; answers that are not in their text; lone surrogates.
-        unlabelled: Whether it holds stretches that nobody has looked at.
-        folder: Whether it is a folder of files.
-    """
-
-    read: Callable[[Any, Notes], Iterator[Document]]
-    write: Callable[[Iterable[Document], Notes], Iterator[Any]]
-    suffixes: tuple[str, ...] = ()
-    texts: Callable[[Source], Iterator[str]] | None = None
-    scores: bool = False
-    answers: bool = False
-    surrogates: bool = True
-    unlabelled: bool = False
-    folder: bool = False
+def _json(name: str, about: str, parse: Callable[..., Document], write: Callable[..., Any], **more: Any) -> Format:
+    """Return the row of a format of JSON records, one a line or all in one array."""
+    return Format(name, about, records.reader(parse), write, texts=records.texts, **more)
 
 
-def _json(parse: Callable[..., Document], write: Callable[..., Iterator[str]], **further: Any) -> Format:
-    return Format(records.reader(parse), write, texts=records.texts, **further)
+def _columns(name: str, about: str, **more: Any) -> Format:
+    """Return the row of a scheme of column tags; all schemes are read alike."""
+    return Format(name, about, columns.read, columns.writer(name), surrogates=False, **more)
 
 
-def _columns(scheme: str, *suffixes: str) -> Format:
-    return Format(columns.read, columns.writer(scheme), suffixes or (f".{scheme}",), surrogates=False)
-
-
-FORMATS = {
-    "jsonl": _json(
-        native.native, native.write_native, suffixes=(".jsonl",), scores=True, answers=True, unlabelled=True
+_ROWS = (
+    _json(
+        "jsonl", 'JSON Lines: {"text": "...", "entities": [{"start": 0, "end": 2, "label": "PER"}]}',
+        native.parse, native.write, suffixes=(".jsonl",), recognise=native.recognise,
+        scores=True, answers=True, unlabelled=True,
     ),
-    "bio": _columns("bio", ".bio", ".conll"),
-    "bioes": _columns("bioes"),
-    "bmes": _columns("bmes"),
-    "bilou": _columns("bilou"),
-    "brat": Format(brat.read, brat.write, surrogates=False, folder=True),
-    "doccano": _json(doccano.doccano, doccano.write_doccano),
-    "labelstudio": _json(labelstudio.labelstudio, labelstudio.write_labelstudio, scores=True),
-    "cluener": _json(cluener.cluener, cluener.write_cluener),
-    "contest": _json(contest.contest, contest.write_contest, answers=True),
-    "inline": Format(read_inline, write_inline),
-    "plain": Format(read_plain, write_plain, surrogates=False),
-}
+    Format(
+        "plain", "a text on each line, without entities",
+        plain.read, plain.write, recognise=plain.recognise, surrogates=False,
+    ),
+    Format(
+        "inline", "a text on each line, with entities marked as [mention]{LABEL}",
+        inline.read, inline.write, recognise=inline.recognise,
+    ),
+    _columns(
+        "bio", "CoNLL columns: a token and its tag on each line (B-PER I-PER O), a blank line after each text",
+        suffixes=(".bio", ".conll"), aliases=("conll",), recognise=columns.recognise,
+    ),
+    _columns("bioes", "the same with tags B I O E S", suffixes=(".bioes",)),
+    _columns("bmes", "the same with tags B M E S O", suffixes=(".bmes",)),
+    _columns("bilou", "the same with tags B I L O U", suffixes=(".bilou",)),
+    _json(
+        "doccano", 'doccano, of any version: {"text": "...", "label": [[0, 2, "PER"]]}',
+        doccano.parse, doccano.write, recognise=doccano.recognise,
+    ),
+    _json(
+        "cluener", 'CLUENER: {"text": "...", "label": {"PER": {"mention": [[0, 1]]}}}, the last character included',
+        cluener.parse, cluener.write, recognise=cluener.recognise,
+    ),
+    _json(
+        "labelstudio", "Label Studio: an array of tasks with annotations or predictions",
+        labelstudio.parse, labelstudio.write, recognise=labelstudio.recognise, scores=True,
+    ),
+    _json(
+        "contest", 'the contest of 2016: {"content": "...", "core_entity": ["mention"]}',
+        contest.parse, contest.write, recognise=contest.recognise, answers=True,
+    ),
+    Format(
+        "brat", "brat standoff: a folder with a .txt file and a .ann file for each text",
+        brat.read, brat.write, surrogates=False, folder=Folder(brat.is_standoff, brat.files),
+    ),
+)  # fmt: skip
 
-FORMATS["conll"] = FORMATS["bio"]  # by its family's name
+# Row by name, aliases included.
+FORMATS = {name: row for row in _ROWS for name in (row.name, *row.aliases)}
 
 
-def format_of(name: str) -> Format:
-    """Return the form of this name, or raise `ConfigError`."""
+def by_name(name: str) -> Format:
+    """Return the format of this name or alias.
+
+    Raises:
+        ConfigError: If there is none.
+    """
     if name not in FORMATS:
-        raise ConfigError(f"no form {name!r}; one of: {', '.join(FORMATS)}")
+        raise ConfigError(f"no format {name!r}; one of: {', '.join(FORMATS)}")
     return FORMATS[name]
 
 
+# ---- which format -----------------------------------------------------------------------------------------------
+def by_suffix(path: str | Path) -> str:
+    """Return the name of the format that a file name says, "" if none; `.gz` is ignored."""
+    return next((row.name for row in reversed(_ROWS) if row.is_named(path)), "")
+
+
+def by_folder(path: str | Path) -> Format | None:
+    """Return the format of a folder of files, or of one of them; None if the path is no such corpus."""
+    return next((row for row in reversed(_ROWS) if row.folder and row.folder.recognise(Path(path))), None)
+
+
+def detect(source: Source) -> str:
+    """Return the name of the format that the earliest line or record proves, else that of the suffix, else plain."""
+    sample = Sample(source)
+    return min(reversed(_ROWS), key=lambda row: row.rank(sample)).name
+
+
+# ---- writing ----------------------------------------------------------------------------------------------------
 def write(name: str, documents: Iterable[Document], notes: Notes) -> Iterator[Any]:
-    """Yield what to write of documents in a form, as its `write` does, noting what the form cannot hold."""
-    form = format_of(name)
+    """Yield what to write for documents, as `Format.write` does, counting in `notes` what the format cannot hold."""
+    row = by_name(name)
 
     def holdable() -> Iterator[Document]:
         for document in documents:
-            if not form.scores:
+            if not row.scores:
                 notes["lost: scores"] += len(document.scores)
-            if not form.answers:
+            if not row.answers:
                 mentions = {squeeze(document.text[span.start : span.end]) for span in document.entities}
                 notes["lost: answers that are no entity"] += len(set(map(squeeze, document.answers)) - mentions)
-            if not form.unlabelled:
+            if not row.unlabelled:
                 notes["lost: stretches that are not labelled"] += len(document.unlabelled)
-            if not form.surrogates and _SURROGATE.search(document.text):
+            if not row.surrogates and _SURROGATE.search(document.text):
                 text, changed = _SURROGATE.subn("\ufffd", document.text)
                 notes["changed: lone surrogates, now U+FFFD"] += changed
                 document = replace(document, text=text)
             yield document
 
-    return form.write(holdable(), notes)
-
-
-def of_name(path: str | Path) -> str:
-    """Return the form that a name says, "" if none."""
-    name = str(path).removesuffix(".gz")
-    return next((form for form, known in FORMATS.items() if known.suffixes and name.endswith(known.suffixes)), "")
-
-
-def detect(source: Source) -> str:
-    """Return the form of a file, told from its first lines; where these leave it open, from its name; else plain."""
-    head = source.head
-    if records.is_array(head) or re.match(rb'\s*\{\s*["}]', head):
-        return _of_records(source)
-    first = (line.decode("utf-8", "replace").removesuffix("\r") for line in head.split(b"\n", _LOOKED_AT)[:_LOOKED_AT])
-    lines = [line for line in first if line.strip() and not columns.is_comment(line)]
-    if 2 * sum(map(columns.is_tagged, lines)) > len(lines):
-        return "bio"
-    if any(map(ENTITY.search, lines)):
-        return "inline"
-    return "jsonl" if str(source.path).removesuffix(".gz").endswith(".json") else of_name(source.path) or "plain"
-
-
-def _of_records(source: Source) -> str:
-    """Return the form of JSON: that of the first record that can be of one form only, else native."""
-    try:
-        for number, (_, record) in enumerate(islice(records.records(source.peek()), _LOOKED_AT)):
-            if not number and isinstance(record.get("content"), str):
-                return "contest"
-            if form := _of_record(record):
-                return form
-    except CorpusError:
-        pass  # whoever reads it tells
-    return "labelstudio" if records.is_array(source.head) and _TASK.search(source.head) else "jsonl"
-
-
-def _of_record(record: records.Record) -> str:
-    """Return the form of a record, "" if it may be of several."""
-    if isinstance(record.get("data"), dict):
-        return "labelstudio"
-    if isinstance(record.get("label"), dict):
-        return "cluener"
-    entities = record.get("entities")
-    first = entities[0] if isinstance(entities, list) and entities else None
-    if isinstance(first, list) or (isinstance(first, dict) and "start_offset" in first) or "relations" in record:
-        return "doccano"
-    if "entities" in record:
-        return "jsonl" if first else ""
-    return "doccano" if any(isinstance(record.get(key), list) for key in doccano.DOCCANO_KEYS) else ""
+    return row.write(holdable(), notes)

@@ -11,8 +11,8 @@ from itertools import pairwise
 from pathlib import Path
 
 from tagger.documents import Document, Notes, Span, apart, labelled
-from tagger.errors import CorpusError
-from tagger.formats.records import SEE_FORMATS
+from tagger.errors import SEE_FORMATS, CorpusError
+from tagger.files import read_text
 
 _LINE = re.compile(r"T\S*\t(\S+) (\d+ \d+(?:;\d+ \d+)*)(?:\t(.*))?", re.S)
 
@@ -26,7 +26,12 @@ def is_standoff(path: Path) -> bool:
     return path.suffix == ".ann" or (path.suffix == ".txt" and path.with_suffix(".ann").is_file())
 
 
-def pairs(path: Path) -> list[tuple[Path, Path]]:
+def files(path: Path) -> list[Path]:
+    """Return the files of a corpus; a .txt file without annotations is listed with the .ann file it lacks."""
+    return [file for pair in _pairs(path) for file in pair]
+
+
+def _pairs(path: Path) -> list[tuple[Path, Path]]:
     """Return the (.txt, .ann) files of a folder, those in folders inside it too, or the one pair of a file."""
     files = [file for end in ("txt", "ann") for file in path.rglob(f"*.{end}")] if path.is_dir() else [path]
     bases = sorted({file.with_suffix("") for file in files})
@@ -39,26 +44,13 @@ def read(path: Path, notes: Notes) -> Iterator[Document]:
     Raises:
         CorpusError: At an annotation that is malformed or does not stand where it says.
     """
-    for text_file, annotations in pairs(path):
-        text = _content(text_file)
+    for text_file, annotations in _pairs(path):
+        text = read_text(text_file)
         spans: list[Span] = []
         if annotations.exists():
-            for number, line in enumerate(_content(annotations).removeprefix("\ufeff").split("\n"), 1):
+            for number, line in enumerate(read_text(annotations).removeprefix("\ufeff").split("\n"), 1):
                 spans += _spans(line.removesuffix("\r"), text, f"{annotations}:{number}", notes)
         yield labelled(text, apart(spans, notes))
-
-
-def _content(file: Path) -> str:
-    try:
-        return file.read_bytes().decode("utf-8")
-    except UnicodeDecodeError as error:
-        place = f"{file}:{error.object.count(10, 0, error.start) + 1}"
-        found = repr(error.object[error.start : error.start + 8])
-        raise CorpusError(place, "UTF-8", f"bytes {found}", "convert the file to UTF-8") from error
-    except OSError as error:
-        raise CorpusError(
-            str(file), "a readable file", error.strerror or str(error), "check the path and the file"
-        ) from error
 
 
 def _spans(line: str, text: str, place: str, notes: Notes) -> Iterator[Span]:

@@ -4,12 +4,17 @@ import json
 from collections.abc import Iterable, Iterator
 
 from tagger.documents import Document, Notes, apart, labelled
-from tagger.errors import CorpusError
-from tagger.formats.records import SEE_FORMATS, Record, annotated_span, dumps, listed, note_further, string
+from tagger.errors import SEE_FORMATS, CorpusError
+from tagger.formats.base import Sample
+from tagger.formats.records import Record, annotated_span, dumps, listed, note_further, string
 
 
-# ---- CLUENER ----------------------------------------------------------------------------------------------------
-def cluener(record: Record, place: str, notes: Notes) -> Document:
+def recognise(sample: Sample) -> int | None:
+    """Return the first record whose "label" is an object."""
+    return sample.first_record(lambda record: isinstance(record.get("label"), dict))
+
+
+def parse(record: Record, place: str, notes: Notes) -> Document:
     """Return the document of a CLUENER record; each place is checked against its mention."""
     text = string(record, "text", place)
     note_further(record, ("text", "label"), notes)
@@ -31,7 +36,7 @@ def cluener(record: Record, place: str, notes: Notes) -> Document:
     return labelled(text, apart(spans, notes))
 
 
-def write_cluener(documents: Iterable[Document], notes: Notes) -> Iterator[str]:
+def write(documents: Iterable[Document], notes: Notes) -> Iterator[str]:
     """Yield a CLUENER line a document."""
     for document in documents:
         found: dict[str, dict[str, list[list[int]]]] = {}

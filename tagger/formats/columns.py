@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 
 from tagger.documents import Document, Notes, Span, labelled
-from tagger.errors import CorpusError
+from tagger.errors import SEE_FORMATS, CorpusError
 from tagger.files import Source
-from tagger.formats.records import SEE_FORMATS
+from tagger.formats.base import Sample
 
 # The letters of an entity's only token, its first, middle, last. (Not with `tags`: its NumPy would make help slow.)
 SCHEMES = {"bio": tuple("BBII"), "bioes": tuple("SBIE"), "bmes": tuple("SBME"), "bilou": tuple("UBIL")}
@@ -27,15 +27,21 @@ _TAG = re.compile(r"O|([BIMELSU])[-_](\S+)")
 _MARK = "-DOCSTART-"
 
 
-def is_tagged(line: str) -> bool:
+def recognise(sample: Sample) -> int | None:
+    """Return the first line if more than half of the lines, comments aside, are a token and its tag."""
+    lines = [line for line in sample.lines if not _is_comment(line)]
+    return 0 if 2 * sum(map(_is_tagged, lines)) > len(lines) else None
+
+
+def _is_tagged(line: str) -> bool:
     """Return whether a line is a token and its tag."""
     columns = _columns(line)
     return len(columns) > 1 and _tag(columns[-1]) is not None
 
 
-def is_comment(line: str) -> bool:
+def _is_comment(line: str) -> bool:
     """Return whether a line is a comment or a document mark: neither has a token."""
-    return line.startswith(_MARK) or (line.startswith("#") and not is_tagged(line))
+    return line.startswith(_MARK) or (line.startswith("#") and not _is_tagged(line))
 
 
 def read(source: Source, notes: Notes) -> Iterator[Document]:
@@ -53,7 +59,7 @@ def read(source: Source, notes: Notes) -> Iterator[Document]:
                 yield _document(tokens, decoder(tags))
                 tokens, tags = [], []
             continue
-        if line[0] in "#-" and is_comment(line):
+        if line[0] in "#-" and _is_comment(line):
             notes["left out: comments and document marks"] += 1
             continue
         columns = _columns(line)

@@ -3,12 +3,18 @@
 from collections.abc import Iterable, Iterator
 
 from tagger.documents import CONTEST_LABEL, Document, Notes, distinct, mark
-from tagger.errors import CorpusError
-from tagger.formats.records import SEE_FORMATS, Record, dumps, note_further, string
+from tagger.errors import SEE_FORMATS, CorpusError
+from tagger.formats.base import Sample
+from tagger.formats.records import Record, dumps, note_further, string
 
 
-# ---- contest ----------------------------------------------------------------------------------------------------
-def contest(record: Record, place: str, notes: Notes) -> Document:
+def recognise(sample: Sample) -> int | None:
+    """Return the first record if it has a "content"; later ones are not decisive."""
+    first = sample.records[:1]
+    return 0 if first and isinstance(first[0].get("content"), str) else None
+
+
+def parse(record: Record, place: str, notes: Notes) -> Document:
     """Return the document of a contest record, every occurrence of an answer marked."""
     text = string(record, "content", place)
     note_further(record, ("content", "core_entity"), notes)
@@ -25,7 +31,7 @@ def to_contest(text: str, answers: Iterable[str]) -> str:
     return dumps({"content": text, "core_entity": list(answers)})
 
 
-def write_contest(documents: Iterable[Document], notes: Notes) -> Iterator[str]:
+def write(documents: Iterable[Document], notes: Notes) -> Iterator[str]:
     """Yield a line of the contest's form a document."""
     for document in documents:
         if document.entities:

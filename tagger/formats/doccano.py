@@ -3,16 +3,28 @@
 from collections.abc import Iterable, Iterator
 
 from tagger.documents import Document, Notes, apart, labelled
-from tagger.formats.records import Record, annotated_span, dumps, listed, note_further, string
+from tagger.formats.base import Sample
+from tagger.formats.records import Record, annotated_span, dumps, first_entity, listed, note_further, string
 
-# ---- doccano ----------------------------------------------------------------------------------------------------
-DOCCANO_KEYS = ("label", "labels", "entities", "annotations")
+_KEYS = ("label", "labels", "entities", "annotations")
 
 
-def doccano(record: Record, place: str, notes: Notes) -> Document:
+def recognise(sample: Sample) -> int | None:
+    """Return the first record with relations, or with entities under a key or in a form that only doccano uses."""
+
+    def decisive(record: Record) -> bool:
+        first = first_entity(record)
+        if isinstance(first, list) or (isinstance(first, dict) and "start_offset" in first) or "relations" in record:
+            return True
+        return "entities" not in record and any(isinstance(record.get(key), list) for key in _KEYS)
+
+    return sample.first_record(decisive)
+
+
+def parse(record: Record, place: str, notes: Notes) -> Document:
     """Return the document of a doccano record, of any version."""
     text = string(record, "text" if "text" in record or "data" not in record else "data", place)
-    key = next((key for key in DOCCANO_KEYS if key in record), "label")
+    key = next((key for key in _KEYS if key in record), "label")
     note_further(record, ("text" if "text" in record else "data", key), notes)
     spans = []
     for entity in listed(record.get(key, []), key, place):
@@ -26,7 +38,7 @@ def doccano(record: Record, place: str, notes: Notes) -> Document:
     return labelled(text, apart(spans, notes))
 
 
-def write_doccano(documents: Iterable[Document], notes: Notes) -> Iterator[str]:
+def write(documents: Iterable[Document], notes: Notes) -> Iterator[str]:
     """Yield a doccano line a document, with today's field names."""
     for document in documents:
         yield dumps({"text": document.text, "label": document.entities}) + "\n"

@@ -8,12 +8,11 @@ import re
 from collections.abc import Iterable, Iterator
 
 from tagger.documents import Document, Notes, Span, labelled
-from tagger.errors import CorpusError
+from tagger.errors import SEE_FORMATS, CorpusError
 from tagger.files import Source
-from tagger.formats.records import SEE_FORMATS
+from tagger.formats.base import Sample
 
-# ---- inline -----------------------------------------------------------------------------------------------------
-ENTITY = re.compile(r"\[((?:\\.|[^][\\])+)\]\{((?:\\.|[^}\\\s])+)\}")
+_ENTITY = re.compile(r"\[((?:\\.|[^][\\])+)\]\{((?:\\.|[^}\\\s])+)\}")
 
 _LITERAL = re.compile(r"(?:\\.|[^][\\])+")
 
@@ -24,7 +23,12 @@ _ESCAPED = {"n": "\n", "r": "\r", "[": "[", "]": "]", "{": "{", "}": "}", "\\": 
 _SIGNS = {"\n": r"\n", "\r": r"\r", **{sign: "\\" + sign for sign in "[]\\"}}
 
 
-def read_inline(source: Source, notes: Notes) -> Iterator[Document]:
+def recognise(sample: Sample) -> int | None:
+    """Return the first line with an entity."""
+    return next((number for number, line in enumerate(sample.lines) if _ENTITY.search(line)), None)
+
+
+def read(source: Source, notes: Notes) -> Iterator[Document]:
     """Yield a document a line, blank ones included.
 
     Raises:
@@ -39,7 +43,7 @@ def _inline(line: str, place: str) -> Document:
     spans: list[Span] = []
     at = size = 0
     while at < len(line):
-        found = ENTITY.match(line, at) or _LITERAL.match(line, at)
+        found = _ENTITY.match(line, at) or _LITERAL.match(line, at)
         if not found:
             expected = r"[mention]{LABEL}, or \[ \] \\ for the character itself"
             raise CorpusError(f"{place}:{at + 1}", expected, repr(line[at:]), SEE_FORMATS)
@@ -65,7 +69,7 @@ def _unescaped(part: str, place: str) -> str:
     return _ESCAPE.sub(character, part)
 
 
-def write_inline(documents: Iterable[Document], notes: Notes) -> Iterator[str]:
+def write(documents: Iterable[Document], notes: Notes) -> Iterator[str]:
     """Yield a line a document."""
     for document in documents:
         done = 0

@@ -1,13 +1,14 @@
 """Label Studio: an array of tasks with annotations or predictions."""
 
 import json
+import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 from tagger.documents import Document, Notes, Span, apart, labelled, squeeze
-from tagger.errors import CorpusError
+from tagger.errors import SEE_FORMATS, CorpusError
+from tagger.formats.base import LIKELY, Sample
 from tagger.formats.records import (
-    SEE_FORMATS,
     Record,
     annotated_span,
     dumps,
@@ -18,9 +19,18 @@ from tagger.formats.records import (
     task_text,
 )
 
+_TASK = re.compile(rb'"(?:data|result)"\s*:\s*[{[]')  # in a task too long for its whole to be in the sample
 
-# ---- Label Studio -----------------------------------------------------------------------------------------------
-def labelstudio(record: Record, place: str, notes: Notes) -> Document:
+
+def recognise(sample: Sample) -> int | None:
+    """Return the first record with a "data" object; an array with the keys of a task is likely of this format."""
+    decisive = sample.first_record(lambda record: isinstance(record.get("data"), dict))
+    if decisive is None and sample.is_array and _TASK.search(sample.head):
+        return LIKELY
+    return decisive
+
+
+def parse(record: Record, place: str, notes: Notes) -> Document:
     """Return the document of a Label Studio task: the first annotation not skipped, or prediction."""
     text = task_text(record, place)
     note_further(record, ("data", "annotations", "completions", "predictions"), notes)
@@ -63,7 +73,7 @@ def _code_points(value: Record, text: str, place: str, notes: Notes) -> tuple[An
     raise CorpusError(place, f"{mention!r} at {start} to {end}", repr(text[start:end]), SEE_FORMATS)
 
 
-def write_labelstudio(documents: Iterable[Document], notes: Notes) -> Iterator[str]:
+def write(documents: Iterable[Document], notes: Notes) -> Iterator[str]:
     """Yield an array of tasks: predictions where there are scores, else annotations."""
     before = "[\n"
     for document in documents:

@@ -11,11 +11,12 @@ from dataclasses import replace
 from typing import Any
 
 from tagger.documents import Document, Entity, Notes, Span, labelled, squeeze
-from tagger.errors import CorpusError
+from tagger.errors import SEE_FORMATS, CorpusError
+from tagger.formats.base import LIKELY, Sample
 from tagger.formats.records import (
-    SEE_FORMATS,
     Record,
     dumps,
+    first_entity,
     given_score,
     given_scores,
     listed,
@@ -25,8 +26,15 @@ from tagger.formats.records import (
 )
 
 
-# ---- native -----------------------------------------------------------------------------------------------------
-def native(record: Record, place: str, notes: Notes) -> Document:
+def recognise(sample: Sample) -> int | None:
+    """Return the first record with an entity; any other JSON, and any file named `.json`, is likely of this format."""
+    decisive = sample.first_record(lambda record: bool(first_entity(record)))
+    if decisive is None and (sample.is_json or sample.name.endswith(".json")):
+        return LIKELY
+    return decisive
+
+
+def parse(record: Record, place: str, notes: Notes) -> Document:
     """Return the document of a native record; overlapping entities are an error."""
     text = string(record, "text", place)
     note_further(record, ("text", "entities", "core_entity", "unlabelled"), notes)
@@ -87,7 +95,7 @@ def to_native(
     return dumps(record)
 
 
-def write_native(documents: Iterable[Document], notes: Notes) -> Iterator[str]:
+def write(documents: Iterable[Document], notes: Notes) -> Iterator[str]:
     """Yield a native line a document."""
     for document in documents:
         text, entities = document.text, document.entities

@@ -5,16 +5,21 @@ from collections.abc import Iterable, Iterator
 
 from tagger.documents import Document, Notes
 from tagger.files import Source
+from tagger.formats.base import FALLBACK, Sample
 
 
-# ---- plain ------------------------------------------------------------------------------------------------------
-def read_plain(source: Source, notes: Notes) -> Iterator[Document]:
+def recognise(sample: Sample) -> int | None:
+    """Return `FALLBACK`: any file can be read as plain text."""
+    return FALLBACK
+
+
+def read(source: Source, notes: Notes) -> Iterator[Document]:
     """Yield a document a line, blank ones included."""
     for _, line in source.lines():
         yield Document(line)
 
 
-def write_plain(documents: Iterable[Document], notes: Notes) -> Iterator[str]:
+def write(documents: Iterable[Document], notes: Notes) -> Iterator[str]:
     """Yield a line a document."""
     for document in documents:
         text, changed = re.subn("^\ufeff|[\r\n]", " ", document.text)

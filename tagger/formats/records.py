@@ -1,9 +1,4 @@
-"""JSON forms: a record a document, one a line or all in one array, read and written record by record.
-
-Native: `{"text", "entities": [{"start", "end", "label"}]}`; `"unlabelled": [[start, end], ...]` are stretches that
-nobody has looked at. Contest (2016): `{"content", "core_entity": [strings]}`.
-Here, too, is what reading records takes in any form.
-"""
+"""What the JSON formats share: a record for each document, one a line or all in one array, read one by one."""
 
 import itertools
 import json
@@ -12,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from tagger.documents import Document, Notes, Span
-from tagger.errors import CorpusError
+from tagger.errors import SEE_FORMATS, CorpusError
 from tagger.files import Source
 
 Reader = Callable[[Source, Notes], Iterator[Document]]
@@ -31,13 +26,13 @@ def reader(parse: Callable[[Record, str, Notes], Document]) -> Reader:
     """Return the reader of a form from what makes a document of a record."""
 
     def read(source: Source, notes: Notes) -> Iterator[Document]:
-        for place, record in records(source):
+        for place, record in read_records(source):
             yield parse(record, place, notes)
 
     return read
 
 
-def records(source: Source) -> Iterator[tuple[str, Record]]:
+def read_records(source: Source) -> Iterator[tuple[str, Record]]:
     """Yield (place, record) of JSON Lines or of an array; memory holds one record.
 
     Raises:
@@ -55,6 +50,11 @@ def records(source: Source) -> Iterator[tuple[str, Record]]:
 def is_array(head: bytes) -> bool:
     """Return whether a file that starts like this is an array of objects."""
     return _ARRAY.match(head) is not None
+
+
+def is_json(head: bytes) -> bool:
+    """Return whether a file that starts like this is JSON: an object, or an array of objects."""
+    return is_array(head) or re.match(rb'\s*\{\s*["}]', head) is not None
 
 
 def parse_object(line: str, place: str) -> Record:
@@ -163,6 +163,12 @@ def listed(value: Any, key: str, place: str) -> list[Any]:
     return value
 
 
+def first_entity(record: Record) -> Any:
+    """Return the first item of a record's "entities"; None if there is none."""
+    entities = record.get("entities")
+    return entities[0] if isinstance(entities, list) and entities else None
+
+
 def note_further(record: Record, known: Iterable[str], notes: Notes) -> None:
     """Note the keys of a record that no `Document` holds."""
     if further := len(record.keys() - set(known)):
@@ -202,9 +208,6 @@ def given_scores(scores: list[float], notes: Notes) -> list[float]:
     if known := sum(score >= 0 for score in scores):
         notes["lost: scores"] += known
     return []
-
-
-SEE_FORMATS = 'see "Corpus formats" in the README'  # the remedy for most of what is malformed
 
 
 def annotated_span(start: Any, end: Any, label: Any, text: str, entity: Any, place: str, notes: Notes) -> Span:

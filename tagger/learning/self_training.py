@@ -28,7 +28,7 @@ from tagger.config import Config, TransferConfig, passes_over
 from tagger.documents import Document, Notes, Span, mark
 from tagger.errors import TrainingError
 from tagger.files import atomic_folder, open_output, refuse_existing, write_json
-from tagger.formats.native import write_native
+from tagger.formats import native
 from tagger.learning.plots import draw_rounds
 from tagger.learning.pretraining import pretrain
 from tagger.learning.run import Sources, claim, corpus_texts
@@ -304,6 +304,6 @@ def _writing(path: Path) -> Iterator[Callable[[Document], None]]:
     with open_output(path) as write:
 
         def write_document(document: Document) -> None:
-            write("".join(write_native([document], Notes())))
+            write("".join(native.write([document], Notes())))
 
         yield write_document

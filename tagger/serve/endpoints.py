@@ -22,7 +22,7 @@ from starlette.responses import Response
 from tagger import __version__
 from tagger.documents import Entity, Notes
 from tagger.errors import CorpusError
-from tagger.formats.native import native, to_native
+from tagger.formats.native import parse, to_native
 from tagger.formats.records import parse_object
 from tagger.pipeline import Tagger
 from tagger.serve.batching import BusyError, SharedTagger
@@ -68,7 +68,7 @@ class Api:
             reject(404, "this server does not save documents; start it with --save FILE.jsonl")
         content = await json_body(request, self.limits)
         try:
-            document = native(parse_object(content, "document"), "document", Notes())
+            document = parse(parse_object(content, "document"), "document", Notes())
         except CorpusError as error:
             reject(422, str(error))
         except RecursionError:  # while the error message quotes the value
