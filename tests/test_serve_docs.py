@@ -196,6 +196,11 @@ def test_no_inline_style_is_needed(pages):
     assert html.count('class="right"') == html.count('class="center"') == 2
 
 
+def test_an_empty_corner_of_a_table_is_no_heading(pages):
+    tags = Page(to_html("| | a |\n|---|---|\n| 1 | 2 |")).tags
+    assert [tags.count("th"), tags.count("td")] == [1, 3]
+
+
 def test_headings_have_the_anchors_that_links_name(pages):
     html = to_html("# A `code` heading, here\n\n## 中文：标题\n\n## Twice\n\n## Twice\n\n## Under_score-and 2")
     assert Page(html).ids == ["a-code-heading-here", "中文标题", "twice", "twice-1", "under_score-and-2"]

@@ -180,12 +180,14 @@ def to_html(markdown: str, language: str = "en", query: str = "") -> str:
     parser = _markdown()
     tokens = parser.parse(markdown)
     slugs: dict[str, int] = {}
-    for token, following in zip(tokens, [*tokens[1:], None], strict=True):
+    for index, (token, following) in enumerate(zip(tokens, [*tokens[1:], None], strict=True)):
         if token.type == "heading_open" and following:
             token.attrSet("id", _unique(_slug(_plain(following)), slugs))
         elif token.type == "inline":
             _rewrite_links(token.children or [], language, query)
-        elif alignment := _ALIGNMENT.fullmatch(str(token.attrGet("style") or "")):
+        elif token.type == "th_open" and following and not following.content:
+            token.tag, tokens[index + 2].tag = "td", "td"  # the corner of a table heads nothing
+        if alignment := _ALIGNMENT.fullmatch(str(token.attrGet("style") or "")):
             token.attrs = {"class": alignment[1]}  # the content security policy forbids inline styles
     html: str = parser.renderer.render(tokens, parser.options, {})
     # Text is escaped, so that these tags can only be the renderer's own. What scrolls must take the focus.
