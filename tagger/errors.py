@@ -5,6 +5,7 @@ TaggerError            everything below; its message is one line for a person
 ├── CorpusError        a corpus that cannot be read: place, expected, received, remedy
 ├── VectorsError       vectors that cannot be read or do not fit
 ├── BundleError        a bundle that is missing, damaged, or of another kind
+├── OutputError        a file or folder that exists already or cannot be written
 ├── TrainingError      a training that cannot start or go on
 └── MissingExtraError  a package that belongs to an extra is not installed
 """
@@ -45,6 +46,10 @@ class VectorsError(TaggerError):
 
 class BundleError(TaggerError):
     """A model directory that is missing, damaged, or made by another version."""
+
+
+class OutputError(TaggerError):
+    """A file or folder that exists already and must not be replaced, or that cannot be written."""
 
 
 class TrainingError(TaggerError):

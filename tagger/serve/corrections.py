@@ -1,13 +1,11 @@
 """A corpus file that corrected documents are added to."""
 
-import errno
-import os
 import threading
 from pathlib import Path
 
 from tagger.documents import Document, Notes
 from tagger.errors import CorpusError
-from tagger.files import open_text
+from tagger.files import append_line, open_text
 from tagger.formats.native import parse, to_native
 from tagger.formats.records import parse_object
 
@@ -40,16 +38,6 @@ class CorpusFile:
         Raises:
             OSError: If it could not be written; the file is then as before.
         """
-        line = (to_native(document.text, document.entities, unlabelled=document.unlabelled) + "\n").encode("utf-8")
-        with self._lock, self.path.open("a+b", buffering=0) as file:
-            size = file.seek(0, os.SEEK_END)
-            if size:
-                file.seek(size - 1)
-                line = line if file.read(1) == b"\n" else b"\n" + line
-            try:
-                if file.write(line) != len(line):
-                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
-                os.fsync(file.fileno())
-            except OSError:
-                file.truncate(size)
-                raise
+        line = to_native(document.text, document.entities, unlabelled=document.unlabelled)
+        with self._lock:
+            append_line(self.path, line)
