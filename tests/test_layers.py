@@ -86,6 +86,8 @@ def test_modules_and_functions_are_short(module):
         ("tagger.docs", FREE),
         ("tagger.batches", HEAVY),
         ("tagger.pipeline", HEAVY),
+        ("tagger.runtime", FREE),
+        ("tagger.export", FREE),
     ],
 )
 def test_importing_is_cheap(module, excluded):

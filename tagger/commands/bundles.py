@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tagger.commands.base import Command, add_bundle, add_force, import_tensorflow
 from tagger.errors import ConfigError
+from tagger.export import EXPORTERS
 
 # ---- gazetteer ----------------------------------------------------------------------------------------------------
 
@@ -22,7 +23,7 @@ def gazetteer(options: argparse.Namespace) -> None:
 
 def _add_gazetteer(parser: argparse.ArgumentParser) -> None:
     add_bundle(parser)
-    about = "gazetteer to store, in place of any other; see `tagger help gazetteer`"
+    about = 'gazetteer to store, in place of any other; see "tagger help gazetteer"'
     parser.add_argument("file", nargs="?", metavar="F", type=Path, help=about)
     parser.add_argument("--remove", action="store_true", help="remove the gazetteer")
 
@@ -42,21 +43,21 @@ GAZETTEER = Command(
 
 def export(options: argparse.Namespace) -> None:
     """Write the trained network for other programs."""
-    if options.to != "onnx":
+    exporter = EXPORTERS[options.to]
+    exporter.check(options.out, options.force)
+    if exporter.tensorflow:
         import_tensorflow()
     from tagger import bundle as bundles
-    from tagger.export import EXPORTERS
 
-    EXPORTERS[options.to](bundles.load(options.bundle), options.out, options.force)
+    exporter.write(bundles.load(options.bundle), options.out, options.force)
     print(f"{options.out}: written", file=sys.stderr)
 
 
 def _add_export(parser: argparse.ArgumentParser) -> None:
     add_bundle(parser)
     parser.add_argument("out", metavar="OUT", type=Path, help="file or folder to write")
-    choices = ("weights", "saved_model", "onnx", "litert")
-    about = "weights: a file; saved_model: a folder; onnx: a folder of model.onnx and tagger.json; litert: a file"
-    parser.add_argument("--to", choices=choices, required=True, help=about)
+    about = "; ".join(f"{name}: {exporter.about}" for name, exporter in EXPORTERS.items())
+    parser.add_argument("--to", choices=EXPORTERS, required=True, help=about)
     add_force(parser)
 
 

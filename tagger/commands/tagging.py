@@ -13,6 +13,7 @@ from tagger.commands.base import Command, add_bundle, add_from, import_tensorflo
 from tagger.commands.corpora import read_corpus
 from tagger.commands.output import print_notes, print_scores, progress, write_page
 from tagger.errors import ConfigError, require
+from tagger.runtime import DEFAULT, RUNTIMES
 from tagger.serve.limits import Limits
 from tagger.settings import check_ranges, describe
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 def evaluate(options: argparse.Namespace) -> None:
     """Score a tagger on a labelled corpus."""
-    from tagger import analysis, corpus, pipeline
+    from tagger import analysis, corpus
     from tagger.documents import Notes
     from tagger.reports import pages
 
@@ -33,7 +34,7 @@ def evaluate(options: argparse.Namespace) -> None:
     notes = Notes()
     seen = analysis.mentions(corpus.read(options.train, options.source_format)) if options.train else None
     documents = read_corpus(options.corpus, options.source_format, notes)
-    scores = pipeline.evaluate(tagger, documents, analysis.Analysis(trained=seen)).to_dict()
+    scores = tagger.evaluate(documents, analysis.Analysis(trained=seen)).to_dict()
     print_notes(options.corpus, notes)
     if options.html:
         write_page(options.html, pages.evaluation_page(str(options.corpus), scores))
@@ -197,12 +198,12 @@ SERVE = Command(
 def _add_runtime(parser: argparse.ArgumentParser) -> None:
     about = "mentions that are to be entities, one a line: mention TAB label [TAB weight]"
     parser.add_argument("--gazetteer", metavar="F", type=Path, help=about)
-    runtimes = ("onnx", "int8", "openvino", "keras")
-    parser.add_argument("--runtime", choices=runtimes, default="onnx", help="engine (default: onnx)")
+    about = "; ".join(f"{name}: {row.about}" for name, row in RUNTIMES.items())
+    parser.add_argument("--runtime", choices=RUNTIMES, default=DEFAULT, help=f"{about} (default: {DEFAULT})")
 
 
 def _load_tagger(options: argparse.Namespace) -> "Tagger":
-    if options.runtime == "keras":
+    if RUNTIMES[options.runtime].tensorflow:
         import_tensorflow()
     from tagger.pipeline import Tagger
 
