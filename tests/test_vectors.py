@@ -227,8 +227,8 @@ def test_the_ids_of_characters(text):
 
 def test_trainable_tables():
     lookup = char_lookup()
-    assert lookup.embeddings(ModelConfig(trainable=8, place=3)) == [((0,), 7, 8), ((4,), PLACES, 3)]
-    assert lookup.embeddings(ModelConfig(trainable=0, place=3)) == [((4,), PLACES, 3)]
+    assert lookup.embeddings(ModelConfig(char_dimensions=8, position_dimensions=3)) == [((0,), 7, 8), ((4,), PLACES, 3)]
+    assert lookup.embeddings(ModelConfig(char_dimensions=0, position_dimensions=3)) == [((4,), PLACES, 3)]
 
 
 @pytest.mark.parametrize("lookup", [word_lookup(), char_lookup()], ids=["word", "char"])
