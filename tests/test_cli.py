@@ -49,7 +49,7 @@ ROWS = [
     ("evaluate {b} {c}/dev.jsonl --html {t}/page.html", 0, "boundary", r"page\.html: written"),
     ("evaluate {b} {c}/dev.jsonl --gazetteer {c}/none.tsv", 1, "", r"none\.tsv: expected a readable file"),
     ("predict {b} --text x --gazetteer {c}/train.jsonl", 1, "", r'train\.jsonl:1: expected \{"mention"'),
-    ("gazetteer {b}", 2, "", "give either a gazetteer to keep, or --remove"),
+    ("gazetteer {b}", 2, "", "give either a gazetteer to store, or --remove"),
     ("gazetteer {b} -", 1, "", "-: expected a file that can be copied"),
     ("gazetteer nowhere --remove", 1, "", "nowhere: not a bundle"),
     ("evaluate {b} {c}/none.jsonl", 1, "", "expected a readable file"),
@@ -122,7 +122,7 @@ def test_prediction_reads_files_gz_and_standard_input_alike(bundle, tmp_path, ca
     (tmp_path / "a.jsonl").write_text(native, "utf-8")
     outputs = [run(capsysbinary, "predict", bundle, tmp_path / name)[1] for name in ("a.txt", "a.txt.gz", "a.jsonl")]
     piped = subprocess.run(
-        [sys.executable, "-m", "tagger.cli", "predict", str(bundle), "-"], input=data, capture_output=True, cwd=ROOT
+        [sys.executable, "-m", "tagger", "predict", str(bundle), "-"], input=data, capture_output=True, cwd=ROOT
     )
     assert outputs == [piped.stdout.decode("utf-8")] * 3
     assert [json.loads(line)["text"] for line in outputs[0].splitlines()] == lines
@@ -193,7 +193,7 @@ def test_user_words_go_into_the_segmenter_and_the_bundle(small_corpus, tmp_path,
 
 
 def test_help_is_quick_and_needs_no_heavy_library():
-    code = "import sys, tagger.cli; tagger.cli._parser(); print([m for m in sys.modules if m in %r])"
+    code = "import sys, tagger.cli; tagger.cli.parser(); print([m for m in sys.modules if m in %r])"
     heavy = ("tensorflow", "keras", "gensim", "numpy", "onnxruntime", "jieba", "rjieba")
     found = subprocess.run(
         [sys.executable, "-c", code % (heavy,)], cwd=ROOT, capture_output=True, text=True, check=True
@@ -203,7 +203,7 @@ def test_help_is_quick_and_needs_no_heavy_library():
 
 def test_the_console_script_shows_help():
     start = time.monotonic()
-    found = subprocess.run([sys.executable, "-m", "tagger.cli", "--help"], cwd=ROOT, capture_output=True, text=True)
+    found = subprocess.run([sys.executable, "-m", "tagger", "--help"], cwd=ROOT, capture_output=True, text=True)
     assert found.returncode == 0
     assert "tagger train" in found.stdout
     print(f"tagger --help: {time.monotonic() - start:.2f} s")
@@ -213,7 +213,7 @@ def test_lone_surrogates_are_printed_as_json_writes_them(tmp_path):
     (tmp_path / "odd.jsonl").write_text('{"text": "\\ud800好"}\n', "utf-8")
     for options in ((), ("--json",)):
         found = subprocess.run(
-            [sys.executable, "-m", "tagger.cli", "inspect", str(tmp_path / "odd.jsonl"), *options],
+            [sys.executable, "-m", "tagger", "inspect", str(tmp_path / "odd.jsonl"), *options],
             cwd=ROOT, capture_output=True, text=True, check=True, encoding="utf-8",
         )  # fmt: skip
         assert "\\ud800好" in found.stdout
@@ -223,7 +223,7 @@ def test_lone_surrogates_are_printed_as_json_writes_them(tmp_path):
 
 def test_the_sample_is_inspected():
     found = subprocess.run(
-        [sys.executable, "-m", "tagger.cli", "inspect", str(SAMPLE / "train.jsonl"), "--json"],
+        [sys.executable, "-m", "tagger", "inspect", str(SAMPLE / "train.jsonl"), "--json"],
         cwd=ROOT, capture_output=True, text=True, check=True,
     )  # fmt: skip
     (split,) = json.loads(found.stdout)["splits"]

@@ -32,7 +32,7 @@ from tagger.progress import say
 from tagger.settings import merge, unless_auto
 from tagger.tags import TagScheme
 from tagger.text import UnitMaker, pieces
-from tagger.weights import fresh_model, load_weights
+from tagger.weights import fresh_model
 
 _NOTHING = TagScheme(())  # a tagger that knows no label yet
 
@@ -100,7 +100,7 @@ def fit(config: Config, lookup: Lookup, store: Store, work: RunFolder) -> tuple[
     model = fresh_model(config, _NOTHING, lookup)
     silence_unseen(model, store)
     if work.sources.start:
-        load_weights(model, bundles.load(work.sources.start))
+        bundles.load(work.sources.start).load_weights(model)
     whole = CharacterPredictor(model, len(lookup.tables[0].vocabulary))
     batches = Batches(MaskedWords(store, lookup, 1, masking=config.pretrain.masking), config.batches, settings.seed)
     optimizer = keras.optimizers.Adam(learning_rate(settings, len(batches)), global_clipnorm=settings.clip_norm or None)

@@ -22,8 +22,8 @@ from tagger.alignment import Alignment
 from tagger.batches import Store, StoreWriter
 from tagger.config import Config
 from tagger.documents import Document, Notes
-from tagger.errors import BundleError, TrainingError, VectorsError
-from tagger.files import atomic_folder, sha256, write_json
+from tagger.errors import OutputError, TrainingError, VectorsError
+from tagger.files import atomic_file, atomic_folder, sha256, write_json
 from tagger.lexicon import jieba_lexicon
 from tagger.lookup import Lookup
 from tagger.progress import say
@@ -174,10 +174,8 @@ class RunFolder:
 
     def save_checkpoint(self, arrays: dict[str, np.ndarray]) -> None:
         """Keep the state after an epoch, in place of the one before."""
-        path = self.folder / _CHECKPOINT
-        part = self.folder / "checkpoint.part.npz"
-        np.savez(part, allow_pickle=False, **arrays)
-        part.replace(path)
+        with atomic_file(self.folder / _CHECKPOINT) as part, part.open("wb") as file:
+            np.savez(file, allow_pickle=False, **arrays)
 
     def load_checkpoint(self) -> dict[str, np.ndarray] | None:
         """Return the kept state, or None."""
@@ -233,7 +231,7 @@ def cache_folder() -> Path | None:
 
 def remember(tables: Sequence[Table], folder: Path) -> None:
     """Keep `tables` in `folder`, and no more than the latest `_REMEMBERED` of its kind; a full disk is no error."""
-    with contextlib.suppress(BundleError, OSError):
+    with contextlib.suppress(OutputError, OSError):
         with atomic_folder(folder) as part:
             save_tables(tables, part)
         others = sorted(folder.parent.iterdir(), key=lambda path: path.stat().st_mtime)

@@ -14,7 +14,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from tagger import bundle as bundles
-from tagger import corpus
+from tagger import corpus, onnx_graph
 from tagger.batches import Batches, BatchMaker, Store, ahead
 from tagger.calibration import Calibrator
 from tagger.config import Config, TrainingConfig, passes_over
@@ -26,13 +26,13 @@ from tagger.learning.plots import draw_curves
 from tagger.learning.run import ALIGNMENT, RunFolder, Sources
 from tagger.learning.state import State
 from tagger.lookup import Lookup
-from tagger.pipeline import Tagger, evaluate
+from tagger.pipeline import Tagger
 from tagger.progress import say
-from tagger.runtime import KerasRuntime
+from tagger.runtime.keras import KerasRuntime
 from tagger.settings import merge
 from tagger.tags import TagScheme
 from tagger.text import UnitMaker
-from tagger.weights import fresh_model, load_weights, network
+from tagger.weights import Weights, fresh_model
 
 
 def train(config: Config, sources: Sources, out: Path, resume: bool = False, replace: bool = False) -> dict[str, Any]:
@@ -85,9 +85,9 @@ def train(config: Config, sources: Sources, out: Path, resume: bool = False, rep
 
 def write_networks(model: Any, lookup: Lookup, folder: Path) -> None:
     """Write a model's weights into a bundle's folder, as graphs."""
-    made = network(model, lookup.columns)
-    made.write(folder / bundles.ONNX)
-    made.write_eight_bits(folder / bundles.EIGHT_BITS, lookup.largest)
+    weights = Weights.from_model(model, lookup.columns)
+    onnx_graph.write(weights, folder / bundles.ONNX)
+    onnx_graph.write_eight_bits(weights, folder / bundles.EIGHT_BITS, lookup.largest)
 
 
 def epochs_for(units: int) -> int:
@@ -105,7 +105,7 @@ def fit(
     model = fresh_model(config, scheme, lookup)
     silence_unseen(model, store)
     if work.sources.start:
-        load_weights(model, bundles.load(work.sources.start))
+        bundles.load(work.sources.start).load_weights(model)
     make = BatchMaker(store, lookup, scheme.size, config.batches.word_dropout, config.batches.masking)
     batches = Batches(make, config.batches, settings.seed)
     accumulate = config.batches.accumulate
@@ -187,7 +187,7 @@ def calibrate(tagger: Tagger, dev: Path) -> dict[str, Any]:
     for document, result in zip(documents, results, strict=True):
         calibrator.add(document, result.entities)
     tagger.calibration = calibrator.fit()
-    return evaluate(tagger, corpus.read(dev)).to_dict()
+    return tagger.evaluate(corpus.read(dev)).to_dict()
 
 
 def learning_rate(settings: TrainingConfig, steps: int) -> Any:
@@ -251,7 +251,7 @@ class EpochKeeper:
         kept = self.state.evaluated()
         trained = self.state.use(kept)
         self.refresh_transitions()
-        scores = evaluate(self.tagger, corpus.read(self.work.sources.dev)).to_dict()
+        scores = self.tagger.evaluate(corpus.read(self.work.sources.dev)).to_dict()
         self.state.use(trained)
         row = {"epoch": epoch + 1, "loss": loss, "seconds": seconds}
         row["units_per_second"] = self.batches.units / seconds
