@@ -260,7 +260,9 @@ class TransferConfig:
         "characters in all but at least two passes. 0 for none.",
         least=0,
     )
-    fine_tune_rate: float = setting(0.002, "Highest learning rate of these last passes.", above=0)
+    fine_tune_rate: float = setting(
+        0.002, "Highest learning rate of the passes that `transfer.fine_tune_epochs` counts.", above=0
+    )
     patience: int = setting(
         1, "Rounds without a better score on dev after which self-training stops early; 0 for never.", least=0
     )
