@@ -316,7 +316,7 @@ def likeliest(marginals, scheme, longest=24):
     best, found = -1.0, None
     for label in range(len(scheme.labels)):
         single, first, middle, last = (
-            marginals[:, 4 * label + part].tolist() for part in (SINGLE, FIRST, MIDDLE, LAST)
+            marginals[:, scheme.tag(label, part)].tolist() for part in (SINGLE, FIRST, MIDDLE, LAST)
         )
         for start in range(len(single)):
             if single[start] > best:

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import psutil
 
+from tagger import files
+
 PROJECT = Path(__file__).resolve().parents[1]
 
 os.environ["TAGGER_CACHE"] = ""  # a training that is measured learns its own vectors
@@ -78,9 +80,7 @@ def machine(*packages):
 def write_json(file, content):
     """Write a file that is always whole, also when the bench is stopped meanwhile."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    part = file.with_name(file.name + ".part")
-    part.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", "utf-8")
-    part.replace(file)
+    files.write_json(file, content, indent=1)
 
 
 def kept_figures(file, settings, machine):

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tagger.errors import TaggerError
     from tagger.pipeline import Tagger
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = ["Document", "Entity", "Span", "Tagger", "TaggerError"]
 
 _HOMES = {

@@ -1,30 +1,41 @@
-"""The model directory: save, load, check. Nothing in it is ever executed; there is no pickle.
+"""The folder of a trained model: save, load, check. Loading executes nothing that is in it; there is no pickle.
 
 config.toml        all settings, resolved
 labels.txt         label names, one a line, in the order of their tags
-transitions.npy    (K + 2, K) float32: tag after tag, then starts, then ends
+transitions.npy    (K + 2, K) float32: scores of tag after tag, then of starts, then of ends
 lexicon.*.npy      the lexicon: hashes of its words and their parts of speech
-NAME.txt, NAME.npy a table's vocabulary and vectors, mapped from disk (int8 with NAME.scales.npy)
+NAME.txt, NAME.npy vocabulary and vectors of a table, memory-mapped (int8 with NAME.scales.npy)
 model.onnx         the network, its weights in half precision
 model.int8.onnx    the network in 8-bit integers
-calibration.json   what dev said of the probabilities
-gazetteer         mentions of one's own, as given; not in every bundle
-history.json       each epoch's figures
+calibration.json   how scores were mapped to probabilities on the dev corpus
+gazetteer          the user's own list of mentions, as given; optional
+history.json       figures of each epoch
 metrics.json       scores on the dev corpus
-manifest.json      format version, libraries, segmenter, SHA-256 of every other file
+manifest.json      format, version of tagger and of libraries, segmenter, SHA-256 of every other file
+
+The format is a number. Any change to the files, to what stands in them or to the id columns raises it; so does a new
+setting whose default is not what taggers did before it existed. A bundle of an older format, from format 3 on, is
+loaded for ever:
+
+1. Raise `FORMAT_VERSION`. Where a setting is new, or its default changes, add to `SETTINGS_BEFORE` the value that
+   older bundles behave by. Where a file changes, let `load` read both forms, by the format in the manifest.
+2. Run `python tests/make_golden_bundle.py`, which writes a small bundle of the new format; keep those of older ones.
+   A test loads each of them and checks its predictions.
 """
 
 import importlib.metadata
 import json
 import shutil
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from tagger import __version__, onnx_graph
 from tagger.calibration import Calibration
 from tagger.config import Config, to_toml
 from tagger.decode import Transitions
@@ -37,12 +48,14 @@ from tagger.settings import merge
 from tagger.tags import TagScheme
 from tagger.text import Segmenter, UnitMaker
 from tagger.vectors import load_tables, save_tables
+from tagger.weights import Weights, fresh_model
 
-FORMAT_VERSION = 2
+FORMAT_VERSION, OLDEST_FORMAT = 3, 3
+
+# For each format after `OLDEST_FORMAT`: the settings that came with it, and what they were before, by section and name.
+SETTINGS_BEFORE: dict[int, dict[str, dict[str, Any]]] = {}
 
 ONNX, EIGHT_BITS = "model.onnx", "model.int8.onnx"
-
-NETWORKS = {"onnx": ONNX, "int8": EIGHT_BITS}  # by runtime
 
 GAZETTEER, MANIFEST = "gazetteer", "manifest.json"
 
@@ -51,18 +64,18 @@ _LIBRARIES = ("tensorflow", "keras", "numpy", "gensim", "jieba", "rjieba", "onnx
 
 @dataclass(frozen=True)
 class Bundle:
-    """Everything a trained tagger is, but the network's weights, which stay in their files.
+    """A trained tagger without the network's weights, which stay in their files.
 
     Args:
         folder: Where the files are.
         config: All settings.
         scheme: The tags.
-        transitions: What may follow what, and its score.
+        transitions: Scores of the transitions between tags.
         units: Text -> units.
         lookup: Units -> ids -> vectors.
-        calibration: What dev said of the scores.
-        gazetteer: Mentions of one's own, where some are kept.
-        manifest: As read from `manifest.json`.
+        calibration: Score -> probability.
+        gazetteer: The user's own list of mentions, if there is one.
+        manifest: Content of `manifest.json`.
     """
 
     folder: Path
@@ -79,6 +92,55 @@ class Bundle:
         """Return the content of a JSON file of the bundle."""
         return json.loads((self.folder / name).read_text("utf-8"))
 
+    def weights(self) -> Weights:
+        """Return the trained weights; needs no TensorFlow.
+
+        Raises:
+            BundleError: If `model.onnx` does not fit the bundle's settings.
+            MissingExtraError: If `onnx` is not installed.
+        """
+        with self._fitting():
+            return onnx_graph.read(self.folder / ONNX, self.config.model, self.lookup)
+
+    def load_weights(self, model: Any) -> None:
+        """Copy the trained weights into a `TaggerModel` of the same settings and tables.
+
+        The output layer and the CRF's transitions are copied only if the model has the same tags.
+
+        Raises:
+            BundleError: If the model's shape differs.
+        """
+        ours, theirs = self.config.model, model.config
+        if (ours.layers, ours.merge) != (theirs.layers, theirs.merge):
+            raise BundleError(
+                f"{self.folder}: model.layers is {list(theirs.layers)} and model.merge {theirs.merge!r}, expected "
+                f"{list(ours.layers)} and {ours.merge!r} as in this bundle; use its settings"
+            )
+        weights, same_tags = self.weights(), model.scheme == self.scheme
+        with self._fitting():
+            weights.assign_to(model, output=same_tags)
+            if same_tags and ours.crf and theirs.crf:
+                model.transitions.assign(np.where(self.scheme.allowed, self.transitions.scores, 0))
+
+    def keras_model(self, kernel: str | None = None) -> Any:
+        """Return a `TaggerModel` with the trained weights; `kernel` as there."""
+        model = fresh_model(self.config, self.scheme, self.lookup, kernel)
+        self.load_weights(model)
+        return model
+
+    @contextmanager
+    def _fitting(self) -> Iterator[None]:
+        """Turn errors about weights that do not fit into a `BundleError`."""
+        try:
+            yield
+        except (OSError, ValueError, KeyError, IndexError) as error:
+            raise BundleError(f"{self.folder}: {ONNX} does not fit the bundle's settings: {error}") from error
+
+
+def is_bundle(path: Path | str) -> bool:
+    """Return whether a path is the folder of a bundle, of any format: it has a manifest."""
+    return (Path(path) / MANIFEST).is_file()
+
 
 def save(
     path: Path,
@@ -92,19 +154,18 @@ def save(
     reports: dict[str, Any],
     replace: bool = False,
 ) -> None:
-    """Write a bundle; it is there whole, or not at all.
+    """Write a bundle, whole or not at all.
 
     Args:
         path: The bundle's folder.
-        config, scheme, transitions, lookup: As in `Bundle`.
-        segmenter: The one the vectors were learnt with.
-        calibration: What dev said of the scores.
+        config, scheme, transitions, lookup, calibration: As in `Bundle`.
+        segmenter: The one that the vectors were learnt with.
         write_network: Called with a folder; writes the network's files there.
         reports: Name -> content of each JSON file beside the manifest.
         replace: Whether an existing bundle may be replaced.
 
     Raises:
-        BundleError: If it cannot be written.
+        OutputError: If it cannot be written.
     """
     with atomic_folder(path, replace) as folder:
         (folder / "config.toml").write_text(to_toml(config), "utf-8")
@@ -117,79 +178,73 @@ def save(
         write_network(folder)
         for name, content in {**reports, "calibration.json": calibration.to_dict()}.items():
             (folder / name).write_text(json.dumps(content, ensure_ascii=False, indent=1), "utf-8")
-        manifest = {
-            "format": FORMAT_VERSION,
-            "libraries": _versions(),
-            "segmenter": {"name": segmenter.engine, "fingerprint": segmenter.fingerprint},
-        }
-        _write_manifest(folder, manifest)
+        write_manifest(
+            folder,
+            {
+                "format": FORMAT_VERSION,
+                "tagger": __version__,
+                "libraries": _library_versions(),
+                "segmenter": {"name": segmenter.engine, "fingerprint": segmenter.fingerprint},
+            },
+        )
 
 
-def _write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
+def write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
+    """Write a manifest into a bundle's folder, with the SHA-256 of each file that is there now."""
     files = {file.name: sha256(file) for file in sorted(folder.iterdir()) if file.name != MANIFEST}
     (folder / MANIFEST).write_text(json.dumps({**manifest, "files": files}, indent=1), "utf-8")
 
 
 def keep_gazetteer(path: Path | str, file: Path | None) -> None:
-    """Keep a gazetteer in a bundle, in place of the one it has; None for none.
+    """Store a gazetteer in a bundle, replacing the one it has; None removes it.
 
     Raises:
-        BundleError: If the bundle is not in order or cannot be written.
-        CorpusError: If the gazetteer is not in order.
+        BundleError: If the bundle cannot be loaded.
+        OutputError: If it cannot be written.
+        CorpusError: If the gazetteer cannot be read.
     """
-    found = load(path)
+    bundle = load(path)
     if file:
         if str(file) == "-" or file.is_fifo():
             raise CorpusError(str(file), "a file that can be copied", "a stream", "save it in a file first")
-        Gazetteer.read(file, found.scheme)
-    whole = found.folder.resolve()
-    with atomic_folder(whole, replace=True) as folder:
-        shutil.copytree(whole, folder, dirs_exist_ok=True)
+        Gazetteer.read(file, bundle.scheme)
+    resolved = bundle.folder.resolve()
+    with atomic_folder(resolved, replace=True) as folder:
+        shutil.copytree(resolved, folder, dirs_exist_ok=True)
         (folder / GAZETTEER).unlink(missing_ok=True)
         if file:
             shutil.copyfile(file, folder / GAZETTEER)
-        _write_manifest(folder, found.manifest)
+        write_manifest(folder, bundle.manifest)
 
 
 def load(path: Path | str) -> Bundle:
-    """Return the bundle in a folder, checked file by file.
+    """Return the bundle in a folder, every file checked against its SHA-256.
 
     Raises:
-        BundleError: If it is missing, damaged, of another format, or made with another segmenter.
+        BundleError: If it is missing, damaged, of a format that cannot be read, or made with another segmenter.
     """
     folder = Path(path)
-    try:
-        manifest = json.loads((folder / MANIFEST).read_text("utf-8"))
-        found_format, files = manifest["format"], dict(manifest["files"])
-        fingerprint = manifest["segmenter"]["fingerprint"]
-    except FileNotFoundError:
-        raise BundleError(f"{folder}: not a bundle (no manifest.json); make one with: tagger train") from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise BundleError(f"{folder}: manifest.json is damaged ({error}); copy the bundle again") from error
-    if found_format != FORMAT_VERSION:
-        raise BundleError(
-            f"{folder}: bundle format {found_format}, expected {FORMAT_VERSION}; train again or use that version"
-        )
-    for name, digest in files.items():
+    manifest = _read_manifest(folder)
+    for name, digest in manifest["files"].items():
         file = folder / name
         if not file.is_file():
             raise BundleError(f"{folder}: {name} is missing; copy the bundle again")
         if sha256(file) != digest:
             raise BundleError(f"{folder}: {name} is damaged (its SHA-256 differs); copy the bundle again")
     try:
-        config = merge(Config(), tomllib.loads((folder / "config.toml").read_text("utf-8")), "config.toml")
+        config = read_config((folder / "config.toml").read_text("utf-8"), manifest["format"])
         scheme = TagScheme(tuple((folder / "labels.txt").read_text("utf-8").splitlines()))
         rows = np.load(folder / "transitions.npy", allow_pickle=False)
         tables = load_tables(folder, config.text.unit)
         lookup = Lookup(tables, Lexicon.load(folder, tables[-1].vocabulary) if config.has_lexicon else None)
         calibration = Calibration(**json.loads((folder / "calibration.json").read_text("utf-8")))
-        gazetteer = Gazetteer.read(folder / GAZETTEER, scheme) if GAZETTEER in files else None
+        gazetteer = Gazetteer.read(folder / GAZETTEER, scheme) if GAZETTEER in manifest["files"] else None
     except (OSError, ValueError, TypeError, ConfigError, CorpusError, VectorsError) as error:
         raise BundleError(f"{folder}: {error}") from error
     if rows.shape != (scheme.size + 2, scheme.size):
         raise BundleError(f"{folder}: transitions.npy is {rows.shape}, expected {(scheme.size + 2, scheme.size)}")
     units = UnitMaker(config.text)
-    if units.segmenter.fingerprint != fingerprint:
+    if units.segmenter.fingerprint != manifest["segmenter"]["fingerprint"]:
         raise BundleError(
             f"{folder}: its words were made by {manifest['segmenter']['name']} with another lexicon than the "
             f"{units.segmenter.engine} installed here; install the versions in its manifest.json"
@@ -200,11 +255,54 @@ def load(path: Path | str) -> Bundle:
     )  # fmt: skip
 
 
-def _versions() -> dict[str, str]:
-    found = {}
+def read_config(toml: str, bundle_format: int) -> Config:
+    """Return the settings in a bundle's `config.toml`; those that its format lacks have the values they had then.
+
+    Raises:
+        ConfigError, ValueError: If it is not TOML, or not settings.
+    """
+    config = Config()
+    for version in sorted(SETTINGS_BEFORE, reverse=True):  # of two values of a setting, the older format's counts
+        if version > bundle_format:
+            config = merge(config, SETTINGS_BEFORE[version], f"settings before format {version}")
+    return merge(config, tomllib.loads(toml), "config.toml")
+
+
+def _read_manifest(folder: Path) -> dict[str, Any]:
+    """Return the manifest in a folder, its format one that can be loaded, its fields there."""
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text("utf-8"))
+        bundle_format, writer = manifest.get("format"), manifest.get("tagger")
+    except FileNotFoundError:
+        raise BundleError(f"{folder}: not a bundle (no {MANIFEST}); make one with: tagger train") from None
+    except (OSError, ValueError, AttributeError) as error:
+        raise BundleError(f"{folder}: {MANIFEST} is damaged ({error}); copy the bundle again") from error
+    _check_format(folder, bundle_format, writer)
+    files, segmenter = manifest.get("files"), manifest.get("segmenter")
+    if not (isinstance(files, dict) and isinstance(segmenter, dict) and {"name", "fingerprint"} <= segmenter.keys()):
+        raise BundleError(f"{folder}: {MANIFEST} is damaged (files or segmenter are missing); copy the bundle again")
+    return manifest
+
+
+def _check_format(folder: Path, bundle_format: Any, writer: Any) -> None:
+    """Raise `BundleError` unless the format in a manifest can be loaded; `writer` is the version of tagger there."""
+    if isinstance(bundle_format, int) and OLDEST_FORMAT <= bundle_format <= FORMAT_VERSION:
+        return
+    newer = isinstance(bundle_format, int) and bundle_format > FORMAT_VERSION
+    number = "no format number" if bundle_format is None else f"bundle format {bundle_format}"
+    received = f"{number}, written by tagger {writer or ('(unknown version)' if newer else 'before 0.2.0')}"
+    if newer:
+        expected = f"formats up to {FORMAT_VERSION} (tagger {__version__}); upgrade with: pip install -U hantagger"
+    else:
+        expected = f"format {OLDEST_FORMAT} or later; train it again, or use the version of tagger that wrote it"
+    raise BundleError(f"{folder}: {received}; expected {expected}")
+
+
+def _library_versions() -> dict[str, str]:
+    versions = {}
     for name in _LIBRARIES:
         try:
-            found[name] = importlib.metadata.version(name)
+            versions[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             continue
-    return found
+    return versions

@@ -89,7 +89,7 @@ def write(documents: Iterable[Document], out: Path | None, format: str, replace:
 
     Raises:
         ConfigError: If there is no such format, or a folder is to go to standard output.
-        BundleError: If `out` exists and may not be replaced.
+        OutputError: If `out` exists and may not be replaced.
     """
     texts = entities = 0
 

@@ -5,6 +5,7 @@ TaggerError            everything below; its message is one line for a person
 ├── CorpusError        a corpus that cannot be read: place, expected, received, remedy
 ├── VectorsError       vectors that cannot be read or do not fit
 ├── BundleError        a bundle that is missing, damaged, or of another kind
+├── OutputError        a file or folder that exists already or cannot be written
 ├── TrainingError      a training that cannot start or go on
 └── MissingExtraError  a package that belongs to an extra is not installed
 """
@@ -47,6 +48,10 @@ class BundleError(TaggerError):
     """A model directory that is missing, damaged, or made by another version."""
 
 
+class OutputError(TaggerError):
+    """A file or folder that exists already and must not be replaced, or that cannot be written."""
+
+
 class TrainingError(TaggerError):
     """A training that cannot start or go on."""
 
@@ -65,5 +70,6 @@ def require(module: str, extra: str) -> ModuleType:
         return importlib.import_module(module)
     except ImportError as error:
         raise MissingExtraError(
-            f"{module} is needed for this and not installed ({error}); install it with: pip install 'tagger[{extra}]'"
+            f"{module} is needed for this and not installed ({error}); "
+            f"install it with: pip install 'hantagger[{extra}]'"
         ) from error

@@ -1,6 +1,7 @@
-"""Files: opened, unzipped, decoded a piece at a time; hashed; written whole or not at all."""
+"""Files: opened, unzipped and decoded piece by piece; hashed; written whole or not at all."""
 
 import codecs
+import errno
 import gzip
 import hashlib
 import io
@@ -14,18 +15,21 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from tagger.errors import BundleError, CorpusError
+from tagger.errors import CorpusError, OutputError
 
 _HEAD, _BLOCK = 1 << 20, 1 << 16
 
 
-# ---- files ------------------------------------------------------------------------------------------------------
+# ---- reading ----------------------------------------------------------------------------------------------------
 class Source:
-    """An open corpus: the first of its bytes to look at, and all of it to read once, by lines or by blocks.
+    """An open text file: its head can be looked at any number of times, its content read once, by lines or by blocks.
 
     Args:
-        raw: Its bytes, unzipped. A byte order mark at the start is taken off.
-        path: As the user gave it.
+        raw: The unzipped bytes. A byte order mark at the start is dropped.
+        path: As the user gave it; `-` is standard input.
+
+    Attributes:
+        place: The path as error messages show it.
     """
 
     def __init__(self, raw: IO[bytes], path: str | Path) -> None:
@@ -36,21 +40,21 @@ class Source:
 
     @property
     def head(self) -> bytes:
-        """The first million bytes or so."""
+        """The first `_HEAD` bytes or a few more, fewer where the file is shorter; without a byte order mark."""
         if self._head is None:
-            found = bytearray()
-            with self._readable(lambda: found.count(b"\n") + 1):
-                while len(found) < _HEAD and (block := self._raw.read(_BLOCK)):
-                    found += block
-            self._head = bytes(found).removeprefix(codecs.BOM_UTF8)
+            head = bytearray()
+            with self._readable(lambda: head.count(b"\n") + 1):
+                while len(head) < _HEAD and (block := self._raw.read(_BLOCK)):
+                    head += block
+            self._head = bytes(head).removeprefix(codecs.BOM_UTF8)
         return self._head
 
     def peek(self) -> "Source":
-        """Return a source of the first bytes alone."""
+        """Return a source whose content is the head alone."""
         return Source(io.BytesIO(self.head), self.path)
 
     def lines(self) -> Iterator[tuple[int, str]]:
-        r"""Yield `(line number, line)`; lines end at `\n` or `\r\n` only, which are taken off.
+        r"""Yield `(line number, line)`; lines end at `\n` or `\r\n` only, which are removed.
 
         Raises:
             CorpusError: If the file is not UTF-8, or a damaged `.gz`.
@@ -61,7 +65,7 @@ class Source:
                 yield number, self._decoded(line.removesuffix(b"\n").removesuffix(b"\r"), number)
 
     def blocks(self) -> Iterator[str]:
-        """Yield the text piece by piece, however long its lines are; errors as in `lines`."""
+        """Yield the text in pieces of bounded size, however long its lines are; errors as for `lines`."""
         number, decoder = 1, codecs.getincrementaldecoder("utf-8")()
         stream = io.BufferedReader(_Rejoined(self.head, self._raw), _BLOCK)
         with self._readable(lambda: number):
@@ -69,23 +73,18 @@ class Source:
                 try:
                     yield decoder.decode(block)
                 except UnicodeDecodeError as error:
-                    raise self._not_utf8(error, number) from error
+                    raise _not_utf8(self.place, error, number) from error
                 number += block.count(b"\n")
             try:
                 decoder.decode(b"", final=True)
             except UnicodeDecodeError as error:
-                raise self._not_utf8(error, number) from error
+                raise _not_utf8(self.place, error, number) from error
 
     def _decoded(self, line: bytes, number: int) -> str:
         try:
             return line.decode("utf-8")
         except UnicodeDecodeError as error:
-            raise self._not_utf8(error, number) from error
-
-    def _not_utf8(self, error: UnicodeDecodeError, number: int) -> CorpusError:
-        found = repr(error.object[error.start : error.start + 8])
-        number += error.object.count(b"\n", 0, error.start)
-        return CorpusError(f"{self.place}:{number}", "UTF-8", f"bytes {found}", "convert the file to UTF-8")
+            raise _not_utf8(self.place, error, number) from error
 
     @contextmanager
     def _readable(self, line: Callable[[], int]) -> Iterator[None]:
@@ -95,8 +94,19 @@ class Source:
             raise CorpusError(f"{self.place}:{line()}", "a whole .gz file", str(error), "copy it again") from error
 
 
+def _not_utf8(place: str, error: UnicodeDecodeError, number: int) -> CorpusError:
+    """Return the error for bytes that are not UTF-8; `number` is the line at which they begin."""
+    received = repr(error.object[error.start : error.start + 8])
+    number += error.object.count(b"\n", 0, error.start)
+    return CorpusError(f"{place}:{number}", "UTF-8", f"bytes {received}", "convert the file to UTF-8")
+
+
+def _unreadable(path: str | Path, error: OSError) -> CorpusError:
+    return CorpusError(str(path), "a readable file", error.strerror or str(error), "check the path and the file")
+
+
 class _Rejoined(io.RawIOBase):
-    """What was read of a stream, and then the rest of it."""
+    """The bytes that were read from a stream already, then the rest of it."""
 
     def __init__(self, head: bytes, rest: IO[bytes]) -> None:
         self._head, self._rest = memoryview(head), rest
@@ -131,55 +141,28 @@ def open_source(path: str | Path) -> Iterator[Source]:
             with gzip.open(raw) as unzipped:
                 yield Source(unzipped, path)  # type: ignore[arg-type]
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise CorpusError(str(path), "a readable file", reason, "check the path and the file") from error
+        raise _unreadable(path, error) from error
 
 
 @contextmanager
 def open_text(path: str | Path) -> Iterator[Iterator[tuple[int, str]]]:
-    """Yield the `lines` of a `Source`; the errors are those of `open_source` and `lines`."""
+    """Open a file as `open_source` does and yield its `lines`; errors as for both."""
     with open_source(path) as source:
         yield source.lines()
 
 
-def write_json(path: Path, content: Any) -> None:
-    """Write a JSON file that is there whole, or not at all."""
-    part = path.with_name(f"{path.name}.part")
-    part.write_text(json.dumps(content, ensure_ascii=False), "utf-8")
-    part.replace(path)
-
-
-@contextmanager
-def atomic_folder(path: Path, replace: bool = False) -> Iterator[Path]:
-    """Yield a temporary folder that becomes `path` if the block ends well, and vanishes if it does not.
+def read_text(path: Path) -> str:
+    """Return the content of a file as it is, line ends and byte order mark included.
 
     Raises:
-        BundleError: If `path` exists and is not to be replaced, or the disk refuses.
+        CorpusError: If the file is missing, cannot be read, or is not UTF-8.
     """
-    path = Path(path)
-    refuse_existing(path, replace)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    shutil.rmtree(temporary, ignore_errors=True)
     try:
-        temporary.mkdir(parents=True)
-        yield temporary
-        if path.exists():
-            old = path.with_name(f".{path.name}.{os.getpid()}.old")
-            path.rename(old)
-            temporary.rename(path)
-            shutil.rmtree(old)
-        else:
-            temporary.rename(path)
+        return path.read_bytes().decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise _not_utf8(str(path), error, 1) from error
     except OSError as error:
-        raise BundleError(f"{path}: cannot be written: {error.strerror or error}") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
-def refuse_existing(path: Path, replace: bool) -> None:
-    """Raise `BundleError` if `path` exists and is not to be replaced."""
-    if path.exists() and not replace:
-        raise BundleError(f"{path}: exists already; choose another name, or add --force to replace it")
+        raise _unreadable(path, error) from error
 
 
 def sha256(path: Path) -> str:
@@ -188,26 +171,115 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+# ---- writing ----------------------------------------------------------------------------------------------------
+def refuse_existing(path: Path, replace: bool) -> None:
+    """Raise `OutputError` if `path` exists and must not be replaced."""
+    if path.exists() and not replace:
+        raise OutputError(f"{path}: exists already; choose another name, or add --force to replace it")
+
+
+@contextmanager
+def _writable(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from error
+
+
+@contextmanager
+def atomic_file(path: Path) -> Iterator[Path]:
+    """Yield the path of a temporary file that becomes `path` if the block succeeds and is deleted if it fails.
+
+    Raises:
+        OutputError: If it cannot be written.
+    """
+    part = path.with_name(f"{path.name}.part")
+    with _writable(path):
+        try:
+            yield part
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(path: Path, replace: bool = False) -> Iterator[Path]:
+    """Yield a temporary folder that becomes `path` if the block succeeds and is deleted if it fails.
+
+    Raises:
+        OutputError: If `path` exists and must not be replaced, or cannot be written.
+    """
+    path = Path(path)
+    refuse_existing(path, replace)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    shutil.rmtree(temporary, ignore_errors=True)
+    with _writable(path):
+        try:
+            temporary.mkdir(parents=True)
+            yield temporary
+            if path.exists():
+                old = path.with_name(f".{path.name}.{os.getpid()}.old")
+                path.rename(old)
+                temporary.rename(path)
+                shutil.rmtree(old)
+            else:
+                temporary.rename(path)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
 @contextmanager
 def open_output(path: Path | None) -> Iterator[Callable[[str], object]]:
-    """Yield a function that writes; a file, zipped if its name ends in .gz, appears only when it is whole.
+    """Yield a function that writes text to a file, or to standard output for None.
 
-    A device or a pipe is written to as it is.
+    The file appears only when it is complete, gzipped if its name ends in `.gz`; a device or a pipe is written to
+    directly. What UTF-8 cannot encode becomes `?`.
+
+    Raises:
+        OutputError: If the file cannot be written.
     """
     if path is None:
         stdout = sys.stdout.buffer
-        yield lambda line: stdout.write(line.encode("utf-8", "replace"))
+        yield lambda text: stdout.write(text.encode("utf-8", "replace"))
         stdout.flush()
-        return
-    if path.exists() and not path.is_file():
+    elif path.exists() and not path.is_file():
         with path.open("w", encoding="utf-8", errors="replace", newline="\n") as file:
             yield file.write
-        return
-    part = path.with_name(path.name + ".part")
-    opened: Any = gzip.open if path.suffix == ".gz" else open
-    try:
-        with opened(part, "wt", encoding="utf-8", errors="replace", newline="\n") as file:
+    else:
+        opened: Any = gzip.open if path.suffix == ".gz" else open
+        with atomic_file(path) as part, opened(part, "wt", encoding="utf-8", errors="replace", newline="\n") as file:
             yield file.write
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+
+
+def write_json(path: Path, content: Any, indent: int | None = None) -> None:
+    """Write a JSON file, completely or not at all; on one line unless `indent` is given.
+
+    Raises:
+        OutputError: If it cannot be written.
+    """
+    text = json.dumps(content, ensure_ascii=False, indent=indent)
+    with atomic_file(path) as part:
+        part.write_text(f"{text}\n" if indent else text, "utf-8")
+
+
+def append_line(path: Path, line: str) -> None:
+    """Append a line to a file, completely or not at all; when this returns, it is on disk.
+
+    A last line that has no line end gets one first.
+
+    Raises:
+        OSError: If it could not be written; the file is then as before.
+    """
+    content = (line + "\n").encode("utf-8")
+    with path.open("a+b", buffering=0) as file:
+        size = file.seek(0, os.SEEK_END)
+        if size:
+            file.seek(size - 1)
+            content = content if file.read(1) == b"\n" else b"\n" + content
+        try:
+            if file.write(content) != len(content):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+            os.fsync(file.fileno())
+        except OSError:
+            file.truncate(size)
+            raise

@@ -146,7 +146,7 @@ class Gazetteer:
         for units in made:
             for (start, end, label), weight in self.found(units):
                 rows += range(offset + start, offset + end)
-                tags += _tags(end - start, label)
+                tags += TagScheme.entity_tags(label, end - start)
                 weights += [weight / (end - start)] * (end - start)
             offset += len(units)
         if not rows:
@@ -158,11 +158,6 @@ class Gazetteer:
         own = scores[places, columns]
         scores[places] -= np.float32(_BARRED)
         scores[places, columns] = own
-
-
-def _tags(length: int, label: int) -> list[int]:
-    base = 4 * label
-    return [base + 1] if length == 1 else [base + 2, *[base + 3] * (length - 2), base + 4]
 
 
 def _entry(line: str, place: str) -> tuple[str, str, float]:

@@ -1,4 +1,4 @@
-"""The BiLSTM: vectors in, one score per tag out; and its loss."""
+"""The BiLSTM, from vectors to tag scores, and its loss."""
 
 import functools
 from collections.abc import Sequence
@@ -12,9 +12,16 @@ from tagger.config import ModelConfig
 from tagger.lookup import Embedding
 from tagger.tags import TagScheme
 
-_SMALL = 128  # rows of a table
+KERNELS = ("loop", "keras")  # implementations of the LSTM
 
-_NEVER = -1e9  # the score of a tag that cannot be
+_SMALL = 128  # tables of at most this many rows are looked up by a matrix product
+
+_IMPOSSIBLE = -1e9  # score of a tag that contradicts what is labelled
+
+
+def best_kernel() -> str:
+    """Return the faster kernel on this machine: Keras' (cuDNN) on a GPU, our loop on a CPU."""
+    return "keras" if tf.config.list_logical_devices("GPU") else "loop"
 
 
 def lstm(
@@ -25,32 +32,34 @@ def lstm(
     frozen: int = 0,
     matmul_dtype: tf.DType = tf.float32,
 ) -> tf.Tensor:
-    """Return what an LSTM (Hochreiter and Schmidhuber, 1997) puts out at each step, in the weights of Keras' layer.
+    """Return the output of an LSTM (Hochreiter and Schmidhuber, 1997) at each step, given the weights of Keras' layer.
 
-    The same numbers as `keras.layers.LSTM`, in half to two thirds of its time on a CPU at small batches: only what
-    depends on the step before is in the loop, forward and backward; all else is a few products over the whole batch.
+    The result is that of `keras.layers.LSTM`, in half to two thirds of its time on a CPU at small batches: only what
+    depends on the step before is in the loop, forward and backward; the rest is a few products over the whole batch.
 
     Args:
-        x: (T, B, D).
+        x: (T, B, D) float32.
         kernel, recurrent, bias: (D, 4H), (H, 4H), (4H,); gates in Keras' order: input, forget, candidate, output.
-        frozen: How many of the first of D numbers have no use for a gradient; theirs is zero.
-        matmul_dtype: What matrix products are computed in; all else, and what they add up to, is float32.
+        frozen: Number of leading columns of D that need no gradient; theirs is zero.
+        matmul_dtype: Type that matrix products are computed in; sums and everything else are float32.
 
     Returns:
-        (T, B, H).
+        (T, B, H) float32.
     """
 
     @tf.custom_gradient
     def run(*inputs: tf.Tensor) -> Any:
         return _lstm_and_gradient(frozen, matmul_dtype, *inputs)
 
-    found: tf.Tensor = run(x, kernel, recurrent, bias)
-    return found
+    outputs: tf.Tensor = run(x, kernel, recurrent, bias)
+    return outputs
 
 
 def _lstm_and_gradient(
     frozen: int, matmul_dtype: tf.DType, x: tf.Tensor, kernel: tf.Tensor, recurrent: tf.Tensor, bias: tf.Tensor
 ) -> Any:
+    """Return the output of `lstm`, and the function from its gradient to those of x, kernel, recurrent and bias."""
+
     def narrow(value: tf.Tensor) -> tf.Tensor:
         return tf.cast(value, matmul_dtype)
 
@@ -59,7 +68,7 @@ def _lstm_and_gradient(
 
     inputs, units = x.shape[2], recurrent.shape[0]
     steps, size = tf.shape(x)[0], tf.shape(x)[1]
-    # tanh(z) = 2 sigmoid(2z) - 1, so with the candidate's weights doubled one sigmoid serves all gates.
+    # tanh(z) = 2 sigmoid(2z) - 1: with the candidate's weights doubled, one sigmoid serves all gates.
     double = tf.repeat(tf.constant([1.0, 1.0, 2.0, 1.0]), units)
     flat = narrow(tf.reshape(x, (-1, inputs)))
     projected = product(flat, kernel * double) + bias * double
@@ -70,10 +79,10 @@ def _lstm_and_gradient(
     def array(width: int) -> tf.TensorArray:
         return tf.TensorArray(tf.float32, steps, element_shape=(None, width))
 
-    before = array(4 * units).unstack(projected)
+    inputs_at = array(4 * units).unstack(projected)
 
     def forward(t: Any, h: Any, c: Any, gates: Any, cells: Any, outputs: Any) -> tuple[Any, ...]:
-        gate = tf.sigmoid(product(h, twice) + before.read(t))
+        gate = tf.sigmoid(product(h, twice) + inputs_at.read(t))
         i, f, g, o = tf.split(gate, 4, axis=1)
         c = f * c + i * (2.0 * g - 1.0)
         h = o * tf.tanh(c)
@@ -93,16 +102,16 @@ def _lstm_and_gradient(
         slope = array(4 * units).unstack(slopes)
         once = narrow(recurrent)
         through = array(units).unstack(o * (1.0 - squashed * squashed))
-        forget, given = array(units).unstack(f), array(units).unstack(upstream)
+        forget, upstream_at = array(units).unstack(f), array(units).unstack(upstream)
 
-        def backward(t: Any, dh: Any, dc: Any, found: Any) -> tuple[Any, ...]:
-            dh = dh + given.read(t)
+        def backward(t: Any, dh: Any, dc: Any, gate_gradients: Any) -> tuple[Any, ...]:
+            dh = dh + upstream_at.read(t)
             dc = dc + dh * through.read(t)
             dz = tf.concat([dc, dc, dc, dh], axis=1) * slope.read(t)
-            return t - 1, product(dz, once, transpose_b=True), dc * forget.read(t), found.write(t, dz)
+            return t - 1, product(dz, once, transpose_b=True), dc * forget.read(t), gate_gradients.write(t, dz)
 
-        *_, found = tf.while_loop(lambda t, *_: t >= 0, backward, (steps - 1, zero, zero, array(4 * units)))
-        dz = tf.reshape(found.stack(), (-1, 4 * units))  # (T B, 4H)
+        *_, gate_gradients = tf.while_loop(lambda t, *_: t >= 0, backward, (steps - 1, zero, zero, array(4 * units)))
+        dz = tf.reshape(gate_gradients.stack(), (-1, 4 * units))  # (T B, 4H)
         shifted = tf.concat([zero[None], outputs[:-1]], axis=0)
         narrow_dz = narrow(dz)
         dx = product(narrow_dz, kernel[frozen:], transpose_b=True)
@@ -120,23 +129,26 @@ def _lstm_and_gradient(
 class BiLSTM(keras.layers.Layer):
     """A forward and a backward LSTM (Graves and Schmidhuber, 2005).
 
-    Texts are padded on the right. The backward one reads each text reversed by its own length, so padding is never
-    read before a unit and the result is that of a masked layer, at the speed of one without a mask.
+    Texts are padded on the right. The backward LSTM reads each text reversed by its own length, so padding is never
+    read before a unit: the result is that of a masked layer, at the speed of one without a mask.
 
     Args:
         units: Size H of each direction.
         merge: "concat" or "sum" of the two directions.
+        kernel: "loop" (ours, faster on a CPU) or "keras" (of `keras.layers.LSTM`: float32 only, gradients for all
+            inputs).
     """
 
-    def __init__(self, units: int, merge: str, **keras_options: Any) -> None:
+    def __init__(self, units: int, merge: str, kernel: str = "loop", **keras_options: Any) -> None:
         super().__init__(**keras_options)
-        self.units, self.merge = units, merge
+        if kernel not in KERNELS:
+            raise ValueError(f"kernel must be one of {', '.join(KERNELS)}; received {kernel!r}")
+        self.units, self.merge, self.kernel = units, merge, kernel
         self.forward = keras.layers.LSTM(units, return_sequences=True, name="forward")
         self.backward = keras.layers.LSTM(units, return_sequences=True, name="backward")
-        self.on_card = bool(tf.config.list_logical_devices("GPU"))  # there, Keras has a kernel of its own
 
     def build(self, shape: Any) -> None:
-        """Make the weights for inputs (T, B, D)."""
+        """Create the weights for inputs (T, B, D)."""
         self.forward.build(shape)
         self.backward.build(shape)
         self.built = True
@@ -145,13 +157,13 @@ class BiLSTM(keras.layers.Layer):
         self, inputs: tf.Tensor, lengths: tf.Tensor, frozen: int = 0, matmul_dtype: tf.DType = tf.float32
     ) -> tf.Tensor:
         """Return (T, B, D) -> (T, B, 2H) or, summed, (T, B, H); `frozen` and `matmul_dtype` as in `lstm`."""
-        ahead = self._run(self.forward, inputs, frozen, matmul_dtype)  # (T, B, H)
+        forward = self._run(self.forward, inputs, frozen, matmul_dtype)  # (T, B, H)
         reverse = functools.partial(tf.reverse_sequence, seq_lengths=lengths, seq_axis=0, batch_axis=1)
-        behind = reverse(self._run(self.backward, reverse(inputs), frozen, matmul_dtype))
-        return ahead + behind if self.merge == "sum" else tf.concat([ahead, behind], axis=-1)
+        backward = reverse(self._run(self.backward, reverse(inputs), frozen, matmul_dtype))
+        return forward + backward if self.merge == "sum" else tf.concat([forward, backward], axis=-1)
 
     def _run(self, layer: keras.layers.LSTM, inputs: tf.Tensor, frozen: int, matmul_dtype: tf.DType) -> tf.Tensor:
-        if self.on_card:
+        if self.kernel == "keras":
             return tf.transpose(layer(tf.transpose(inputs, (1, 0, 2))), (1, 0, 2))
         cell = layer.cell
         kernel, recurrent, bias = map(tf.convert_to_tensor, (cell.kernel, cell.recurrent_kernel, cell.bias))
@@ -161,13 +173,13 @@ class BiLSTM(keras.layers.Layer):
 def crf_log_partition(scores: tf.Tensor, lengths: tf.Tensor, step: tf.Tensor, scheme: TagScheme) -> tf.Tensor:
     """Return the log of the summed weight of all legal tag paths (Lafferty et al., 2001), (B,) float32.
 
-    The forward recursion runs over weights scaled to sum to one at each unit, so that a step is one matrix product.
+    The forward recursion runs on weights scaled to sum to one at each unit, so that a step is one matrix product.
 
     Args:
         scores: (B, T, K).
         lengths: (B,) int32, at least 1.
         step: Weight of tag j after tag i, (K, K), 0 where forbidden.
-        scheme: Says which tags may start and end a text.
+        scheme: Defines which tags may start and end a text.
     """
     tiny = 1e-30
     top = tf.stop_gradient(tf.reduce_max(scores, axis=2, keepdims=True))
@@ -204,10 +216,16 @@ class TaggerModel(keras.Model):
         scheme: The tags, K of them.
         dimensions: Length D of the frozen vectors.
         embeddings: The small tables of trainable vectors.
+        kernel: As in `BiLSTM`; None for the faster one on this machine.
     """
 
     def __init__(
-        self, config: ModelConfig, scheme: TagScheme, dimensions: int, embeddings: Sequence[Embedding]
+        self,
+        config: ModelConfig,
+        scheme: TagScheme,
+        dimensions: int,
+        embeddings: Sequence[Embedding],
+        kernel: str | None = None,
     ) -> None:
         super().__init__(name="tagger")
         self.config, self.scheme, self.dimensions = config, scheme, dimensions
@@ -218,11 +236,12 @@ class TaggerModel(keras.Model):
             )
             for columns, count, size in embeddings
         ]
-        same = (1, None, None)  # at each unit of a text the same numbers are dropped
-        self.dropout = keras.layers.Dropout(config.dropout, noise_shape=same)
-        self.output_dropout = keras.layers.Dropout(config.output_dropout, noise_shape=same)
+        shared = (1, None, None)  # one mask for all units of a text
+        self.dropout = keras.layers.Dropout(config.dropout, noise_shape=shared)
+        self.output_dropout = keras.layers.Dropout(config.output_dropout, noise_shape=shared)
+        kernel = kernel or best_kernel()
         self.layers_ = [
-            BiLSTM(size, config.merge, name=f"bilstm_{number}") for number, size in enumerate(config.layers)
+            BiLSTM(size, config.merge, kernel, name=f"bilstm_{number}") for number, size in enumerate(config.layers)
         ]
         self.output_ = keras.layers.Dense(scheme.size, name="scores")
         if config.crf:
@@ -231,7 +250,7 @@ class TaggerModel(keras.Model):
             )
 
     def build(self, shape: Any = None) -> None:
-        """Make the weights; the sizes are known from the start."""
+        """Create the weights; their shapes do not depend on `shape`."""
         for layer in self.embeddings:
             layer.build()
         size = self.dimensions
@@ -250,15 +269,15 @@ class TaggerModel(keras.Model):
         return tf.transpose(scores, (1, 0, 2))
 
     def hidden(self, inputs: dict[str, tf.Tensor], training: bool, matmul_dtype: tf.DType) -> tf.Tensor:
-        """Return what the last layer has of each unit, (T, B, H) float32."""
+        """Return the output of the last BiLSTM at each unit, (T, B, H) float32."""
         parts = [inputs["vectors"]]  # (B, T, D)
         for table, columns in zip(self.embeddings, self.columns, strict=True):
             ids = tf.gather(inputs["ids"], columns, axis=2)
-            if table.input_dim <= _SMALL:  # as a product: its gradient is one too, instead of thousands of additions
-                found = tf.one_hot(ids, table.input_dim) @ tf.convert_to_tensor(table.embeddings)
+            if table.input_dim <= _SMALL:  # the gradient is a product as well, instead of thousands of additions
+                vectors = tf.one_hot(ids, table.input_dim) @ tf.convert_to_tensor(table.embeddings)
             else:
-                found = table(ids)  # (B, T, columns, dimensions)
-            parts.append(tf.reshape(found, (*tf.unstack(tf.shape(found)[:2]), len(columns) * table.output_dim)))
+                vectors = table(ids)  # (B, T, columns, dimensions)
+            parts.append(tf.reshape(vectors, (*tf.unstack(tf.shape(vectors)[:2]), len(columns) * table.output_dim)))
         hidden = tf.transpose(tf.concat(parts, axis=-1), (1, 0, 2))  # (T, B, D): steps are slices
         frozen = self.dimensions
         for layer in self.layers_:
@@ -281,12 +300,12 @@ class TaggerModel(keras.Model):
         Args:
             x, y, sample_weight: Inputs, targets and weights of a `Batch`.
             y_pred: Scores, (B, T, K).
-            training: Of no effect.
-            partial: Whether some units are not labelled: then it is the likelihood of all paths, or tags, that agree
-                with what is labelled (Tsuboi et al., 2008).
+            training: Ignored.
+            partial: Whether some units have no label: the loss is then that of all paths, or tags, that agree with
+                the labels there are (Tsuboi et al., 2008).
         """
         count = tf.reduce_sum(tf.cast(sample_weight > 0, tf.float32))
-        agreeing = tf.where(y > 0, y_pred, _NEVER) if partial else None
+        agreeing = tf.where(y > 0, y_pred, _IMPOSSIBLE) if partial else None
         if self.config.crf:
             return self._crf_loss(x["lengths"], y, y_pred, sample_weight, agreeing) / count
         if agreeing is None:
@@ -295,19 +314,19 @@ class TaggerModel(keras.Model):
             each = tf.reduce_logsumexp(y_pred, axis=2) - tf.reduce_logsumexp(agreeing, axis=2)
         loss = tf.reduce_sum(each * sample_weight) / count
         if self.config.activity_l1:
-            share = tf.reduce_sum(tf.abs(tf.nn.softmax(y_pred)) * sample_weight[:, :, None]) / count
-            loss += self.config.activity_l1 * share
+            activity = tf.reduce_sum(tf.abs(tf.nn.softmax(y_pred)) * sample_weight[:, :, None]) / count
+            loss += self.config.activity_l1 * activity
         return loss
 
     def _crf_loss(
         self, lengths: tf.Tensor, y: tf.Tensor, scores: tf.Tensor, weights: tf.Tensor, agreeing: tf.Tensor | None
     ) -> tf.Tensor:
-        """Return the summed loss of a batch's texts."""
+        """Return the sum of the losses of a batch's texts."""
         step = tf.exp(self.transitions) * self.scheme.allowed.astype(np.float32)
         if agreeing is not None:  # both sums in one loop
             both = crf_log_partition(tf.concat([scores, agreeing], axis=0), tf.tile(lengths, [2]), step, self.scheme)
-            total, some = tf.split(both, 2)
-            return tf.reduce_sum((total - some) * weights[:, 0])
+            total, agreeing_total = tf.split(both, 2)
+            return tf.reduce_sum((total - agreeing_total) * weights[:, 0])
         total = crf_log_partition(scores, lengths, step, self.scheme)
         weighted = y * weights[:, :, None]
         gold = tf.reduce_sum(scores * weighted)

@@ -1,4 +1,4 @@
-"""Much text is tagged by processes side by side: threads wait for one another in the interpreter."""
+"""Tagging in several processes, for much text: threads of one process wait for one another in the interpreter."""
 
 import itertools
 import multiprocessing
@@ -11,68 +11,71 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 from tagger.errors import TaggerError
-from tagger.pipeline import Result, RuntimeName, Tagger, in_order
+from tagger.pipeline import Result, Tagger, tag_in_order
+from tagger.runtime import runtime_spec
 from tagger.text import grouped
 
-_FEW = 20  # groups of texts that are tagged before it is worth while to start processes
+_GROUPS_BEFORE = 20  # groups of texts that are tagged by threads before processes are started
 
 
-def results(
-    tagger: Tagger, bundle: Path, runtime: RuntimeName, texts: Iterable[str], answers: bool = True
-) -> Iterator[Result]:
-    """Yield a `Result` for each text, in order, in bounded memory, as `Tagger.results` does.
+def results(tagger: Tagger, bundle: Path, runtime: str, texts: Iterable[str], answers: bool = True) -> Iterator[Result]:
+    """Yield the `Result` of each text, in the order of the texts, in bounded memory, as `Tagger.results` does.
 
-    Some 400,000 characters are tagged by threads of this process. If there are more, processes take over, as many as
-    the tagger has workers, once each has loaded the bundle; but not from Keras, nor with a gazetteer, which counts
-    what it passes over. They import the main module, as `multiprocessing` does.
+    The first 400,000 characters or so are tagged by threads of this process. If there is more text, processes take
+    over, as many as the tagger has workers, as soon as each has loaded the bundle; but not where the runtime's row
+    excludes it, nor with a gazetteer, which counts the mentions that it skips. The processes import the main module,
+    as `multiprocessing` does.
 
     Args:
-        tagger: As loaded from the bundle.
+        tagger: The tagger, loaded from the bundle.
         bundle: The bundle's folder.
         runtime: As given to `Tagger.load`.
-        texts: Any iterable; read as far as needed.
-        answers: As for `Tagger.results`.
+        texts: Any iterable; read only as far as needed.
+        answers: As in `Tagger.results`.
 
     Raises:
-        TaggerError: If a process has ended before its work.
+        TaggerError: If a process ends before its work is done.
     """
     groups = grouped(texts, len)
-    alone = tagger.workers == 1 or tagger.gazetteer or runtime == "keras"
-    few = itertools.islice(groups, None if alone else _FEW)
+    threads_only = tagger.workers == 1 or tagger.gazetteer or not runtime_spec(runtime).processes
+    by_threads = itertools.islice(groups, None if threads_only else _GROUPS_BEFORE)
     with ThreadPoolExecutor(tagger.workers) as threads:
-        yield from in_order(threads, tagger.tag, few, tagger.workers, answers)
+        yield from tag_in_order(threads, tagger.tag, by_threads, tagger.workers, answers)
         if (first := next(groups, None)) is None:
             return
         groups = itertools.chain([first], groups)
         with ProcessPoolExecutor(
-            tagger.workers, multiprocessing.get_context("spawn"), initializer=_begin, initargs=(bundle, runtime)
+            tagger.workers, multiprocessing.get_context("spawn"), initializer=_start_process, initargs=(bundle, runtime)
         ) as pool:
             try:
                 loading = [pool.submit(os.getpid) for _ in range(tagger.workers)]
-                yield from in_order(threads, tagger.tag, _until_done(loading, groups), tagger.workers, answers)
-                yield from in_order(pool, _tag, groups, tagger.workers, answers)
+                yield from tag_in_order(threads, tagger.tag, _until_done(loading, groups), tagger.workers, answers)
+                yield from tag_in_order(pool, _tag, groups, tagger.workers, answers)
             except BrokenProcessPool:
-                told = "a process that tags has ended before its work; was there too little memory?"
-                raise TaggerError(told) from None
+                raise TaggerError(
+                    "a tagging process ended before its work was done, perhaps for lack of memory; "
+                    "give it more, or tag less at a time"
+                ) from None
 
 
 def _until_done(loading: list[Future[int]], groups: Iterator[list[str]]) -> Iterator[list[str]]:
-    while not all(future.done() for future in loading) and (some := next(groups, None)) is not None:
-        yield some
+    """Yield groups while any process is still loading its bundle."""
+    while not all(future.done() for future in loading) and (texts := next(groups, None)) is not None:
+        yield texts
 
 
-_tagger: Tagger  # of a process
+_tagger: Tagger  # the tagger of this process, in the processes of a pool
 
 
-def _begin(bundle: Path, runtime: RuntimeName) -> None:
-    """Load the tagger of a process, which ends when its parent does, and not by its own interrupt."""
+def _start_process(bundle: Path, runtime: str) -> None:
+    """Load the tagger of this process; interrupts are left to its parent, with which it ends."""
     global _tagger
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=_exit_with_parent, daemon=True).start()
     _tagger = Tagger.load(bundle, runtime, workers=1)
 
 
-def _end_with_parent() -> None:
+def _exit_with_parent() -> None:
     parent = multiprocessing.parent_process()
     assert parent is not None
     parent.join()

@@ -1,92 +1,91 @@
-"""The network's weights: between a bundle, a Keras model, and arrays."""
+"""The trained weights as arrays, to and from a Keras model."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from tagger.bundle import ONNX, Bundle
-from tagger.errors import BundleError, require
+from tagger.config import Config
+from tagger.errors import require
 from tagger.lookup import Lookup
-from tagger.onnx_graph import Direction, Network
+from tagger.tags import TagScheme
 
 
-def build(bundle: Bundle) -> Any:
-    """Return the bundle's Keras model, its weights loaded."""
-    model = fresh_model(bundle.config, bundle.scheme, bundle.lookup)
-    load_weights(model, bundle)
-    return model
+class Direction(NamedTuple):
+    """The weights of one LSTM as Keras stores them, gates in the order input, forget, candidate, output."""
+
+    kernel: np.ndarray  # (D, 4H)
+    recurrent: np.ndarray  # (H, 4H)
+    bias: np.ndarray  # (4H,)
 
 
-def load_weights(model: Any, bundle: Bundle) -> None:
-    """Put the bundle's weights into a Keras model of its settings and tables; those of its tags, if it has them too.
+@dataclass(frozen=True)
+class Weights:
+    """The arrays of everything between ids and frozen vectors on one side, and tag scores on the other.
 
-    Raises:
-        BundleError: If the model is of another shape.
+    All arrays are float32. The CRF's transitions are not among them: they belong to the decoder.
+
+    Args:
+        columns: Number F of id columns.
+        dimensions: Length D of the frozen vectors.
+        embeddings: For each trained table, the id columns looked up in it and its vectors, (rows, dimensions).
+        layers: Forward and backward LSTM of each layer.
+        merge: "concat" or "sum" of the two directions.
+        kernel, bias: From the last layer to K scores, (H, K) and (K,).
     """
-    found = stored(bundle)
-    theirs, ours = bundle.config.model, model.config
-    if (theirs.layers, theirs.merge) != (ours.layers, ours.merge):
-        raise BundleError(f"{bundle.folder}: its layers are {list(theirs.layers)}, {theirs.merge}; "
-                          f"expected {list(ours.layers)}, {ours.merge}; use the settings it was made with")  # fmt: skip
-    with _fitting(bundle):
-        for table, (_, rows) in zip(model.embeddings, found.embeddings, strict=True):
+
+    columns: int
+    dimensions: int
+    embeddings: Sequence[tuple[tuple[int, ...], np.ndarray]]
+    layers: Sequence[tuple[Direction, Direction]]
+    merge: str
+    kernel: np.ndarray
+    bias: np.ndarray
+
+    @staticmethod
+    def from_model(model: Any, columns: int) -> "Weights":
+        """Return the weights of a `TaggerModel` whose units have this number of id columns."""
+        return Weights(
+            columns,
+            model.dimensions,
+            [(own, table.embeddings.numpy()) for own, table in zip(model.columns, model.embeddings, strict=True)],
+            [
+                (Direction(*layer.forward.get_weights()), Direction(*layer.backward.get_weights()))
+                for layer in model.layers_
+            ],
+            model.config.merge,
+            *model.output_.get_weights(),
+        )
+
+    def assign_to(self, model: Any, output: bool = True) -> None:
+        """Copy the weights into a `TaggerModel` of the same shape.
+
+        Args:
+            model: A built model.
+            output: Whether to copy the output layer as well; it fits only a model with the same tags.
+
+        Raises:
+            ValueError: If a shape differs.
+        """
+        for table, (_, rows) in zip(model.embeddings, self.embeddings, strict=True):
             table.embeddings.assign(rows)
-        for layer, sides in zip(model.layers_, found.layers, strict=True):
-            for side, weights in zip((layer.forward, layer.backward), sides, strict=True):
-                side.set_weights(weights)
-        if model.scheme != bundle.scheme:
-            return
-        model.output_.set_weights([found.kernel, found.bias])
-        if theirs.crf and ours.crf:
-            model.transitions.assign(np.where(bundle.scheme.allowed, bundle.transitions.scores, 0))
+        for layer, directions in zip(model.layers_, self.layers, strict=True):
+            for lstm, direction in zip((layer.forward, layer.backward), directions, strict=True):
+                lstm.set_weights(direction)
+        if output:
+            model.output_.set_weights([self.kernel, self.bias])
 
 
-def stored(bundle: Bundle) -> Network:
-    """Return the network in the bundle's `model.onnx`; needs no TensorFlow.
+def fresh_model(config: Config, scheme: TagScheme, lookup: Lookup, kernel: str | None = None) -> Any:
+    """Return an untrained `TaggerModel` for these settings, tags and tables; `kernel` as in `TaggerModel`.
 
     Raises:
-        BundleError: If the file does not fit the bundle's settings.
+        MissingExtraError: If TensorFlow is not installed.
     """
-    config, lookup = bundle.config.model, bundle.lookup
-    trained = lookup.embeddings(config)
-    with _fitting(bundle):
-        found = Network.read(bundle.folder / ONNX, len(trained), len(config.layers))
-    columns = [embedding.columns for embedding in trained]
-    found["embeddings"] = list(zip(columns, found["embeddings"], strict=True))
-    return Network(columns=lookup.columns, dimensions=lookup.dimensions, merge=config.merge, **found)
-
-
-@contextmanager
-def _fitting(bundle: Bundle) -> Iterator[None]:
-    """Turn what goes wrong with the bundle's weights into one line."""
-    try:
-        yield
-    except (OSError, ValueError, KeyError, IndexError) as error:
-        raise BundleError(f"{bundle.folder}: {ONNX} does not fit the bundle's settings: {error}") from error
-
-
-def network(model: Any, columns: int) -> Network:
-    """Return the weights of a `TaggerModel` whose texts have so many columns of ids."""
-    return Network(
-        columns,
-        model.dimensions,
-        [(own, table.embeddings.numpy()) for own, table in zip(model.columns, model.embeddings, strict=True)],
-        [
-            (Direction(*layer.forward.get_weights()), Direction(*layer.backward.get_weights()))
-            for layer in model.layers_
-        ],
-        model.config.merge,
-        *model.output_.get_weights(),
-    )
-
-
-def fresh_model(config: Any, scheme: Any, lookup: Lookup) -> Any:
-    """Return an untrained Keras model that fits these settings, tags and tables."""
     require("tensorflow", "train")
     from tagger.model import TaggerModel
 
-    model = TaggerModel(config.model, scheme, lookup.dimensions, lookup.embeddings(config.model))
+    model = TaggerModel(config.model, scheme, lookup.dimensions, lookup.embeddings(config.model), kernel)
     model.build()
     return model

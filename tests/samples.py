@@ -57,6 +57,10 @@ def char_lookup():
     return Lookup([table("char", [*"北京大学生"], 3), table("bigram", bigrams, 2), table("word", ["北京", "大学生"])])
 
 
+# Short texts with names, letters and digits.
+TEXTS = ["遵义会议旧址，主要指召开遵义会议的那座小楼。", "好", "《瓦尔登湖》记下了梭罗Ｔhoreau在湖边独居的2年时光。"]
+
+
 class Planted:
     """A runtime that knows one thing: this id is a single-unit entity of the first label."""
 

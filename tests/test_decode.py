@@ -52,21 +52,21 @@ def test_viterbi_is_the_best_of_all_paths(tags, seed, few, monkeypatch):
 @pytest.mark.parametrize(("tags", "seed"), CASES)
 def test_the_lattice_sums_over_all_paths(tags, seed):
     scores, lengths, transitions = case(tags, seed)
-    made = lattice(scores, lengths, transitions)
+    weights = lattice(scores, lengths, transitions)
     for row, length in enumerate(lengths):
         paths, totals = all_paths(scores[row, :length], transitions)
         log_total = np.logaddexp.reduce(totals)
         shares = np.exp(totals - log_total)
-        assert made.total[row] == pytest.approx(log_total, abs=1e-4)
+        assert weights.total[row] == pytest.approx(log_total, abs=1e-4)
         marginals = [[shares[paths[:, t] == tag].sum() for tag in range(tags)] for t in range(length)]
-        np.testing.assert_allclose(made.marginals(row, length), marginals, atol=1e-5)
+        np.testing.assert_allclose(weights.marginals(row, length), marginals, atol=1e-5)
         spans = all_spans(length, len(SCHEMES[tags].labels))
         expected = {}
         for span in spans:
             inside = SCHEMES[tags].encode([UnitSpan(0, span.end - span.start, span.label)], span.end - span.start)
             expected[span] = shares[(paths[:, span.start : span.end] == inside).all(axis=1)].sum()
-            assert probability(made, row, span) == pytest.approx(expected[span], abs=1e-5)
-        best, likely = best_span(made, row, length, SCHEMES[tags])
+            assert probability(weights, row, span) == pytest.approx(expected[span], abs=1e-5)
+        best, likely = best_span(weights, row, length, SCHEMES[tags])
         assert expected[best] == pytest.approx(max(expected.values()), abs=1e-5)
         assert likely == pytest.approx(expected[best], abs=1e-5)
 
@@ -77,14 +77,14 @@ def test_what_a_text_is_batched_with_changes_nothing(seed):
     wide = np.concatenate([scores, np.full((len(scores), 3, 9), 1e4, np.float32)], axis=1)
     for row, length in enumerate(lengths):
         wide[row, length:] = 1e4 * (-1) ** row
-    paths, made = viterbi(wide, lengths, transitions), lattice(wide, lengths, transitions)
+    paths, weights = viterbi(wide, lengths, transitions), lattice(wide, lengths, transitions)
     for row, length in enumerate(lengths):
         alone = scores[row : row + 1, :length], lengths[row : row + 1], transitions
         lonely = lattice(*alone)
         assert paths[row, :length].tolist() == viterbi(*alone)[0].tolist()
-        np.testing.assert_allclose(made.marginals(row, length), lonely.marginals(0, length), atol=1e-9)
-        assert made.total[row] == pytest.approx(lonely.total[0], abs=1e-9)
-        assert probability(made, row, UnitSpan(0, length, 1)) == pytest.approx(
+        np.testing.assert_allclose(weights.marginals(row, length), lonely.marginals(0, length), atol=1e-9)
+        assert weights.total[row] == pytest.approx(lonely.total[0], abs=1e-9)
+        assert probability(weights, row, UnitSpan(0, length, 1)) == pytest.approx(
             probability(lonely, 0, UnitSpan(0, length, 1)), abs=1e-9
         )
 
@@ -132,31 +132,65 @@ def test_no_texts_and_no_units_have_no_path():
     assert viterbi(np.zeros((2, 0, 5), np.float32), np.zeros(2, int), legal).shape == (2, 0)
 
 
-@pytest.mark.parametrize("sign", [50, -50])
-@pytest.mark.parametrize("make", ["random", "alternating", "constant"])
-def test_large_scores_over_long_texts_stay_finite(make, sign):
-    rng = np.random.default_rng(1)
-    shape = (2, 2_000, 9)
+def large(make, sign, units=2_000):
+    """Return scores of 50 and -50 of two texts, (2, T, 9) float32, as a runtime gives them."""
+    shape = (2, units, 9)
     scores = {
-        "random": rng.choice([-50.0, 50.0], shape),
+        "random": np.random.default_rng(1).choice([-50.0, 50.0], shape),
         "alternating": 50.0 * (-1) ** np.indices(shape).sum(axis=0),
         "constant": np.full(shape, 50.0),
-    }[make].astype(np.float32) * np.sign(sign)
-    lengths = np.array([2_000, 1_234])
-    transitions = Transitions.legal(SCHEMES[9], rng.normal(scale=5, size=(9, 9)))
-    made = lattice(scores, lengths, transitions)
-    assert np.isfinite(made.total).all()
+    }[make]
+    return (sign * scores).astype(np.float32)
+
+
+def log_marginals(scores, transitions):
+    """Return log of the marginals of one text, (T, K), and of the sum over all paths, with logarithms throughout."""
+
+    def forward(scores, steps, starts):
+        sums = [scores[0] + starts]
+        for unit in scores[1:]:
+            sums.append(np.logaddexp.reduce(sums[-1][:, None] + steps, axis=0) + unit)
+        return np.array(sums)
+
+    scores = scores.astype(np.float64)
+    steps, starts, ends = (np.float64(part) for part in (transitions.scores, transitions.starts, transitions.ends))
+    up_to = forward(scores, steps, starts)
+    onwards = forward(scores[::-1], steps.T, ends)[::-1] - scores
+    total = np.logaddexp.reduce(up_to[-1] + ends)
+    return up_to + onwards - total, total
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("make", ["random", "alternating", "constant"])
+def test_large_scores_over_long_texts_stay_finite(make, sign):
+    scores, lengths = large(make, sign), np.array([2_000, 1_234])
+    transitions = Transitions.legal(SCHEMES[9], np.random.default_rng(1).normal(scale=5, size=(9, 9)))
+    weights = lattice(scores, lengths, transitions)
+    assert np.isfinite(weights.total).all()
     path = viterbi(scores, lengths, transitions)
     for row, length in enumerate(lengths):
-        marginals = made.marginals(row, length)
-        assert np.isfinite(marginals).all()
-        np.testing.assert_allclose(marginals.sum(axis=1), 1, atol=1e-6)
+        marginals = weights.marginals(row, length)
+        expected, total = log_marginals(scores[row, :length], transitions)
+        np.testing.assert_allclose(marginals, np.exp(expected), atol=1e-4)
+        np.testing.assert_allclose(marginals.sum(axis=1), 1, atol=1e-4)
+        assert weights.total[row] == pytest.approx(total, abs=1e-3)
         tags = path[row, :length]
         best = scores[row, np.arange(length), tags].sum(dtype=np.float64)
         best += transitions.scores[tags[:-1], tags[1:]].sum(dtype=np.float64)
-        assert best <= made.total[row] + 1e-3
+        assert best <= weights.total[row] + 1e-3
         for span in SCHEMES[9].decode(tags)[:50]:
-            assert 0 <= probability(made, row, span) <= 1
+            assert 0 <= probability(weights, row, span) <= 1
+
+
+def test_a_text_with_large_scores_leaves_those_beside_it_alone():
+    scores, lengths, transitions = case(9, 1, longest=20, texts=30)
+    beside = np.concatenate([np.pad(scores, ((0, 0), (0, 280), (0, 0))), large("random", 1, 300)])
+    both = lattice(beside, np.append(lengths, [300, 300]), transitions)
+    alone = lattice(scores, lengths, transitions)
+    assert (alone.forward.dtype, both.forward.dtype) == (np.float32, np.float64)  # summed in double precision
+    for row, length in enumerate(lengths):
+        np.testing.assert_allclose(both.marginals(row, length), alone.marginals(row, length), atol=1e-7)
+    assert (both.total[: len(lengths)] == alone.total).all()
 
 
 def test_log_softmax_is_normal_and_keeps_differences():
@@ -204,9 +238,9 @@ def test_crfsuite_finds_the_same_paths_and_marginals(crfsuite):
     scores = np.zeros((20, 12, 9), np.float32)
     for row, text in enumerate(texts):
         scores[row, : len(text)] = [[info.state_features.get((word, name), 0.0) for name in names] for word in text]
-    paths, made = viterbi(scores, lengths, transitions), lattice(scores, lengths, transitions)
+    paths, weights = viterbi(scores, lengths, transitions), lattice(scores, lengths, transitions)
     assert np.count_nonzero(paths) > 20
     for row, text in enumerate(texts):
         assert [names[tag] for tag in paths[row, : len(text)]] == crfsuite.tag([[word] for word in text])
         expected = [[crfsuite.marginal(name, t) for name in names] for t in range(len(text))]
-        np.testing.assert_allclose(made.marginals(row, len(text)), expected, atol=1e-4)
+        np.testing.assert_allclose(weights.marginals(row, len(text)), expected, atol=1e-4)

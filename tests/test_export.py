@@ -9,112 +9,59 @@ from tagger import Tagger
 from tagger import bundle as bundles
 from tagger.batches import pad
 from tagger.decode import log_softmax, viterbi
-from tagger.errors import BundleError
-from tagger.pipeline import Tagger as PipelineTagger
-from tagger.runtime import KerasRuntime, OpenvinoRuntime
+from tagger.errors import OutputError
+from tagger.export import EXPORTERS
+from tagger.export.keras import load_safetensors
+from tagger.runtime.keras import KerasRuntime
 from tagger.text import normal
+from tagger.weights import fresh_model
+from tests.samples import TEXTS
 
 pytestmark = pytest.mark.train
-TEXTS = ["遵义会议旧址，主要指召开遵义会议的那座小楼。", "好", "《瓦尔登湖》记下了梭罗Ｔhoreau在湖边独居的2年时光。"]
 
 
 @pytest.fixture(scope="module", params=["bundle", "contest_bundle"])
-def found(request):
+def bundle(request):
     return bundles.load(request.getfixturevalue(request.param))
 
 
-def batch(found):
-    return pad(found.lookup.ids([found.units(text) for text in TEXTS]), length=40)
+def batch(bundle):
+    return pad(bundle.lookup.ids([bundle.units(text) for text in TEXTS]), length=40)
 
 
 def inside(scores, lengths):
     return np.concatenate([row[:length] for row, length in zip(scores, lengths, strict=True)])
 
 
-def test_onnx_gives_the_scores_of_keras(found):
-    ids, lengths = batch(found)
-    keras, onnx = (PipelineTagger.load(found.folder, runtime).runtime for runtime in ("keras", "onnx"))
-    ours, theirs = onnx.scores(ids, lengths), keras.scores(ids, lengths)
-    np.testing.assert_allclose(inside(ours, lengths), inside(theirs, lengths), atol=1e-4)
-
-
-@pytest.mark.parametrize("runtime", ["int8", "openvino"])
-def test_narrower_numbers_give_nearly_these_scores(found, runtime):
-    ids, lengths = batch(found)
-    ours, theirs = (PipelineTagger.load(found.folder, name).runtime for name in (runtime, "onnx"))
-    ours, theirs = inside(ours.scores(ids, lengths), lengths), inside(theirs.scores(ids, lengths), lengths)
-    assert np.abs(ours - theirs).max() < 0.05 * np.abs(theirs).max()
-
-
-def single(found):
-    return OpenvinoRuntime(found.folder / bundles.ONNX, found.lookup, single=True)
-
-
-def test_openvino_in_single_precision_gives_the_scores_of_onnx(found):
-    ids, lengths = batch(found)
-    onnx = PipelineTagger.load(found.folder, "onnx").runtime
-    ours, theirs = inside(single(found).scores(ids, lengths), lengths), inside(onnx.scores(ids, lengths), lengths)
-    np.testing.assert_allclose(ours, theirs, atol=1e-4)
-
-
-def test_openvino_keeps_what_it_gave_before(found):
-    ids, lengths = batch(found)
-    runtime = single(found)
-    first = runtime.scores(ids, lengths)
-    kept = first.copy()
-    runtime.scores(ids[::-1].copy(), lengths[::-1].copy())
-    np.testing.assert_array_equal(first, kept)
-
-
-@pytest.mark.parametrize("runtime", ["onnx", "int8", "openvino"])
-def test_padding_and_company_change_no_score(found, runtime):
-    runtime = single(found) if runtime == "openvino" else PipelineTagger.load(found.folder, runtime).runtime
-    ids, lengths = batch(found)
-    together = runtime.scores(ids, lengths)
-    for row, length in enumerate(lengths):
-        alone = runtime.scores(ids[row : row + 1, :length], lengths[row : row + 1])
-        np.testing.assert_allclose(together[row, :length], alone[0], atol=1e-5)
-
-
 @pytest.mark.parametrize("name", ["w.weights.h5", "w.safetensors"])
-def test_exported_weights_load_into_a_fresh_model(found, tmp_path, name):
-    from tagger.export import load_safetensors, to_weights
-    from tagger.weights import build, fresh_model
-
-    to_weights(found, tmp_path / name)
-    fresh = fresh_model(found.config, found.scheme, found.lookup)
+def test_exported_weights_load_into_a_new_model(bundle, tmp_path, name):
+    EXPORTERS["weights"].write(bundle, tmp_path / name)
+    model = fresh_model(bundle.config, bundle.scheme, bundle.lookup)
     if name.endswith(".h5"):
-        fresh.load_weights(tmp_path / name)
+        model.load_weights(tmp_path / name)
     else:
-        load_safetensors(fresh, tmp_path / name)
-    ids, lengths = batch(found)
-    ours, theirs = (KerasRuntime(model, found.lookup).scores(ids, lengths) for model in (fresh, build(found)))
+        load_safetensors(model, tmp_path / name)
+    ids, lengths = batch(bundle)
+    ours, theirs = (KerasRuntime(one, bundle.lookup).scores(ids, lengths) for one in (model, bundle.keras_model()))
     np.testing.assert_array_equal(ours, theirs)
 
 
-def test_a_weights_file_needs_a_known_suffix(found, tmp_path):
-    from tagger.export import to_weights
-
-    with pytest.raises(BundleError, match="safetensors"):
-        to_weights(found, tmp_path / "weights.bin")
-
-
-def run_alone(code, folder, found):
-    """Run code that does not know this package; it finds in.npz, and in words.json each text's words."""
-    ids, lengths = batch(found)
+def run_alone(code, folder, bundle):
+    """Run code without this package, beside `in.npz` and, in `words.json`, the words of each text."""
+    ids, lengths = batch(bundle)
     np.savez(folder / "in.npz", ids=ids, lengths=lengths)
-    words = [found.units(text).words for text in TEXTS]
+    words = [bundle.units(text).words for text in TEXTS]
     (folder / "words.json").write_text(json.dumps(words), "utf-8")
     code += "\nimport sys\nassert not any(name.startswith('tagger') for name in sys.modules)\n"
     done = subprocess.run([sys.executable, "-I", "-c", code], cwd=folder, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    return Tagger.load(found.folder, "keras").runtime.scores(ids, lengths), ids, lengths
+    return Tagger.load(bundle.folder, "keras").runtime.scores(ids, lengths), ids, lengths
 
 
-def test_saved_model_is_served_without_tagger(found, tmp_path):
+def test_saved_model_is_served_without_tagger(bundle, tmp_path):
     from tagger.export import to_saved_model
 
-    to_saved_model(found, tmp_path / "served")
+    to_saved_model(bundle, tmp_path / "served")
     code = """if True:
         import numpy as np, tensorflow as tf
         given = np.load("in.npz")
@@ -122,14 +69,14 @@ def test_saved_model_is_served_without_tagger(found, tmp_path):
         out = served(ids=tf.constant(given["ids"]), lengths=tf.constant(given["lengths"]))
         np.save("out.npy", out["scores"].numpy())
     """
-    expected, _, _ = run_alone(code, tmp_path, found)
+    expected, _, _ = run_alone(code, tmp_path, bundle)
     np.testing.assert_allclose(np.load(tmp_path / "out.npy"), expected, atol=1e-5)
 
 
-def test_litert_runs_one_text_after_another(found, tmp_path):
+def test_litert_runs_one_text_after_another(bundle, tmp_path):
     from tagger.export import to_litert
 
-    to_litert(found, tmp_path / "model.tflite")
+    to_litert(bundle, tmp_path / "model.tflite")
     code = """if True:
         import numpy as np
         try:
@@ -146,33 +93,33 @@ def test_litert_runs_one_text_after_another(found, tmp_path):
             out[f"padded{row}"] = served(ids=given["ids"][one], lengths=given["lengths"][one])["scores"][0, :length]
         np.savez("out.npz", **out)
     """
-    expected, _, lengths = run_alone(code, tmp_path, found)
+    expected, _, lengths = run_alone(code, tmp_path, bundle)
     out = np.load(tmp_path / "out.npz")
     for row, length in enumerate(lengths):
         for way in ("alone", "padded"):
             np.testing.assert_allclose(out[f"{way}{row}"], expected[row, :length], atol=1e-4)
 
 
-@pytest.mark.parametrize("form", ["onnx", "litert"])
-def test_what_exists_is_kept_unless_it_may_be_replaced(found, tmp_path, form):
-    from tagger.export import FORMATS
-
+@pytest.mark.parametrize("name", ["onnx", "litert"])
+def test_what_exists_is_not_replaced_unless_asked(bundle, tmp_path, name):
     out = tmp_path / "out.tflite"
     out.mkdir()
-    with pytest.raises(BundleError, match="--force"):
-        FORMATS[form](found, out)
+    with pytest.raises(OutputError, match="--force"):
+        EXPORTERS[name].write(bundle, out)
     assert list(tmp_path.iterdir()) == [out]
     assert not list(out.iterdir())
-    if form == "onnx":
-        FORMATS[form](found, out, replace=True)
+    if name == "onnx":
+        EXPORTERS[name].write(bundle, out, replace=True)
         assert {path.name for path in out.iterdir()} == {"model.onnx", "tagger.json"}
 
 
-def test_a_litert_file_needs_its_suffix(found, tmp_path):
-    from tagger.export import to_litert
-
-    with pytest.raises(BundleError, match=r"ends in \.tflite"):
-        to_litert(found, tmp_path / "model.bin")
+@pytest.mark.parametrize(
+    ("name", "file", "expected"),
+    [("weights", "weights.bin", r"\.weights\.h5 or \.safetensors"), ("litert", "model.bin", r"\.tflite")],
+)
+def test_a_wrong_suffix_is_refused_before_any_work(tmp_path, name, file, expected):
+    with pytest.raises(OutputError, match=f"ends in {expected}"):
+        EXPORTERS[name].check(tmp_path / file)
 
 
 FOREIGN = """
@@ -273,20 +220,20 @@ json.dump(out, open("out.json", "w"))
 """
 
 
-def test_onnx_folder_says_all_that_another_language_needs(found, tmp_path):
+def test_the_onnx_folder_describes_all_that_another_language_needs(bundle, tmp_path):
     import onnx
 
     from tagger.export import to_onnx
 
-    to_onnx(found, tmp_path / "onnx")
+    to_onnx(bundle, tmp_path / "onnx")
     domains = {node.domain for node in onnx.load(tmp_path / "onnx" / "model.onnx").graph.node}
     assert domains == {""}  # standard operators
-    keras, ids, lengths = run_alone(f"TEXTS = {TEXTS!r}\n{FOREIGN}", tmp_path, found)
+    keras, ids, lengths = run_alone(f"TEXTS = {TEXTS!r}\n{FOREIGN}", tmp_path, bundle)
     out = json.loads((tmp_path / "out.json").read_text("utf-8"))
     np.testing.assert_allclose(inside(np.load(tmp_path / "scores.npy"), lengths), inside(keras, lengths), atol=1e-4)
-    assert out["normal"] == [normal(text, found.config.text.fold) for text in TEXTS]
+    assert out["normal"] == [normal(text, bundle.config.text.fold) for text in TEXTS]
     for ours, theirs, length in zip(out["ids"], ids, lengths, strict=True):
         np.testing.assert_array_equal(ours, theirs[:length])
-    paths = viterbi(keras if found.config.model.crf else log_softmax(keras), lengths, found.transitions)
+    paths = viterbi(keras if bundle.config.model.crf else log_softmax(keras), lengths, bundle.transitions)
     for ours, path, length in zip(out["tags"], paths, lengths, strict=True):
-        assert ours == [found.scheme.names[tag] for tag in path[:length]]
+        assert ours == [bundle.scheme.names[tag] for tag in path[:length]]

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tagger import formats
 from tagger.corpus import describe_notes, files, read, texts, write
 from tagger.documents import Document, Notes, Span, apart, labelled, mark
-from tagger.errors import BundleError, ConfigError, CorpusError
+from tagger.errors import ConfigError, CorpusError, OutputError
 from tests.conftest import ROOT
 from tests.samples import anything, few
 
@@ -571,7 +571,7 @@ def test_what_exists_is_replaced_only_if_asked(tmp_path):
     for form in ("bio", "brat"):
         out = tmp_path / form
         write(DOCUMENTS[:1], out, form, False, Notes())
-        with pytest.raises(BundleError, match="exists already"):
+        with pytest.raises(OutputError, match="exists already"):
             write(DOCUMENTS, out, form, False, Notes())
         assert len(list(read(out, form))) == 1
         write(DOCUMENTS, out, form, True, Notes())

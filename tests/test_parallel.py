@@ -18,7 +18,7 @@ def texts(count):
 
 @pytest.fixture
 def soon(monkeypatch):
-    monkeypatch.setattr(parallel, "_FEW", 1)
+    monkeypatch.setattr(parallel, "_GROUPS_BEFORE", 1)
 
 
 @pytest.mark.parametrize("answers", [False, True])
@@ -32,7 +32,7 @@ def test_processes_find_what_threads_find_in_the_same_order(bundle, soon, answer
 @pytest.mark.parametrize("why", ["one worker", "little text"])
 def test_no_process_is_started_where_it_would_not_pay(bundle, monkeypatch, why):
     monkeypatch.setattr(parallel, "ProcessPoolExecutor", None)
-    monkeypatch.setattr(parallel, "_FEW", 1 if why == "one worker" else 1000)
+    monkeypatch.setattr(parallel, "_GROUPS_BEFORE", 1 if why == "one worker" else 1000)
     tagger, some = Tagger.load(bundle, workers=1 if why == "one worker" else 2), texts(40)
     assert list(parallel.results(tagger, bundle, "onnx", some)) == list(tagger.results(some))
 
@@ -43,7 +43,7 @@ def end(texts, answers):
 
 def test_a_process_that_ends_early_is_told(bundle, soon, monkeypatch):
     monkeypatch.setattr(parallel, "_tag", end)
-    with pytest.raises(TaggerError, match="has ended before its work"):
+    with pytest.raises(TaggerError, match="ended before its work was done"):
         list(parallel.results(Tagger.load(bundle, workers=2), bundle, "onnx", map(str, range(10**7))))
 
 

@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 
 from tagger import Tagger, corpus
 from tagger.calibration import Calibration
-from tagger.pipeline import evaluate
 from tagger.text import pieces
 from tests.conftest import SAMPLE
 from tests.samples import planted
@@ -124,7 +123,7 @@ def test_every_text_that_is_not_blank_has_an_answer(tagger):
 
 
 def test_evaluation_reads_a_stream(tagger):
-    scores = evaluate(tagger, corpus.read(SAMPLE / "dev.jsonl"))
+    scores = tagger.evaluate(corpus.read(SAMPLE / "dev.jsonl"))
     assert scores.texts == 215
     assert scores.answered == 215
 

@@ -15,7 +15,6 @@ from tagger.config import TextConfig
 from tagger.lookup import Lookup
 from tagger.text import UnitMaker
 from tagger.vectors import UNKNOWN
-from tagger.weights import stored
 from tests.conftest import ROOT, SMALL
 from tests.samples import few, table
 
@@ -98,13 +97,13 @@ def test_a_killed_pretraining_goes_on_and_training_starts_from_it(small_corpus, 
 @pytest.mark.train
 def test_the_start_is_what_training_begins_with(small_corpus, bundle):
     from tagger.tags import TagScheme
-    from tagger.weights import build, fresh_model, load_weights
+    from tagger.weights import fresh_model
 
     found = bundles.load(bundle)
     for labels, same in ((found.scheme.labels, True), (("X", "Y"), False)):
         model = fresh_model(found.config, TagScheme(labels), found.lookup)
-        load_weights(model, found)
-        theirs = {weight.path: weight.numpy() for weight in build(found).weights}
+        found.load_weights(model)
+        theirs = {weight.path: weight.numpy() for weight in found.keras_model().weights}
         for weight in model.weights:
             of_tags = any(name in weight.path for name in ("scores", "transitions"))
             if same or not of_tags:
@@ -117,7 +116,7 @@ def test_pretraining_goes_on_from_another_network(small_corpus, bundle, tmp_path
     still = [*SETTINGS, "--set", "training.learning_rate=1e-12"]
     done = run("pretrain", small_corpus / "more.txt", "--out", tmp_path / "on", "--start", bundle, *still)
     assert done.returncode == 0, done.stderr
-    before, after = (stored(bundles.load(folder)) for folder in (bundle, tmp_path / "on"))
+    before, after = (bundles.load(folder).weights() for folder in (bundle, tmp_path / "on"))
     for one, other in zip(before.layers, after.layers, strict=True):
         for weights, same in zip(itertools.chain(*one), itertools.chain(*other), strict=True):
             np.testing.assert_array_equal(weights, same)

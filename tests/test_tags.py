@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from seqeval.scheme import IOBES, Entities
 
-from tagger.tags import TagScheme, UnitSpan
+from tagger.tags import PARTS, TagScheme, UnitSpan
 from tests.samples import few, laid_out
 
 SCHEME = TagScheme(("PER", "LOC", "ORG"))
@@ -17,6 +17,24 @@ def test_names_and_sizes():
     for count in range(30):
         scheme = TagScheme(tuple(f"L{number}" for number in range(count)))
         assert scheme.size == len(scheme.names) == len(set(scheme.names)) == 4 * count + 1
+
+
+@pytest.mark.parametrize(("tag", "name"), list(enumerate(NAMES)))
+def test_a_tag_is_its_label_and_its_part(tag, name):
+    letter, _, label = name.partition("-")
+    part = PARTS.index(letter)
+    assert (SCHEME.parts[tag], SCHEME.tag_labels[tag]) == (part, SCHEME.labels.index(label) if label else -1)
+    if label:
+        number = SCHEME.labels.index(label)
+        assert SCHEME.tag(number, part) == tag
+        assert np.arange(SCHEME.size)[SCHEME.tags_of(part)][number] == tag
+
+
+@pytest.mark.parametrize(
+    ("length", "names"), [(1, ["S-LOC"]), (2, ["B-LOC", "E-LOC"]), (4, ["B-LOC", "M-LOC", "M-LOC", "E-LOC"])]
+)
+def test_the_tags_of_an_entity(length, names):
+    assert [NAMES[tag] for tag in SCHEME.entity_tags(SCHEME.labels.index("LOC"), length)] == names
 
 
 @pytest.mark.parametrize(("tag", "name"), list(enumerate(NAMES)))

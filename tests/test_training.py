@@ -27,9 +27,7 @@ def command(small_corpus, out, *more):
 
 
 def weights(folder):
-    from tagger.weights import build
-
-    return [weight.numpy() for weight in build(bundles.load(folder)).weights]
+    return [weight.numpy() for weight in bundles.load(folder).keras_model().weights]
 
 
 def test_the_sample_is_learnt(bundle):
@@ -118,19 +116,16 @@ def test_without_an_entity_in_dev_the_first_epoch_is_kept(small_corpus, tmp_path
 
 def test_the_kept_weights_are_those_that_were_scored(bundle, small_corpus):
     from tagger import Tagger
-    from tagger.pipeline import evaluate
 
-    scores = evaluate(Tagger.load(bundle), corpus.read(small_corpus / "dev.jsonl"))
+    scores = Tagger.load(bundle).evaluate(corpus.read(small_corpus / "dev.jsonl"))
     assert scores.overall.f1 == pytest.approx(bundles.load(bundle).json("metrics.json")["f1"], abs=1e-9)
 
 
 def test_a_character_that_training_never_showed_brings_no_noise(bundle, small_corpus):
-    from tagger.weights import build
-
     found = bundles.load(bundle)
     texts = (document.text for document in corpus.read(small_corpus / "train.jsonl"))
     shown = {character for text in texts for character in normal(text, found.config.text.fold)}
-    rows = build(found).embeddings[0].embeddings.numpy()[RESERVED:]
+    rows = found.keras_model().embeddings[0].embeddings.numpy()[RESERVED:]
     seen = np.array([character in shown for character in found.lookup.tables[0].vocabulary.words])
     assert not seen.all()
     assert not rows[~seen].any()

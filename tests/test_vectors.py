@@ -88,7 +88,7 @@ def random_vectors(count, dimensions=16):
 
 
 @pytest.mark.parametrize("storage", ["float32", "int8"])
-@pytest.mark.parametrize(("norm", "expected"), [(1.0, 1.0), (0.0, 2.0), (7.5, 7.5)])
+@pytest.mark.parametrize(("norm", "expected"), [(1.0, 1.0), ("auto", 2.0), (7.5, 7.5)])
 def test_every_vector_has_the_norm_and_its_direction(storage, norm, expected):
     vectors = random_vectors(50)
     before = vectors.copy()
@@ -227,8 +227,8 @@ def test_the_ids_of_characters(text):
 
 def test_trainable_tables():
     lookup = char_lookup()
-    assert lookup.embeddings(ModelConfig(trainable=8, place=3)) == [((0,), 7, 8), ((4,), PLACES, 3)]
-    assert lookup.embeddings(ModelConfig(trainable=0, place=3)) == [((4,), PLACES, 3)]
+    assert lookup.embeddings(ModelConfig(char_dimensions=8, position_dimensions=3)) == [((0,), 7, 8), ((4,), PLACES, 3)]
+    assert lookup.embeddings(ModelConfig(char_dimensions=0, position_dimensions=3)) == [((4,), PLACES, 3)]
 
 
 @pytest.mark.parametrize("lookup", [word_lookup(), char_lookup()], ids=["word", "char"])

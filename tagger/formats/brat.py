@@ -12,6 +12,7 @@ from pathlib import Path
 
 from tagger.documents import Document, Notes, Span, apart, labelled
 from tagger.errors import SEE_FORMATS, CorpusError
+from tagger.files import read_text
 
 _LINE = re.compile(r"T\S*\t(\S+) (\d+ \d+(?:;\d+ \d+)*)(?:\t(.*))?", re.S)
 
@@ -44,25 +45,12 @@ def read(path: Path, notes: Notes) -> Iterator[Document]:
         CorpusError: At an annotation that is malformed or does not stand where it says.
     """
     for text_file, annotations in _pairs(path):
-        text = _content(text_file)
+        text = read_text(text_file)
         spans: list[Span] = []
         if annotations.exists():
-            for number, line in enumerate(_content(annotations).removeprefix("\ufeff").split("\n"), 1):
+            for number, line in enumerate(read_text(annotations).removeprefix("\ufeff").split("\n"), 1):
                 spans += _spans(line.removesuffix("\r"), text, f"{annotations}:{number}", notes)
         yield labelled(text, apart(spans, notes))
-
-
-def _content(file: Path) -> str:
-    try:
-        return file.read_bytes().decode("utf-8")
-    except UnicodeDecodeError as error:
-        place = f"{file}:{error.object.count(10, 0, error.start) + 1}"
-        found = repr(error.object[error.start : error.start + 8])
-        raise CorpusError(place, "UTF-8", f"bytes {found}", "convert the file to UTF-8") from error
-    except OSError as error:
-        raise CorpusError(
-            str(file), "a readable file", error.strerror or str(error), "check the path and the file"
-        ) from error
 
 
 def _spans(line: str, text: str, place: str, notes: Notes) -> Iterator[Span]:

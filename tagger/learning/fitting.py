@@ -11,11 +11,12 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from tagger import bundle as bundles
+from tagger import onnx_graph
 from tagger.batches import Batches, Store, ahead
 from tagger.config import Config, TrainingConfig
 from tagger.lookup import Lookup
 from tagger.tags import TagScheme
-from tagger.weights import fresh_model, load_weights, network
+from tagger.weights import Weights, fresh_model
 
 
 def seeded_model(config: Config, scheme: TagScheme, lookup: Lookup, store: Store, start: Path | None) -> Any:
@@ -25,7 +26,7 @@ def seeded_model(config: Config, scheme: TagScheme, lookup: Lookup, store: Store
     model = fresh_model(config, scheme, lookup)
     zero_unseen_embeddings(model, store)
     if start:
-        load_weights(model, bundles.load(start))
+        bundles.load(start).load_weights(model)
     return model
 
 
@@ -142,6 +143,6 @@ def run_epoch(step: Callable[..., tf.Tensor], batches: Batches[Any], epoch: int,
 
 def write_networks(model: Any, lookup: Lookup, folder: Path) -> None:
     """Write a model's graph into a bundle's folder, in half precision and in 8-bit integers."""
-    graph = network(model, lookup.columns)
-    graph.write(folder / bundles.ONNX)
-    graph.write_eight_bits(folder / bundles.EIGHT_BITS, lookup.largest)
+    weights = Weights.from_model(model, lookup.columns)
+    onnx_graph.write(weights, folder / bundles.ONNX)
+    onnx_graph.write_eight_bits(weights, folder / bundles.EIGHT_BITS, lookup.largest)

@@ -20,7 +20,7 @@ from tagger.alignment import Alignment
 from tagger.batches import Store, StoreWriter
 from tagger.config import Config
 from tagger.documents import Document, Notes
-from tagger.errors import BundleError, TrainingError, VectorsError
+from tagger.errors import OutputError, TrainingError, VectorsError
 from tagger.files import atomic_folder, write_json
 from tagger.learning.run import RunFolder, Sources, TextSources
 from tagger.lexicon import jieba_lexicon
@@ -121,7 +121,7 @@ def cache_folder() -> Path | None:
 
 def add_to_cache(tables: Sequence[Table], folder: Path) -> None:
     """Save `tables` in `folder` and delete all but the latest `_CACHED` folders beside it; a full disk is no error."""
-    with contextlib.suppress(BundleError, OSError):
+    with contextlib.suppress(OutputError, OSError):
         with atomic_folder(folder) as part:
             save_tables(tables, part)
         by_age = sorted(folder.parent.iterdir(), key=lambda path: path.stat().st_mtime)

@@ -16,7 +16,7 @@ from tagger import bundle as bundles
 from tagger import corpus
 from tagger.config import Config
 from tagger.errors import TrainingError
-from tagger.files import sha256, write_json
+from tagger.files import atomic_file, sha256, write_json
 
 _CHECKPOINT = "checkpoint.npz"
 
@@ -118,9 +118,8 @@ class RunFolder:
 
     def save_checkpoint(self, arrays: dict[str, np.ndarray]) -> None:
         """Save the state after an epoch, in place of the previous one."""
-        part = self.folder / "checkpoint.part.npz"
-        np.savez(part, allow_pickle=False, **arrays)
-        part.replace(self.folder / _CHECKPOINT)
+        with atomic_file(self.folder / _CHECKPOINT) as part, part.open("wb") as file:
+            np.savez(file, allow_pickle=False, **arrays)
 
     def load_checkpoint(self) -> dict[str, np.ndarray] | None:
         """Return the saved state, or None if there is none."""

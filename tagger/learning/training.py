@@ -31,9 +31,9 @@ from tagger.learning.plots import draw_curves
 from tagger.learning.preparation import ALIGNMENT, alignment_report, make_lookup, training_labels, training_store
 from tagger.learning.run import RunFolder, Sources
 from tagger.lookup import Lookup
-from tagger.pipeline import Tagger, evaluate
+from tagger.pipeline import Tagger
 from tagger.progress import say
-from tagger.runtime import KerasRuntime
+from tagger.runtime.keras import KerasRuntime
 from tagger.settings import merge
 from tagger.tags import TagScheme
 from tagger.text import UnitMaker
@@ -159,7 +159,7 @@ def calibrate(tagger: Tagger, dev: Path) -> dict[str, Any]:
     for document, result in zip(documents, results, strict=True):
         calibrator.add(document, result.entities)
     tagger.calibration = calibrator.fit()
-    return evaluate(tagger, corpus.read(dev)).to_dict()
+    return tagger.evaluate(corpus.read(dev)).to_dict()
 
 
 class EpochKeeper:
@@ -202,7 +202,7 @@ class EpochKeeper:
         weights = self.state.evaluated_weights()
         trained = self.state.swap_weights(weights)
         self.update_transitions()
-        scores = evaluate(self.tagger, corpus.read(self.dev)).to_dict()
+        scores = self.tagger.evaluate(corpus.read(self.dev)).to_dict()
         self.state.swap_weights(trained)
         epoch = len(self.history) + 1
         loss = float(losses.astype(np.float64).mean())

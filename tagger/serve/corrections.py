@@ -1,25 +1,23 @@
-"""A corpus file that corrected documents are added to."""
+"""The corpus file that corrected documents are appended to."""
 
-import errno
-import os
 import threading
 from pathlib import Path
 
 from tagger.documents import Document, Notes
 from tagger.errors import CorpusError
-from tagger.files import open_text
+from tagger.files import append_line, open_text
 from tagger.formats.native import parse, to_native
 from tagger.formats.records import parse_object
 
 
 class CorpusFile:
-    """Adds documents to a file of native JSON Lines, each whole or not at all; safe to use from several threads.
+    """Append documents to a file of native JSON Lines, each whole or not at all; thread-safe.
 
     Args:
-        path: Ends in `.jsonl`; made if absent. What it holds stays.
+        path: Must end in `.jsonl`; created if absent. Its content is kept.
 
     Raises:
-        CorpusError: If the name or the first line of the file is of another form.
+        CorpusError: If the name or the first line of the file is of another format.
         OSError: If the file cannot be written.
     """
 
@@ -34,22 +32,12 @@ class CorpusFile:
             place = f"{path}:{first[0]}"
             parse(parse_object(first[1], place), place, Notes())
 
-    def add(self, document: Document) -> None:
-        """Append a document; when this returns, it is on disk.
+    def append(self, document: Document) -> None:
+        """Append a document; it is on disk when this returns.
 
         Raises:
-            OSError: If it could not be written; the file is then as before.
+            OSError: If it could not be written; the file is then unchanged.
         """
-        line = (to_native(document.text, document.entities, unlabelled=document.unlabelled) + "\n").encode("utf-8")
-        with self._lock, self.path.open("a+b", buffering=0) as file:
-            size = file.seek(0, os.SEEK_END)
-            if size:
-                file.seek(size - 1)
-                line = line if file.read(1) == b"\n" else b"\n" + line
-            try:
-                if file.write(line) != len(line):
-                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
-                os.fsync(file.fileno())
-            except OSError:
-                file.truncate(size)
-                raise
+        line = to_native(document.text, document.entities, unlabelled=document.unlabelled)
+        with self._lock:
+            append_line(self.path, line)

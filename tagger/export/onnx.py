@@ -1,4 +1,4 @@
-"""The trained network in other forms: Keras weights, safetensors, SavedModel, ONNX, LiteRT."""
+"""Export to ONNX: the network with its vectors in one graph, and a description of how to use it in JSON."""
 
 import base64
 import json
@@ -7,121 +7,29 @@ from typing import Any
 
 import numpy as np
 
+from tagger import onnx_graph
 from tagger.bundle import Bundle
-from tagger.errors import BundleError, require
-from tagger.files import atomic_folder, refuse_existing
 from tagger.lexicon import LONGEST
 from tagger.lookup import places
-from tagger.onnx_graph import Frozen
+from tagger.onnx_graph import FrozenTable
 from tagger.text import normal
-from tagger.vectors import PADDING, RESERVED, UNKNOWN, Table
-from tagger.weights import build, stored
+from tagger.vectors import PADDING, RESERVED, UNKNOWN
 
 
-def to_weights(bundle: Bundle, out: Path, replace: bool = False) -> None:
-    """Write the network's weights alone: `.safetensors` by its suffix, else Keras `.weights.h5`."""
-    refuse_existing(out, replace)
-    model = build(bundle)
-    if out.suffix == ".safetensors":
-        save_file = require("safetensors.numpy", "train").save_file
-        save_file({weight.path: np.ascontiguousarray(weight.numpy()) for weight in model.weights}, out)
-    elif out.name.endswith(".weights.h5"):
-        model.save_weights(out, overwrite=True)
-    else:
-        raise BundleError(f"{out}: the name of a weights file ends in .weights.h5 or .safetensors")
-
-
-def load_safetensors(model: Any, path: Path) -> None:
-    """Load the weights that `to_weights` wrote as `.safetensors` into a freshly built model."""
-    arrays = require("safetensors.numpy", "train").load_file(path)
-    for weight in model.weights:
-        weight.assign(arrays[weight.path])
-
-
-def to_saved_model(bundle: Bundle, out: Path, replace: bool = False) -> None:
-    """Write a model that `tf.saved_model.load` serves without this package.
-
-    Its default signature takes `ids` (B, T, F) int32 and `lengths` (B,) int32 and returns `scores` (B, T, K); the
-    tables of vectors are inside.
-    """
-    import tensorflow as tf
-
-    served = _served(bundle, build(bundle))
-    with atomic_folder(out, replace) as folder:
-        tf.saved_model.save(served, str(folder), signatures={"serving_default": served.__call__})
-
-
-def to_litert(bundle: Bundle, out: Path, replace: bool = False) -> None:
-    """Write a `.tflite` file that LiteRT (TensorFlow Lite) runs with its built-in operators.
-
-    Its signature takes one text at a time, `ids` (1, T, F) int32 and `lengths` (1,) int32, and returns `scores`
-    (1, T, K); the tables of vectors are inside. What the ids are is told by the `tagger.json` of `to_onnx`.
-    """
-    import tensorflow as tf
-
-    if out.suffix != ".tflite":
-        raise BundleError(f"{out}: the name of a LiteRT file ends in .tflite")
-    refuse_existing(out, replace)
-    model = build(bundle)
-    for layer in model.layers_:
-        layer.on_card = True  # Keras' own loop; LiteRT wants the shape of all that a loop keeps, which ours leaves open
-    served = _served(bundle, model, texts=1)
-    signature = served.__call__.get_concrete_function()
-    out.write_bytes(tf.lite.TFLiteConverter.from_concrete_functions([signature], served).convert())
-
-
-def _served(bundle: Bundle, model: Any, texts: int | None = None) -> Any:
-    """Return a `tf.Module` from ids and lengths to scores, weights and tables in it as constants.
-
-    Args:
-        bundle: Its tables are used.
-        model: Its Keras model.
-        texts: Size B of every batch, or None for any.
-    """
-    import tensorflow as tf
-
-    lookup = bundle.lookup
-    vectors = {table.name: tf.constant(table.vectors) for table in lookup.tables}
-    scales = {table.name: tf.constant(table.scales) for table in lookup.tables if table.scales is not None}
-    variables = model.trainable_variables, model.non_trainable_variables
-    weights = [[tf.constant(variable) for variable in some] for some in variables]
-
-    def rows(table: Table, ids: tf.Tensor) -> tf.Tensor:
-        found = tf.gather(vectors[table.name], ids)
-        return tf.cast(found, tf.float32) * tf.gather(scales[table.name], ids) if table.name in scales else found
-
-    class Served(tf.Module):
-        @tf.function(
-            input_signature=[
-                tf.TensorSpec((texts, None, lookup.columns), tf.int32, "ids"),
-                tf.TensorSpec((texts,), tf.int32, "lengths"),
-            ]
-        )
-        def __call__(self, ids: tf.Tensor, lengths: tf.Tensor) -> dict[str, tf.Tensor]:
-            found = tf.concat([rows(table, ids[:, :, column]) for column, table in lookup.looked_up], axis=-1)
-            inputs = {"ids": ids, "vectors": found, "lengths": lengths}
-            scores, _ = model.stateless_call(*weights, inputs, training=False)
-            return {"scores": scores}
-
-    return Served()
-
-
-def to_onnx(bundle: Bundle, out: Path, replace: bool = False) -> None:
-    """Write a folder with `model.onnx`, and with `tagger.json`, which tells how to feed it and read what it returns.
+def write(bundle: Bundle, folder: Path) -> None:
+    """Write `model.onnx`, and `tagger.json`, which describes how to feed it and how to decode its output.
 
     The model takes `ids` (B, T, F) int32 and `lengths` (B,) int32 and returns `scores` (B, T, K); the tables of
     vectors are inside. It has ONNX's standard operators only. Needs no TensorFlow.
     """
     lookup = bundle.lookup
     tables = [
-        Frozen(tuple(column for column, own in lookup.looked_up if own is table), table.vectors, table.scales)
+        FrozenTable(tuple(column for column, own in lookup.looked_up if own is table), table.vectors, table.scales)
         for table in lookup.tables
     ]
-    network = stored(bundle)
-    with atomic_folder(out, replace) as folder:
-        network.write(folder / "model.onnx", tables)
-        parts = (f"{json.dumps(key)}: {_compact(value)}" for key, value in description(bundle).items())
-        (folder / "tagger.json").write_text("{\n" + ",\n".join(parts) + "\n}\n", "utf-8")
+    onnx_graph.write(bundle.weights(), folder / "model.onnx", tables)
+    parts = (f"{json.dumps(key)}: {_compact(value)}" for key, value in description(bundle).items())
+    (folder / "tagger.json").write_text("{\n" + ",\n".join(parts) + "\n}\n", "utf-8")
 
 
 def _compact(value: Any) -> str:
@@ -258,5 +166,3 @@ _CALIBRATION = (
     "The log-odds of an entity's score become slope * log-odds + offset. Unless repeats is 0, other occurrences in the "
     "text of an entity's string (two or more characters) are entities too, if repeats times its score is at least 0.5."
 )
-
-EXPORTERS = {"weights": to_weights, "saved_model": to_saved_model, "onnx": to_onnx, "litert": to_litert}

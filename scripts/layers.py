@@ -1,0 +1,106 @@
+"""The order of the package's modules: each imports only what stands above it. The one table of it.
+
+`tests/test_layers.py` holds the order; `scripts/docs` makes the listing in the architecture page of it.
+"""
+
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+
+LAYERS = (
+    "errors",
+    "files",
+    "progress",
+    "settings",
+    "presets",
+    "config",
+    "docs",
+    "documents",
+    "formats.records",
+    "formats.base",
+    "formats.native",
+    "formats.contest",
+    "formats.cluener",
+    "formats.doccano",
+    "formats.labelstudio",
+    "formats.columns",
+    "formats.inline",
+    "formats.plain",
+    "formats.brat",
+    "formats",
+    "corpus",
+    "tags",
+    "text",
+    "alignment",
+    "gazetteer",
+    "vectors",
+    "lexicon",
+    "lookup",
+    "batches",
+    "model",
+    "weights",
+    "onnx_graph",
+    "decode",
+    "calibration",
+    "score",
+    "analysis",
+    "bundle",
+    "runtime",
+    "runtime.onnx",
+    "runtime.openvino",
+    "runtime.keras",
+    "pipeline",
+    "parallel",
+    "learning",
+    "learning.device",
+    "learning.fitting",
+    "learning.plots",
+    "learning.run",
+    "learning.preparation",
+    "learning.training",
+    "learning.pretraining",
+    "learning.unlabelled",
+    "learning.labelling",
+    "learning.self_training",
+    "export",
+    "export.onnx",
+    "export.keras",
+    "reports",
+    "reports.html",
+    "reports.results",
+    "reports.inspection",
+    "reports.pages",
+    "serve",
+    "serve.limits",
+    "serve.batching",
+    "serve.corrections",
+    "serve.requests",
+    "serve.responses",
+    "serve.metrics",
+    "serve.middleware",
+    "serve.endpoints",
+    "serve.documentation",
+    "serve.application",
+    "serve.server",
+    "commands.base",
+    "commands.output",
+    "commands.learning",
+    "commands.corpora",
+    "commands.tagging",
+    "commands.bundles",
+    "commands.help",
+    "commands",
+    "cli",
+    "__main__",
+)
+
+# Functions of more than 60 lines, each with the reason why splitting would hide the flow.
+LONG_FUNCTIONS = {
+    "model._lstm_and_gradient": "the forward and the backward pass of one cell, which share their intermediate values",
+}
+
+
+def path_of(module: str) -> Path:
+    """Return the file of a module of the table."""
+    folder = ROOT / "tagger" / module.replace(".", "/")
+    return folder / "__init__.py" if folder.is_dir() else folder.with_suffix(".py")

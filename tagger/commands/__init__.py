@@ -1,0 +1,22 @@
+"""What each command does and which options it takes: one row for each. Heavy imports wait until a command runs."""
+
+from tagger.commands.bundles import EXPORT, GAZETTEER
+from tagger.commands.corpora import CONVERT, INSPECT
+from tagger.commands.help import HELP
+from tagger.commands.learning import PRETRAIN, TRAIN, TRANSFER, VECTORS
+from tagger.commands.tagging import EVALUATE, PREDICT, SERVE
+
+COMMANDS = {
+    "train": TRAIN,
+    "transfer": TRANSFER,
+    "pretrain": PRETRAIN,
+    "vectors": VECTORS,
+    "evaluate": EVALUATE,
+    "predict": PREDICT,
+    "serve": SERVE,
+    "gazetteer": GAZETTEER,
+    "export": EXPORT,
+    "convert": CONVERT,
+    "inspect": INSPECT,
+    "help": HELP,
+}

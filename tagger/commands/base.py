@@ -1,0 +1,138 @@
+"""What a command is, and the options and the settings that several commands take."""
+
+import argparse
+import contextlib
+import os
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tagger.config import load, sections
+from tagger.errors import require
+from tagger.presets import PRESETS, RECIPES
+from tagger.settings import Setting, merge
+
+if TYPE_CHECKING:
+    from tagger.config import Config
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command of the command line: a row of `COMMANDS`.
+
+    Args:
+        run: Executes it, given the parsed options; the first line of its docstring describes the command.
+        add_options: Adds its options to a parser. Called only when the command is used, so that it may import.
+        examples: Command lines, shown at the end of its help.
+    """
+
+    run: Callable[[argparse.Namespace], None]
+    add_options: Callable[[argparse.ArgumentParser], None]
+    examples: str
+
+    @property
+    def about(self) -> str:
+        """Return one line that describes the command."""
+        return (self.run.__doc__ or "").partition("\n")[0]
+
+
+def add_bundle(parser: argparse.ArgumentParser) -> None:
+    """Add the bundle that a command works on."""
+    parser.add_argument("bundle", metavar="BUNDLE", help="folder of a trained tagger")
+
+
+def add_force(parser: argparse.ArgumentParser) -> None:
+    """Add the permission to replace what exists."""
+    parser.add_argument("--force", action="store_true", help="replace what exists")
+
+
+def add_from(parser: argparse.ArgumentParser) -> None:
+    """Add the format of what is read."""
+    from tagger.formats import FORMATS
+
+    parser.add_argument(
+        "--from", dest="source_format", choices=tuple(FORMATS), default="", metavar="FORMAT",
+        help="format of what is read (default: detected from its content): " + ", ".join(FORMATS),
+    )  # fmt: skip
+
+
+def add_config(parser: argparse.ArgumentParser) -> None:
+    """Add the options that change settings."""
+    presets = ", or ".join(f"{name} ({preset.about})" for name, preset in PRESETS.items())
+    parser.add_argument(
+        "--config", default="default", metavar="PRESET|F.toml", help=f"a TOML file, or a preset: {presets}"
+    )
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="section.key=value", help="change a setting; may be repeated"
+    )
+    parser.epilog = f"{parser.epilog or ''}\n`tagger help settings` lists all settings and what they mean.\n"
+
+
+def add_setting(parser: argparse.ArgumentParser, option: str, name: str) -> None:
+    """Add an option that stands for an integer setting, named `section.key`."""
+    setting = _setting(name)
+    section, _, key = name.partition(".")
+    special = [
+        f"; {recipe}: {row.settings[section][key]}"
+        for recipe, row in RECIPES.items()
+        if key in row.settings.get(section, {})
+    ]
+    about = f"{_brief(setting)} (default: {setting.toml}{''.join(special)}); the same as --set {name}=N"
+    parser.add_argument(option, dest=name, type=int, metavar="N", help=about)
+
+
+def add_words(parser: argparse.ArgumentParser) -> None:
+    """Add the option that appends to the setting `text.words`."""
+    about = f"{_brief(_setting('text.words'))}: a file, one word a line"
+    parser.add_argument("--words", metavar="F", type=Path, help=about)
+
+
+def _setting(name: str) -> Setting:
+    return next(setting for _, _, settings in sections() for setting in settings if setting.name == name)
+
+
+def _brief(setting: Setting) -> str:
+    """Return the first clause of a setting's help text, as options show it."""
+    clause = setting.about.partition(". ")[0].partition("; ")[0].removesuffix(".").replace("%", "%%")
+    return clause[:1].lower() + clause[1:]
+
+
+def load_config(options: argparse.Namespace) -> "Config":
+    """Return the settings that the options of `add_config`, `add_setting` and `add_words` ask for."""
+    overrides = list(options.set)
+    overrides += [f"{name}={value}" for name, value in vars(options).items() if "." in name and value is not None]
+    config = load(options.config, overrides, getattr(options, "recipe", ""))
+    if getattr(options, "words", None):
+        from tagger.files import open_text
+        from tagger.text import read_words
+
+        with open_text(options.words) as lines:
+            words = list(read_words((line for _, line in lines), str(options.words)))
+        config = merge(config, {"text": {"words": [*config.text.words, *words]}}, str(options.words))
+    return config
+
+
+@contextlib.contextmanager
+def resumable(folder: str) -> Iterator[None]:
+    """Report where unfinished work is kept, if it is interrupted."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        print(f"tagger: interrupted; the work so far is kept in {folder}: add --resume to continue", file=sys.stderr)
+        raise SystemExit(130) from None
+
+
+def import_tensorflow() -> None:
+    """Import TensorFlow without what its native code prints while it loads; its warnings stay off."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    sys.stderr.flush()
+    saved = os.dup(2)
+    try:
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+            require("tensorflow", "train").config.list_physical_devices()
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)

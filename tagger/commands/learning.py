@@ -1,0 +1,209 @@
+"""The commands that learn: train, transfer, pretrain, vectors."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tagger.commands.base import (
+    Command,
+    add_config,
+    add_force,
+    add_setting,
+    add_words,
+    import_tensorflow,
+    load_config,
+    resumable,
+)  # fmt: skip
+from tagger.commands.output import print_scores, print_table, progress
+from tagger.presets import RECIPES
+
+if TYPE_CHECKING:
+    from tagger.learning.run import Sources
+
+
+# ---- train --------------------------------------------------------------------------------------------------------
+
+
+def train(options: argparse.Namespace) -> None:
+    """Train a tagger on a labelled corpus."""
+    config = load_config(options)
+    import_tensorflow()
+    from tagger.learning import training
+
+    with resumable(f"{options.out}.training"):
+        metrics = training.train(config, _sources(options), options.out, options.resume, options.force)
+    print(f"\n{options.out}: epoch {metrics['epoch']}, scores on {options.dev}", file=sys.stderr)
+    print_scores(metrics, sys.stderr)
+
+
+def _sources(options: argparse.Namespace) -> "Sources":
+    from tagger.learning.run import Sources
+
+    start = options.start
+    return Sources(options.train, options.dev, tuple(options.unlabelled), vectors=start, start=start)
+
+
+def _add_train(parser: argparse.ArgumentParser) -> None:
+    about = "more text to learn vectors from"
+    parser.add_argument("--unlabelled", nargs="+", default=[], metavar="F", type=Path, help=about)
+    _add_corpora(parser)
+
+
+TRAIN = Command(
+    train,
+    _add_train,
+    """
+  tagger train --train train.jsonl --dev dev.jsonl --out bundle
+  tagger train --train train.jsonl --dev dev.jsonl --unlabelled more.txt.gz --out bundle --set training.epochs=60
+  tagger train --train train.jsonl --dev dev.jsonl --out bundle --config contest
+  tagger train --train train.jsonl --dev dev.jsonl --out bundle --resume
+""",
+)
+
+
+# ---- transfer -----------------------------------------------------------------------------------------------------
+
+
+def transfer(options: argparse.Namespace) -> None:
+    """Train a tagger on labelled and unlabelled texts, in rounds of self-training."""
+    config = load_config(options)
+    import_tensorflow()
+    from tagger.learning import self_training
+
+    with resumable(f"{options.out}.transfer"):
+        history = self_training.transfer(config, _sources(options), options.out, options.resume, options.force)
+    chosen = self_training.best_round(history, config.training.metric)
+    print(f"\n{options.out}: round {chosen}, scores on {options.dev}", file=sys.stderr)
+    figures = {"precision": "precision", "recall": "recall", "F1": "f1"}
+    if "top1" in history[0]:
+        figures["top-1"] = "top1"
+    rows = [
+        (str(row["round"]), f"{row['predicted']['texts']:,}", f"{row['predicted']['entities']:,}",
+         f"{100 * row['predicted']['labelled']:.1f}", *(f"{100 * row[key]:.2f}" for key in figures.values()))
+        for row in history
+    ]  # fmt: skip
+    heading = ["round", "predicted texts", "entities", "characters labelled, %", *figures]
+    print_table(heading, rows, sys.stderr)
+    print_scores(history[chosen], sys.stderr)
+
+
+def _add_transfer(parser: argparse.ArgumentParser) -> None:
+    about = "texts to tag and to learn from"
+    parser.add_argument("--unlabelled", nargs="+", required=True, metavar="F", type=Path, help=about)
+    recipes = ", or ".join(f"{name} ({recipe.about})" for name, recipe in RECIPES.items())
+    about = f"settings of the rounds: {recipes}; default: sure"
+    parser.add_argument("--recipe", choices=tuple(RECIPES), default="sure", help=about)
+    add_setting(parser, "--rounds", "transfer.rounds")
+    _add_corpora(parser)
+
+
+TRANSFER = Command(
+    transfer,
+    _add_transfer,
+    """
+  tagger transfer --train train.jsonl --dev dev.jsonl --unlabelled more.txt.gz --out bundle
+  tagger transfer --train train.jsonl --dev dev.jsonl --unlabelled a.txt b.txt --out bundle --rounds 4
+  tagger transfer --train train.jsonl --dev dev.jsonl --unlabelled more.txt --out bundle --recipe contest
+  tagger transfer --train train.jsonl --dev dev.jsonl --unlabelled more.txt.gz --out bundle --resume
+""",
+)
+
+
+# ---- pretrain -----------------------------------------------------------------------------------------------------
+
+
+def pretrain(options: argparse.Namespace) -> None:
+    """Train the network on text without labels, as a start for train and transfer."""
+    config = load_config(options)
+    import_tensorflow()
+    from tagger.learning import pretraining
+    from tagger.learning.run import TextSources
+
+    sources = TextSources(tuple(options.files), options.start)
+    with resumable(f"{options.out}.training"):
+        pretraining.pretrain(config, sources, options.out, options.resume, options.force)
+    print(f"{options.out}: written; start from it with: tagger train --start {options.out} ...", file=sys.stderr)
+
+
+def _add_pretrain(parser: argparse.ArgumentParser) -> None:
+    _add_texts(parser)
+    parser.add_argument("--out", required=True, metavar="BUNDLE", type=Path, help="folder to write the network to")
+    _add_fitting(parser)
+
+
+PRETRAIN = Command(
+    pretrain,
+    _add_pretrain,
+    """
+  tagger pretrain more.txt.gz train.jsonl --out pretrained --set pretrain.epochs=10
+  tagger pretrain ours.txt --start pretrained --out nearer
+  tagger train --train train.jsonl --dev dev.jsonl --start nearer --out bundle
+""",
+)
+
+
+# ---- vectors ------------------------------------------------------------------------------------------------------
+
+
+def vectors(options: argparse.Namespace) -> None:
+    """Learn word2vec tables from any amount of text."""
+    import tempfile
+
+    from tagger.files import atomic_folder
+    from tagger.learning.preparation import corpus_texts
+    from tagger.text import UnitMaker
+    from tagger.vectors import learn, save_tables
+
+    config = load_config(options)
+    with atomic_folder(options.out, options.force) as folder, tempfile.TemporaryDirectory() as spool:
+        texts = progress(corpus_texts(options.files), lambda text: text)
+        tables = learn(texts, UnitMaker(config.text), config.vectors, config.training.seed, Path(spool))
+        save_tables(tables, folder)
+    for table in tables:
+        print(f"{options.out}: {table.name} {len(table.vocabulary):,} x {table.dimensions}", file=sys.stderr)
+
+
+def _add_vectors(parser: argparse.ArgumentParser) -> None:
+    _add_texts(parser)
+    parser.add_argument("--out", required=True, metavar="DIR", type=Path, help="folder to write the tables to")
+    _add_making(parser)
+
+
+VECTORS = Command(
+    vectors,
+    _add_vectors,
+    """
+  tagger vectors news.txt.gz train.jsonl --out vectors
+  tagger train --train train.jsonl --dev dev.jsonl --out bundle --set vectors.pretrained=vectors
+""",
+)
+
+
+# ---- options of several -------------------------------------------------------------------------------------------
+
+
+def _add_texts(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("files", nargs="+", metavar="F", type=Path, help="texts, or labelled corpora; .gz too")
+
+
+def _add_corpora(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--train", required=True, metavar="F", type=Path, help="labelled corpus to learn from")
+    about = "labelled corpus that picks the best epoch and calibrates probabilities"
+    parser.add_argument("--dev", required=True, metavar="F", type=Path, help=about)
+    parser.add_argument("--out", required=True, metavar="BUNDLE", type=Path, help="folder to write the tagger to")
+    _add_fitting(parser)
+
+
+def _add_fitting(parser: argparse.ArgumentParser) -> None:
+    about = "trained or pretrained bundle whose vectors and network to start from"
+    parser.add_argument("--start", metavar="BUNDLE", type=Path, help=about)
+    add_setting(parser, "--seed", "training.seed")
+    parser.add_argument("--resume", action="store_true", help="continue what was interrupted")
+    _add_making(parser)
+
+
+def _add_making(parser: argparse.ArgumentParser) -> None:
+    add_words(parser)
+    add_force(parser)
+    add_config(parser)
