@@ -21,7 +21,7 @@ from tagger.formats import native
 from tagger.learning.run import Sources
 from tagger.pipeline import Result
 from tagger.tags import OPEN, OUTSIDE, TagScheme, UnitSpan
-from tests.conftest import ROOT, SMALL
+from tests.conftest import ROOT, SMALL, shared_folder
 from tests.samples import few
 
 SETTINGS = [
@@ -294,13 +294,27 @@ def test_the_round_is_chosen_by_the_score_that_is_asked_for(score, chosen):
     assert best([{"round": number, **scores} for number, scores in enumerate(rounds)], score) == chosen
 
 
+def finished(recipe, small_corpus, tmp_path_factory):
+    """Return the bundle of a finished run, beside its folder and what it wrote on standard error."""
+
+    def make(folder):
+        folder.mkdir()
+        done = run(small_corpus, folder / "out", "--recipe", recipe)
+        assert done.returncode == 0, done.stderr
+        (folder / "stderr").write_text(done.stderr, "utf-8")
+
+    return shared_folder(tmp_path_factory, f"self_training_{recipe}", make) / "out"
+
+
 @pytest.mark.train
-@pytest.mark.parametrize("scheme", ["sure", "contest"])
-def test_every_round_is_kept_and_the_best_becomes_the_bundle(small_corpus, tmp_path, scheme):
-    out, kept = tmp_path / "out", tmp_path / "out.transfer"
-    done = run(small_corpus, out, "--recipe", scheme)
-    assert done.returncode == 0, done.stderr
-    assert "MB of disk" in done.stderr
+@pytest.mark.slow
+@pytest.mark.parametrize("recipe", ["sure", "contest"])
+def test_every_round_is_kept_and_the_best_becomes_the_bundle(small_corpus, tmp_path_factory, capsys, recipe):
+    from tagger.cli import main
+
+    out = finished(recipe, small_corpus, tmp_path_factory)
+    kept = out.with_name("out.transfer")
+    assert "MB of disk" in out.with_name("stderr").read_text("utf-8")
     history = json.loads((kept / "rounds.json").read_text("utf-8"))
     assert [row["round"] for row in history] == [0, 1, 2]
     assert (kept / "rounds.png").read_bytes()[1:4] == b"PNG"
@@ -311,25 +325,29 @@ def test_every_round_is_kept_and_the_best_becomes_the_bundle(small_corpus, tmp_p
         documents = list(corpus.read(kept / f"round_{row['round']}.jsonl.gz"))
         assert row["predicted"]["texts"] == len(documents) > 0
         assert {document.text for document in documents} <= set(pool)
-        assert any(document.unlabelled for document in documents) == (scheme == "sure")
-    if scheme == "contest":
+        assert any(document.unlabelled for document in documents) == (recipe == "sure")
+    if recipe == "contest":
         first, second = (
             {document.text: document.entities for document in corpus.read(kept / f"round_{number}.jsonl.gz")}
             for number in (1, 2)
         )
         assert second.items() < first.items()
-    assert (kept / "pretrained").is_dir() == (scheme == "sure")
+    assert (kept / "pretrained").is_dir() == (recipe == "sure")
     vectors = {(kept / f"round_{number}" / "word.npy").read_bytes() for number in range(3)}
     assert len(vectors) == 1
     assert not list(kept.glob("*.training"))
-    again = run(small_corpus, out, "--recipe", scheme)
-    assert again.returncode == 1
-    assert "exists already" in again.stderr
+    assert main(command(small_corpus, out, "--recipe", recipe)[3:]) == 1
+    assert "exists already" in capsys.readouterr().err
 
 
 @pytest.mark.train
-def test_a_run_killed_anywhere_goes_on_to_the_weights_it_would_have_had(small_corpus, tmp_path):
-    assert run(small_corpus, tmp_path / "whole").returncode == 0
+@pytest.mark.slow
+def test_a_run_killed_anywhere_goes_on_to_the_weights_it_would_have_had(
+    small_corpus, tmp_path, tmp_path_factory, capsys
+):
+    from tagger.cli import main
+
+    whole = finished("sure", small_corpus, tmp_path_factory)  # the default recipe
     out, kept = tmp_path / "killed", tmp_path / "killed.transfer"
     fitting = [f"{name}.training/checkpoint.npz" for name in ("pretrained", "round_0", "round_1.both", "round_1")]
     moments = [*fitting[:2], "round_1.jsonl.gz.part", *fitting[2:], "round_2"]
@@ -341,14 +359,13 @@ def test_a_run_killed_anywhere_goes_on_to_the_weights_it_would_have_had(small_co
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
         if number == 0:
-            again = run(small_corpus, out)
-            assert again.returncode == 1
-            assert "--resume" in again.stderr
+            assert main(command(small_corpus, out)[3:]) == 1
+            assert "--resume" in capsys.readouterr().err
     done = run(small_corpus, out, "--resume")
     assert done.returncode == 0, done.stderr
     for name in ("pretrained", "round_0", "round_1", "round_2.both", "round_2"):
-        assert weights(kept / name) == weights(tmp_path / "whole.transfer" / name)
-    assert weights(out) == weights(tmp_path / "whole")
+        assert weights(kept / name) == weights(whole.with_name("out.transfer") / name)
+    assert weights(out) == weights(whole)
 
 
 def made_in_two_rounds(tmp_path, monkeypatch, *settings):

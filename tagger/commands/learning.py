@@ -91,8 +91,8 @@ def transfer(options: argparse.Namespace) -> None:
 def _add_transfer(parser: argparse.ArgumentParser) -> None:
     about = "texts to tag and to learn from"
     parser.add_argument("--unlabelled", nargs="+", required=True, metavar="F", type=Path, help=about)
-    recipes = "; ".join(f"{name}: {recipe.about}" for name, recipe in RECIPES.items())
-    about = f"settings of the rounds (default: sure); {recipes}"
+    recipes = ", or ".join(f"{name} ({recipe.about})" for name, recipe in RECIPES.items())
+    about = f"settings of the rounds: {recipes}; default: sure"
     parser.add_argument("--recipe", choices=tuple(RECIPES), default="sure", help=about)
     add_setting(parser, "--rounds", "transfer.rounds")
     _add_corpora(parser)
