@@ -348,6 +348,8 @@ def load(source: str | Path = "default", overrides: Iterable[str] = (), recipe: 
         config = merge(config, PRESETS[preset].settings, f"preset {preset}")
         config = merge(config, data, str(source))
     if recipe:
+        if recipe not in RECIPES:
+            raise ConfigError(f"recipe {recipe!r} does not exist{nearest(recipe, RECIPES)}")
         config = merge(config, RECIPES[recipe].settings, f"recipe {recipe}")
     for override in overrides:
         config = merge(config, parse_override(override), f"--set {override}")

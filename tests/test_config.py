@@ -307,6 +307,11 @@ def test_presets_and_recipes_describe_themselves(table):
         check(merge(Config(), row.settings, "test"))
 
 
+def test_an_unknown_recipe_names_the_nearest():
+    with pytest.raises(ConfigError, match="recipe 'contst' does not exist; did you mean 'contest'"):
+        load("default", recipe="contst")
+
+
 def test_auto_leaves_the_number_to_the_program():
     assert unless_auto("auto", 7) == 7
     assert unless_auto(3, 7) == 3
