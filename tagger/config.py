@@ -4,7 +4,6 @@ Defaults < preset or file < recipe < `--set section.key=value`. An unknown key i
 """
 
 import dataclasses
-import tomllib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any, Literal
 
 from tagger.errors import ConfigError
 from tagger.presets import PRESETS, RECIPES
-from tagger.settings import Setting, check_ranges, describe, merge, nearest, parse_override, setting
+from tagger.settings import Setting, check_ranges, describe, merge, nearest, parse_override, read_toml, setting
 
 
 @dataclass(frozen=True)
@@ -261,7 +260,9 @@ class TransferConfig:
         "characters in all but at least two passes. 0 for none.",
         least=0,
     )
-    fine_tune_rate: float = setting(0.002, "Highest learning rate of these last passes.", above=0)
+    fine_tune_rate: float = setting(
+        0.002, "Highest learning rate of the passes that `transfer.fine_tune_epochs` counts.", above=0
+    )
     patience: int = setting(
         1, "Rounds without a better score on dev after which self-training stops early; 0 for never.", least=0
     )
@@ -313,10 +314,9 @@ class Config:
 
     def to_dict(self) -> dict[str, dict[str, Any]]:
         """Return plain nested dictionaries, as TOML holds them."""
-        sections = dataclasses.asdict(self)
         return {
-            name: {key: list(v) if isinstance(v, tuple) else v for key, v in section.items()}
-            for name, section in sections.items()
+            name: {key: list(value) if isinstance(value, tuple) else value for key, value in section.items()}
+            for name, section in dataclasses.asdict(self).items()
         }
 
 
@@ -336,13 +336,20 @@ def load(source: str | Path = "default", overrides: Iterable[str] = (), recipe: 
     if str(source) in PRESETS:
         config = merge(config, PRESETS[str(source)].settings, f"preset {source}")
     else:
-        data = _read_toml(Path(source))
+        if not Path(source).exists():
+            known = ", ".join(PRESETS)
+            raise ConfigError(
+                f"{source}: neither a file nor a preset{nearest(str(source), PRESETS)} (presets: {known})"
+            )
+        data = read_toml(Path(source))
         preset = data.pop("preset", "default")
         if not isinstance(preset, str) or preset not in PRESETS:
             raise ConfigError(f"{source}: preset = {preset!r} does not exist{nearest(str(preset), PRESETS)}")
         config = merge(config, PRESETS[preset].settings, f"preset {preset}")
         config = merge(config, data, str(source))
     if recipe:
+        if recipe not in RECIPES:
+            raise ConfigError(f"recipe {recipe!r} does not exist{nearest(recipe, RECIPES)}")
         config = merge(config, RECIPES[recipe].settings, f"recipe {recipe}")
     for override in overrides:
         config = merge(config, parse_override(override), f"--set {override}")
@@ -372,18 +379,6 @@ def sections() -> Iterator[tuple[str, str, list[Setting]]]:
     for section in dataclasses.fields(Config):
         kind = type(getattr(Config(), section.name))
         yield section.name, (kind.__doc__ or "").partition("\n")[0], list(describe(kind, f"{section.name}."))
-
-
-def _read_toml(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        known = ", ".join(PRESETS)
-        raise ConfigError(
-            f"{path}: neither a file nor a preset{nearest(str(path), PRESETS)} (presets: {known})"
-        ) from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(f"{path}: not a readable TOML file: {error}") from error
 
 
 def passes_over(size: int, enough: int, least: int, most: int) -> int:

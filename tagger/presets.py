@@ -14,8 +14,8 @@ class Preset:
 
 
 PRESETS: Mapping[str, Preset] = {
-    "default": Preset("characters, a BiLSTM-CRF: the defaults of all settings", {}),
-    "contest": Preset("the entry to the contest of 2016 (words, no CRF), its faults mended", {
+    "default": Preset("characters as units, a CRF, any number of labels", {}),
+    "contest": Preset("the method of 2016: jieba words as units, no CRF, one label", {
         "text": {"unit": "word", "clean": True, "fold": False, "maxlen": 80, "overlap": 20},
         "vectors": {
             "word_dimensions": 128, "learnt_dimensions": 0, "window": 8, "negative": 8, "min_count": 1, "sample": 1e-3,
@@ -37,8 +37,8 @@ PRESETS: Mapping[str, Preset] = {
 
 # Recipes of self-training.
 RECIPES: Mapping[str, Preset] = {
-    "sure": Preset("learn from whatever the teacher is sure of: the defaults of [transfer]", {}),
-    "contest": Preset("learn from the texts that all rounds agree on, as in 2016", {
+    "sure": Preset("learn from whatever the teacher is sure of", {}),
+    "contest": Preset("as in 2016, learn from texts on which all rounds agree", {
         "transfer": {
             "pretrain": False, "rounds": 4, "select": "agreed", "weights": [0.1, 0.2, 1.0, 1.0], "restart": False,
             "epochs": 20, "masking": 0.0, "fine_tune_epochs": 0, "patience": 0,

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tagger import formats
 from tagger.corpus import describe_notes, files, read, texts, write
-from tagger.documents import Document, Notes, Span, apart, labelled, mark
+from tagger.documents import Document, Notes, Span, labelled, mark, without_overlaps
 from tagger.errors import ConfigError, CorpusError, OutputError
 from tests.conftest import ROOT
 from tests.samples import anything, few
@@ -340,7 +340,7 @@ def told_error(caught, place, expected):
     [
         ("T1\tPER 0 9\t李明", "an entity with 0 <= start < end <= 3"),
         ("T1\tPER 1 1\t", "an entity with"),
-        ("T1\tPER 0 2\t明在", "'李明', which stands there in the text"),
+        ("T1\tPER 0 2\t明在", "'李明', the text at these offsets"),
         ("T1 PER 0 2 李明", 'an annotation such as "T1 TAB PER 0 2 TAB mention"'),
         ("T1\tPER\t李明", "an annotation such as"),
         ("X1\tPER 0 2\t李明", "an annotation such as"),
@@ -423,7 +423,7 @@ def test_text_beside_no_annotation_is_plain(tmp_path):
 @given(st.lists(st.tuples(st.integers(0, 12), st.integers(1, 5), st.sampled_from("AB")), max_size=12))
 def test_of_overlapping_entities_the_longest_stay(rows):
     given = [Span(start, start + length, label) for start, length, label in rows]
-    kept = apart(given, notes := Notes())
+    kept = without_overlaps(given, notes := Notes())
     assert len(kept) + sum(notes.values()) == len(given)
     assert kept == sorted(kept)
     for span in given:

@@ -5,6 +5,7 @@ import os
 import shutil
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urljoin, urlsplit
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
@@ -46,8 +47,8 @@ def tagger():
 
 @pytest.fixture
 def visit(browser, tagger, saved):
-    """Open the page of a new server; whatever the browser complains of fails the test."""
-    complaints, leave = [], []
+    """Open the page of a new server; an error in the browser fails the test, and so does a request elsewhere."""
+    errors, requests = [], []
 
     @contextmanager
     def session(expected="", token="", **options):
@@ -55,14 +56,14 @@ def visit(browser, tagger, saved):
             context = browser.new_context(**{"locale": "en-US", "color_scheme": "light", **options})
             context.set_default_timeout(10_000)
             page = context.new_page()
-            page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
-            page.on("pageerror", lambda error: complaints.append(str(error)))
-            page.on("request", lambda request: leave.append(request.url))
+            page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+            page.on("pageerror", lambda error: errors.append(str(error)))
+            page.on("request", lambda request: requests.append(request.url))
             page.goto(f"http://127.0.0.1:{port}/")
             yield page
             context.close()
-        assert not [complaint for complaint in complaints if not expected or expected not in complaint]
-        assert all(url.startswith((f"http://127.0.0.1:{port}/", "blob:")) for url in leave)
+        assert not [error for error in errors if not expected or expected not in error]
+        assert all(url.startswith((f"http://127.0.0.1:{port}/", "blob:")) for url in requests)
 
     return session
 
@@ -97,10 +98,10 @@ def select(page, start, end):
     page.mouse.up()
 
 
-# ---- seeing ------------------------------------------------------------------------------------------------------
+# ---- viewing ------------------------------------------------------------------------------------------------------
 
 
-def test_what_is_typed_is_highlighted(visit):
+def test_typed_entities_are_highlighted(visit):
     with visit() as page:
         page.type("#text", "我是龘，他也是龘", delay=5)
         expect(page.locator("#view mark")).to_have_count(2)
@@ -152,9 +153,9 @@ def test_language_and_theme_follow_the_browser_and_the_user(visit):
         assert page.get_attribute("html", "data-theme") == "light"
 
 
-def test_both_languages_say_everything():
-    words = (ROOT / "tagger/page/words.js").read_text("utf-8")
-    english, chinese = words.split("  zh: {")
+def test_both_languages_have_every_message():
+    messages = (ROOT / "tagger/serve/page/messages.js").read_text("utf-8")
+    english, chinese = messages.split("  zh: {")
     keys = [
         {line.split(":")[0].strip() for line in part.splitlines() if line.startswith("    ") and ":" in line[:20]}
         for part in (english, chinese)
@@ -170,8 +171,46 @@ def test_the_page_is_accessible(visit, scheme):
         for opened in (False, True):
             if opened:
                 page.click("#view mark")
-            found = Axe().run(page)
-            assert not found.response["violations"], found.generate_report()
+            result = Axe().run(page)
+            assert not result.response["violations"], result.generate_report()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_documentation_is_accessible_and_its_pictures_load(visit, scheme):
+    with visit(color_scheme=scheme, bypass_csp=True) as page:
+        page.click("#docs")
+        paths = {urlsplit(link.get_attribute("href")).path for link in page.locator(".docs > nav a").all()}
+        for path in ["/docs", *sorted(paths if scheme == "light" else [])]:
+            page.goto(urljoin(page.url, path))
+            page.evaluate("document.querySelectorAll('img').forEach((image) => (image.loading = 'eager'))")
+            page.wait_for_function("[...document.images].every((image) => image.complete)")
+            assert page.evaluate("[...document.images].every((image) => image.naturalWidth > 0)")
+            result = Axe().run(page)
+            assert not result.response["violations"], f"{path}: {result.generate_report()}"
+
+
+def test_the_documentation_keeps_language_and_theme(visit):
+    with visit(locale="zh-CN") as page:
+        page.click("#theme")
+        page.click("#docs")
+        expect(page.locator("article h1")).to_have_text("文档")
+        assert page.get_attribute("html", "data-theme") == "dark"
+        page.click("header nav a")
+        expect(page.locator("article h1")).to_have_text("Documentation")
+        page.click("header button")
+        page.click(".docs > nav li:nth-child(2) a")
+        assert page.get_attribute("html", "data-theme") == "light"
+        assert page.get_attribute("html", "lang") == "en"
+        page.click("header .brand")
+        expect(page.locator("#text")).to_be_visible()
+
+
+@pytest.mark.parametrize("width", [360, 1280])
+def test_the_documentation_fits_the_window(visit, width):
+    with visit(viewport={"width": width, "height": 800}) as page:
+        for path in ("/docs", "/docs/settings", "/docs/benchmarks"):
+            page.goto(urljoin(page.url, path))
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
 # ---- correcting --------------------------------------------------------------------------------------------------
@@ -181,7 +220,7 @@ def test_a_span_is_added_relabelled_removed_and_saved(visit, saved):
     with visit() as page:
         write(page, "😀他在北京大学", 0)
         expect(page.locator("#status")).to_have_text("0 entities")
-        select(page, 4, 8)  # 😀 is two of JavaScript's units, and one character
+        select(page, 4, 8)  # 😀 is two UTF-16 code units, and one character
         expect(page.locator("#menu-heading")).to_have_text("北京大学")
         page.click("#menu button:has-text('LOC')")
         assert marks(page) == [("北京大学", "LOC")]
@@ -200,7 +239,7 @@ def test_a_span_is_added_relabelled_removed_and_saved(visit, saved):
     assert list(corpus.read(saved)) == [Document("😀他在北京大学", (Span(3, 7, "ORG"),), ("北京大学",))]
 
 
-def test_what_was_found_is_corrected(visit, saved):
+def test_predicted_entities_are_corrected(visit, saved):
     with visit() as page:
         write(page, "龘和龘和龘", 3)
         page.click("#view mark >> nth=0")
@@ -224,7 +263,7 @@ def test_corrections_keep_their_place_while_the_text_changes(visit):
         write(page, "😀今天龘在北京。", 1)
         write(page, "😀今天龘在北京。龘", 2)
         assert marks(page) == [("北京", "LOC"), ("龘", "PER")]
-        write(page, "今天龘在北海。", 1)  # what was corrected is no longer there
+        write(page, "今天龘在北海。", 1)  # the corrected entity is gone
         assert marks(page) == [("龘", "PER")]
 
 
@@ -262,7 +301,7 @@ def test_everything_works_with_the_keyboard(visit, saved):
 
 
 @pytest.mark.train
-def test_a_tagger_learns_from_what_was_saved(visit, saved, tmp_path):
+def test_a_tagger_learns_from_saved_corrections(visit, saved, tmp_path):
     from tagger import Tagger, config
     from tagger.learning.run import Sources
     from tagger.learning.training import train
@@ -283,14 +322,14 @@ def test_a_tagger_learns_from_what_was_saved(visit, saved, tmp_path):
     ]  # fmt: skip
 
 
-# ---- in and out --------------------------------------------------------------------------------------------------
+# ---- files ------------------------------------------------------------------------------------------------------
 
 
-def test_what_is_downloaded_is_what_the_command_writes(visit, tagger):
+def test_the_download_equals_the_output_of_the_command(visit, tagger):
     text = "龘😀 龘\n在北京"
-    found = tagger(text)
-    spans = [*(Span(*entity[:3]) for entity in found), Span(6, 8, "LOC")]
-    document = labelled(text, spans, scores=[*(entity.score for entity in found), 1])
+    predicted = tagger(text)
+    spans = [*(Span(*entity[:3]) for entity in predicted), Span(6, 8, "LOC")]
+    document = labelled(text, spans, scores=[*(entity.score for entity in predicted), 1])
     with visit(permissions=["clipboard-read", "clipboard-write"]) as page:
         write(page, text, 2)
         page.evaluate("document.querySelector('#text').setSelectionRange(7, 9)")
@@ -304,7 +343,7 @@ def test_what_is_downloaded_is_what_the_command_writes(visit, tagger):
         expect(page.locator("#status")).to_have_text("Copied")
         copied = page.evaluate("navigator.clipboard.readText()")
     expected = json.loads("".join(formats.write("jsonl", [document], Notes())))
-    del expected["entities"][2]["score"]  # what a person set has none
+    del expected["entities"][2]["score"]  # a user's entity has none
     assert content == expected
     assert copied == "".join(formats.write("bio", [document], Notes()))
 
@@ -332,21 +371,21 @@ def test_a_file_is_dropped(visit):
 
 def test_a_token_is_asked_for(visit):
     with visit(expected="401", token="geheim") as page:
-        for given, heard in (("falsch", "This is not the token"), ("geheim", "")):
+        for token, error in (("falsch", "Wrong token"), ("geheim", "")):
             expect(page.locator("#token-dialog")).to_be_visible()
-            page.fill("#token", given)
+            page.fill("#token", token)
             page.keyboard.press("Enter")
-            if heard:
-                expect(page.locator("#token-wrong")).to_have_text(heard)
+            if error:
+                expect(page.locator("#token-error")).to_have_text(error)
         expect(page.locator("#token-dialog")).to_be_hidden()
         write(page, "我龘", 1)
 
 
-def test_a_server_that_is_away_is_told_and_asked_again(visit):
+def test_an_unreachable_server_is_reported_and_tried_again(visit):
     with visit(expected="ERR_FAILED") as page:
         page.route("**/tag", lambda route: route.abort())
         page.fill("#text", "我龘")
-        expect(page.locator("#status")).to_contain_text("does not answer")
+        expect(page.locator("#status")).to_contain_text("does not respond")
         page.unroute("**/tag")
         expect(page.locator("#view mark")).to_have_count(1)
         page.fill("#text", "龘" * 100_001)

@@ -60,9 +60,9 @@ def add_from(parser: argparse.ArgumentParser) -> None:
 
 def add_config(parser: argparse.ArgumentParser) -> None:
     """Add the options that change settings."""
-    presets = "; ".join(f"{name}: {preset.about}" for name, preset in PRESETS.items())
+    presets = ", or ".join(f"{name} ({preset.about})" for name, preset in PRESETS.items())
     parser.add_argument(
-        "--config", default="default", metavar="PRESET|F.toml", help=f"a TOML file, or a preset ({presets})"
+        "--config", default="default", metavar="PRESET|F.toml", help=f"a TOML file, or a preset: {presets}"
     )
     parser.add_argument(
         "--set", action="append", default=[], metavar="section.key=value", help="change a setting; may be repeated"

@@ -23,7 +23,7 @@ def gazetteer(options: argparse.Namespace) -> None:
 
 def _add_gazetteer(parser: argparse.ArgumentParser) -> None:
     add_bundle(parser)
-    about = "gazetteer to store, in place of any other; see `tagger help gazetteer`"
+    about = 'gazetteer to store, in place of any other; see "tagger help gazetteer"'
     parser.add_argument("file", nargs="?", metavar="F", type=Path, help=about)
     parser.add_argument("--remove", action="store_true", help="remove the gazetteer")
 

@@ -82,7 +82,9 @@ CONVERT = Command(
 
 def inspect(options: argparse.Namespace) -> None:
     """Look at a corpus before training, or into a bundle."""
-    if any((path / "manifest.json").is_file() for path in options.what):
+    from tagger.bundle import is_bundle
+
+    if any(map(is_bundle, options.what)):
         if len(options.what) > 1:
             raise ConfigError("inspect looks into one bundle at a time, or at the files of one corpus")
         _inspect_bundle(options)

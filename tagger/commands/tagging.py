@@ -142,9 +142,9 @@ PREDICT = Command(
 
 def serve(options: argparse.Namespace) -> None:
     """Answer HTTP requests, and show a page to tag and correct text on."""
-    for package in ("starlette", "uvicorn", "prometheus_client"):
+    for package in ("starlette", "uvicorn", "prometheus_client", "markdown_it"):
         require(package, "serve")
-    from tagger.serve import application
+    from tagger.serve import server
     from tagger.serve.corrections import CorpusFile
 
     if not re.fullmatch("[!-~]*", options.token):
@@ -153,7 +153,7 @@ def serve(options: argparse.Namespace) -> None:
     check_ranges(limits, "--max-")
     tagger = _load_tagger(options)
     save = CorpusFile(options.save) if options.save else None
-    application.serve(tagger, options.host, options.port, limits, save, options.token)
+    server.serve(tagger, options.host, options.port, limits, save, options.token)
 
 
 def _add_serve(parser: argparse.ArgumentParser) -> None:

@@ -23,10 +23,12 @@ _SENTENCE = re.compile(r".*?(?:[.](?=\s|$)|。|$)")
 
 
 def topics(language: str = "en") -> dict[str, str]:
-    """Return the first sentence of each page by topic, in reading order."""
+    """Return the first sentence of each page by topic, in reading order; pages in this language come first."""
     names = {topic for topic, _ in _pages()}
     known = [name for name in _ORDER if name in names]
-    return {topic: _summary(page(topic, language)) for topic in [*known, *sorted(names.difference(known))]}
+    ordered = [*known, *sorted(names.difference(known))]
+    ordered.sort(key=lambda topic: language not in languages(topic))
+    return {topic: _summary(page(topic, language)) for topic in ordered}
 
 
 def languages(topic: str) -> tuple[str, ...]:

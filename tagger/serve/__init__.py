@@ -1,1 +1,1 @@
-"""HTTP and the page, round one `Tagger`."""
+"""HTTP server and browser page around one `Tagger`."""

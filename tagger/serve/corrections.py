@@ -1,4 +1,4 @@
-"""A corpus file that corrected documents are added to."""
+"""The corpus file that corrected documents are appended to."""
 
 import threading
 from pathlib import Path
@@ -11,13 +11,13 @@ from tagger.formats.records import parse_object
 
 
 class CorpusFile:
-    """Adds documents to a file of native JSON Lines, each whole or not at all; safe to use from several threads.
+    """Append documents to a file of native JSON Lines, each whole or not at all; thread-safe.
 
     Args:
-        path: Ends in `.jsonl`; made if absent. What it holds stays.
+        path: Must end in `.jsonl`; created if absent. Its content is kept.
 
     Raises:
-        CorpusError: If the name or the first line of the file is of another form.
+        CorpusError: If the name or the first line of the file is of another format.
         OSError: If the file cannot be written.
     """
 
@@ -32,11 +32,11 @@ class CorpusFile:
             place = f"{path}:{first[0]}"
             parse(parse_object(first[1], place), place, Notes())
 
-    def add(self, document: Document) -> None:
-        """Append a document; when this returns, it is on disk.
+    def append(self, document: Document) -> None:
+        """Append a document; it is on disk when this returns.
 
         Raises:
-            OSError: If it could not be written; the file is then as before.
+            OSError: If it could not be written; the file is then unchanged.
         """
         line = to_native(document.text, document.entities, unlabelled=document.unlabelled)
         with self._lock:

@@ -1,20 +1,18 @@
-"""What stands before the application: host names, the token, requests at once; and what is counted."""
+"""Access control before the application: host names, the token, concurrent requests; and headers and metrics."""
 
 import asyncio
 import contextlib
 import hmac
 import time
-from typing import Any
+from collections.abc import Mapping
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
-from prometheus_client.gc_collector import GCCollector
-from prometheus_client.process_collector import ProcessCollector
 from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tagger.serve.limits import Limits
-from tagger.serve.responses import error
+from tagger.serve.metrics import Metrics
+from tagger.serve.responses import error_response
 
 _DISCARD_SECONDS = 1
 
@@ -28,36 +26,10 @@ _HEADERS = {
 }
 
 
-class Metrics:
-    """What `/metrics` tells, of one server."""
-
-    def __init__(self) -> None:
-        self.registry = CollectorRegistry()
-        ProcessCollector(registry=self.registry)
-        GCCollector(registry=self.registry)
-        own: dict[str, Any] = {"registry": self.registry}
-        self.requests = Counter("tagger_requests", "Requests answered", ["path", "status"], **own)
-        self.seconds = Histogram("tagger_request_seconds", "Seconds from a request to its answer", ["path"], **own)
-        self.texts = Counter("tagger_texts", "Texts tagged", **own)
-        self.characters = Counter("tagger_characters", "Characters tagged", **own)
-        self.entities = Counter("tagger_entities", "Entities found", ["label"], **own)
-        sizes = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
-        self.groups = Histogram("tagger_group_texts", "Texts tagged together", buckets=sizes, **own)
-        self.waiting = Gauge("tagger_waiting_characters", "Characters that wait to be tagged", **own)
-        self.under_way = Gauge("tagger_requests_under_way", "Requests not answered yet", **own)
-        self.saved = Counter("tagger_saved_documents", "Corrected documents saved", **own)
-
-    def group(self, texts: int, characters: int) -> None:
-        """Count a group of texts that were tagged together."""
-        self.groups.observe(texts)
-        self.texts.inc(texts)
-        self.characters.inc(characters)
-
-
 class _Body:
-    """A request's body, the rest of which can be thrown away.
+    """The body of a request, whose unread part can be discarded.
 
-    A client that is refused while it still sends would find its connection broken, and never see why.
+    A client that is rejected while it still sends would see its connection reset instead of the reason.
     """
 
     def __init__(self, receive: Receive, headers: Headers) -> None:
@@ -76,71 +48,78 @@ class _Body:
                     await self.receive()
 
 
-class Guard:
-    """Before the application: foreign host names, the token, requests at once; and the headers of every answer.
+class AccessMiddleware:
+    """Reject requests that may not reach the application, add security headers, count responses.
 
-    Without a token, a server on the loopback address answers to the names of that address only: otherwise any web
-    page could have a name of its own lead there, and read on.
+    A server on the loopback address that asks for no token must answer only to the host names of that address
+    (`hosts`). Otherwise any web page could point a host name of its own there and read the responses (DNS rebinding).
 
     Args:
-        app: What is guarded.
-        limits: Of which `requests` is kept here.
-        metrics: Told of every answer.
-        paths: What there is, and whether a token is asked for there.
-        token: What clients must show; empty for none.
-        hosts: Names that may stand in a request's `Host`; empty for any.
+        app: The application.
+        limits: Of which `requests` is enforced here.
+        metrics: Where responses are counted.
+        needs_token: Whether a path asks for the token, for each known path; an unknown path asks for it too.
+        token: The token that clients must send; empty for none.
+        hosts: The host names allowed in `Host`; empty for any.
     """
 
     def __init__(
-        self, app: ASGIApp, limits: Limits, metrics: Metrics, paths: dict[str, bool], token: str, hosts: set[str]
+        self,
+        app: ASGIApp,
+        limits: Limits,
+        metrics: Metrics,
+        needs_token: Mapping[str, bool],
+        token: str,
+        hosts: set[str],
     ) -> None:
-        self.app, self.limits, self.metrics, self.paths, self.hosts = app, limits, metrics, paths, hosts
-        self.expected = f"Bearer {token}".encode() if token else b""
-        self.under_way = 0
+        self.app, self.limits, self.metrics, self.needs_token, self.hosts = app, limits, metrics, needs_token, hosts
+        self.authorization = f"Bearer {token}".encode() if token else b""
+        self.in_progress = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, or refuse it."""
+        """Pass a request on, or reject it."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        begun, status = time.perf_counter(), 500
+        start, status = time.perf_counter(), 500
         headers = Headers(scope=scope)
         body = _Body(receive, headers)
 
-        async def sent(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                more = [(name.lower().encode(), value.encode()) for name, value in _HEADERS.items()]
-                message = {**message, "headers": [*message["headers"], *more]}
+                added = [(name.lower().encode(), value.encode()) for name, value in _HEADERS.items()]
+                message = {**message, "headers": [*message["headers"], *added]}
             elif status >= 400 and body.pending and not message.get("more_body"):
                 await send({**message, "more_body": True})
                 await body.discard()
                 message = {"type": "http.response.body"}
             await send(message)
 
-        self.under_way += 1
-        self.metrics.under_way.inc()
+        self.in_progress += 1
+        self.metrics.in_progress.inc()
         try:
-            refusal = self._refusal(scope["path"], headers)
-            await (refusal or self.app)(scope, body.receive, sent)
+            rejection = self._rejection(scope["path"], headers)
+            await (rejection or self.app)(scope, body.receive, send_with_headers)
         finally:
-            self.under_way -= 1
-            self.metrics.under_way.dec()
-            path = scope["path"] if scope["path"] in self.paths else "other"
+            self.in_progress -= 1
+            self.metrics.in_progress.dec()
+            path = scope["path"] if scope["path"] in self.needs_token else "other"
             self.metrics.requests.labels(path, str(status)).inc()
-            self.metrics.seconds.labels(path).observe(time.perf_counter() - begun)
+            self.metrics.seconds.labels(path).observe(time.perf_counter() - start)
 
-    def _refusal(self, path: str, headers: Headers) -> Response | None:
+    def _rejection(self, path: str, headers: Headers) -> Response | None:
         host = headers.get("host", "")
         name = host if host.endswith("]") else host.rpartition(":")[0] or host
         if self.hosts and name.lower() not in self.hosts:
-            return error(421, f"expected a Host that is one of {', '.join(sorted(self.hosts))}")
-        if self.expected and self.paths.get(path, True):
-            given = headers.get("authorization", "").encode("latin-1")
-            if not hmac.compare_digest(given, self.expected):
+            return error_response(421, f"expected a Host that is one of {', '.join(sorted(self.hosts))}")
+        if self.authorization and self.needs_token.get(path, True):
+            received = headers.get("authorization", "").encode("latin-1")
+            if not hmac.compare_digest(received, self.authorization):
                 reason = 'expected the header "Authorization: Bearer TOKEN" with the token of this server'
-                return error(401, reason, {"WWW-Authenticate": "Bearer"})
-        if self.under_way > self.limits.requests and path != "/health":
-            return error(503, f"{self.limits.requests:,} requests are under way; try again", {"Retry-After": "1"})
+                return error_response(401, reason, {"WWW-Authenticate": "Bearer"})
+        if self.in_progress > self.limits.requests and path != "/health":
+            reason = f"{self.limits.requests:,} requests are in progress; try again"
+            return error_response(503, reason, {"Retry-After": "1"})
         return None

@@ -1,36 +1,38 @@
-// What the user does: typing, correcting, taking away. The server is asked here.
-import { add, change, corrected, forms, remove, spelt, state, undo } from "./state.js";
-import { $, beside, changeLanguage, changeTheme, dress, focusEntity, labelButton, markAt, say, show, showTip, shown, speak, tell } from "./view.js";
+// React to the user (typing, correcting, exporting) and talk to the server.
+import { add, correctedDocument, formats, remove, setText, state, textOf, undo } from "./state.js";
+import { toggleTheme } from "./theme.js";
+import { $, applyLanguage, focusEntity, labelButton, markAt, message, placeNextTo, show, showStatus, showTip, toggleLanguage, view } from "./view.js";
 
 const TYPING_PAUSE = 220; // milliseconds
-const AGAIN = 1500;
+const RETRY_PAUSE = 1500;
 
-const [text, view, menu] = ["text", "view", "menu"].map($);
+const [textArea, textView, menu] = ["text", "view", "menu"].map($);
 
-function act(change, ...given) {
-  change(...given);
+/** Change the state by one of its functions, and show the result. */
+function update(change, ...parameters) {
+  change(...parameters);
   show();
 }
 
 // ---- the server ------------------------------------------------------------------------------------------------
 
-let about = null; // of the server: labels, limits
-let pause = 0;
-let asking = null;
+let about = null; // what the server says about itself: labels, limits
+let timer = 0;
+let pending = null; // AbortController of the request for entities
 
-async function ask(path, body, signal) {
+async function request(path, body, signal) {
   const headers = {};
   const token = sessionStorage.getItem("token");
   if (token) headers.Authorization = `Bearer ${token}`;
   if (body) headers["Content-Type"] = "application/json";
-  const reply = await fetch(path, { method: body ? "POST" : "GET", headers, signal, body: body && JSON.stringify(body) });
-  if (reply.status === 401) askForToken();
-  return { ok: reply.ok, status: reply.status, value: await reply.json() };
+  const response = await fetch(path, { method: body ? "POST" : "GET", headers, signal, body: body && JSON.stringify(body) });
+  if (response.status === 401) askForToken();
+  return { ok: response.ok, status: response.status, value: await response.json() };
 }
 
 async function start() {
   try {
-    const { ok, value } = await ask("/about");
+    const { ok, value } = await request("/about");
     if (!ok) return;
     about = value;
     state.labels = [...value.labels];
@@ -38,55 +40,55 @@ async function start() {
     show();
     if (state.chars.length) tag();
   } catch {
-    tell(say("unreachable"), true);
-    setTimeout(start, AGAIN);
+    showStatus(message("unreachable"), true);
+    setTimeout(start, RETRY_PAUSE);
   }
 }
 
-function later(milliseconds) {
-  clearTimeout(pause);
-  asking?.abort();
-  pause = setTimeout(tag, milliseconds);
+function scheduleTag(milliseconds) {
+  clearTimeout(timer);
+  pending?.abort();
+  timer = setTimeout(tag, milliseconds);
 }
 
 async function tag() {
   if (!about) return;
   const limit = about.limits.characters;
-  if (state.chars.length > limit) return tell(say("tooLong", { n: limit }), true);
-  asking = new AbortController();
-  view.classList.add("waiting");
+  if (state.chars.length > limit) return showStatus(message("tooLong", { n: limit }), true);
+  pending = new AbortController();
+  textView.classList.add("waiting");
   try {
-    const { ok, status, value } = await ask("/tag", { text: text.value }, asking.signal);
-    if (ok) act(() => (state.found = value.entities));
+    const { ok, status, value } = await request("/tag", { text: textArea.value }, pending.signal);
+    if (ok) update(() => (state.predicted = value.entities));
     else if ([408, 429, 503].includes(status)) {
-      tell(say("busy"), true);
-      later(AGAIN);
-    } else if (status !== 401) tell(say("refused", { name: value.error }), true);
+      showStatus(message("busy"), true);
+      scheduleTag(RETRY_PAUSE);
+    } else if (status !== 401) showStatus(message("refused", { name: value.error }), true);
   } catch (error) {
     if (error.name === "AbortError") return;
-    tell(say("unreachable"), true);
-    later(AGAIN);
+    showStatus(message("unreachable"), true);
+    scheduleTag(RETRY_PAUSE);
   }
-  view.classList.remove("waiting");
+  textView.classList.remove("waiting");
 }
 
 async function save() {
-  const document = corrected();
+  const document = correctedDocument();
   $("save").disabled = true;
   try {
-    const { ok, status, value } = await ask("/save", document);
-    if (ok) shown.saved = JSON.stringify(document);
+    const { ok, status, value } = await request("/save", document);
+    if (ok) view.saved = JSON.stringify(document);
     show();
-    if (ok) tell(say("saved", { name: value.saved }));
-    else if (status !== 401) tell(say("refused", { name: value.error }), true);
+    if (ok) showStatus(message("saved", { name: value.saved }));
+    else if (status !== 401) showStatus(message("refused", { name: value.error }), true);
   } catch {
     show();
-    tell(say("unreachable"), true);
+    showStatus(message("unreachable"), true);
   }
 }
 
 function askForToken() {
-  $("token-wrong").textContent = sessionStorage.getItem("token") ? say("tokenWrong") : "";
+  $("token-error").textContent = sessionStorage.getItem("token") ? message("wrongToken") : "";
   if (!$("token-dialog").open) $("token-dialog").showModal();
 }
 
@@ -101,71 +103,71 @@ $("token-form").addEventListener("submit", (event) => {
 
 // ---- the text --------------------------------------------------------------------------------------------------
 
-function typed() {
+function onInput() {
   closeMenu();
-  act(change, text.value);
-  later(TYPING_PAUSE);
+  update(setText, textArea.value);
+  scheduleTag(TYPING_PAUSE);
 }
 
-function setText(content) {
-  text.value = content;
-  typed();
-  text.focus();
+function replaceText(content) {
+  textArea.value = content;
+  onInput();
+  textArea.focus();
 }
 
-async function read(file) {
+async function openFile(file) {
   const limit = about?.limits.characters ?? Infinity;
-  if (file.size > 4 * limit) return tell(say("tooLong", { n: limit }), true);
+  if (file.size > 4 * limit) return showStatus(message("tooLong", { n: limit }), true);
   const bytes = await file.arrayBuffer();
   for (const encoding of ["utf-8", "gb18030"]) {
     try {
-      return setText(new TextDecoder(encoding, { fatal: true }).decode(bytes));
+      return replaceText(new TextDecoder(encoding, { fatal: true }).decode(bytes));
     } catch {
-      // the next one
+      // try the next encoding
     }
   }
-  return tell(say("unreadable"), true);
+  return showStatus(message("unreadable"), true);
 }
 
-text.addEventListener("input", typed);
-text.addEventListener("keydown", (event) => {
+textArea.addEventListener("input", onInput);
+textArea.addEventListener("keydown", (event) => {
   const label = state.labels[/^Digit([1-9])$/.exec(event.code)?.[1] - 1];
   if (!event.altKey || !label) return;
   event.preventDefault();
   markSelected(label);
 });
-$("example").addEventListener("click", () => setText(say("exampleText")));
+$("example").addEventListener("click", () => replaceText(message("exampleText")));
 $("file").addEventListener("change", (event) => {
-  if (event.target.files.length) read(event.target.files[0]);
+  if (event.target.files.length) openFile(event.target.files[0]);
   event.target.value = "";
 });
 for (const kind of ["dragover", "drop", "dragleave"])
   document.addEventListener(kind, (event) => {
     if (!event.dataTransfer?.types.includes("Files")) return;
     event.preventDefault();
-    text.closest(".card").classList.toggle("dropping", kind === "dragover");
-    if (kind === "drop") read(event.dataTransfer.files[0]);
+    textArea.closest(".card").classList.toggle("dropping", kind === "dragover");
+    if (kind === "drop") openFile(event.dataTransfer.files[0]);
   });
 
 // ---- selecting -------------------------------------------------------------------------------------------------
 
 const length = (string) => Array.from(string).length;
 
-/** Return {start, end} of what is selected in the view, or null. */
+/** Return {start, end} of the selection in the highlighted text, or null. */
 function selectedInView() {
   const selection = getSelection();
   if (!selection.rangeCount || selection.isCollapsed) return null;
   const range = selection.getRangeAt(0);
-  if (!view.contains(range.startContainer) || !view.contains(range.endContainer)) return null;
+  if (!textView.contains(range.startContainer) || !textView.contains(range.endContainer)) return null;
   const before = document.createRange();
-  before.setStart(view, 0);
+  before.setStart(textView, 0);
   before.setEnd(range.startContainer, range.startOffset);
   const start = length(before.toString());
   return { start, end: start + length(range.toString()) };
 }
 
 function selectedInText() {
-  const { selectionStart, selectionEnd, value } = text;
+  const { selectionStart, selectionEnd, value } = textArea;
   if (selectionStart === selectionEnd) return null;
   const start = length(value.slice(0, selectionStart));
   return { start, end: start + length(value.slice(selectionStart, selectionEnd)) };
@@ -173,8 +175,8 @@ function selectedInText() {
 
 function markSelected(label) {
   const selected = selectedInView() ?? selectedInText();
-  if (selected) act(add, selected.start, selected.end, label);
-  else tell(say("selectFirst"), true);
+  if (selected) update(add, selected.start, selected.end, label);
+  else showStatus(message("selectFirst"), true);
 }
 
 $("labels").addEventListener("click", (event) => {
@@ -184,72 +186,72 @@ $("labels").addEventListener("click", (event) => {
 document.addEventListener("pointerup", (event) => {
   if (menu.contains(event.target) || $("labels").contains(event.target)) return;
   setTimeout(() => {
-    const selected = selectedInView(); // now that the browser has settled it
-    if (selected && spelt(selected).trim()) openMenu(selected, [...getSelection().getRangeAt(0).getClientRects()].at(-1));
+    const selected = selectedInView(); // after the browser has updated the selection
+    if (selected && textOf(selected).trim()) openMenu(selected, [...getSelection().getRangeAt(0).getClientRects()].at(-1));
   });
 });
 
 // ---- the menu of an entity or of selected text -----------------------------------------------------------------
 
-let chosen = null; // an entity that is shown, or {start, end}
+let menuTarget = null; // an entity of the view, or {start, end}
 
-function openMenu(what, box) {
-  chosen = what;
+function openMenu(target, box) {
+  menuTarget = target;
   const buttons = state.labels.map(labelButton);
-  for (const button of buttons) button.setAttribute("aria-pressed", button.dataset.label === what.label);
-  $("menu-heading").textContent = spelt(what);
+  for (const button of buttons) button.setAttribute("aria-pressed", button.dataset.label === target.label);
+  $("menu-heading").textContent = textOf(target);
   $("menu-labels").replaceChildren(...buttons);
   $("menu-new").value = "";
-  $("menu-remove").hidden = !what.label;
+  $("menu-remove").hidden = !target.label;
   menu.hidden = false;
-  beside(menu, box, 8);
-  if (what.label) markAt(shown.focused).setAttribute("aria-expanded", "true");
-  const current = buttons.find((button) => button.dataset.label === what.label);
+  placeNextTo(menu, box, 8);
+  if (target.label) markAt(view.focused).setAttribute("aria-expanded", "true");
+  const current = buttons.find((button) => button.dataset.label === target.label);
   (current ?? buttons[0] ?? $("menu-new")).focus({ preventScroll: true });
 }
 
 function openEntity(mark) {
-  focusEntity(Number(mark.dataset.place));
-  openMenu(shown.entities[shown.focused], mark.getClientRects()[0]);
+  focusEntity(Number(mark.dataset.index));
+  openMenu(view.entities[view.focused], mark.getClientRects()[0]);
 }
 
 function closeMenu() {
   menu.hidden = true;
-  view.querySelector("[aria-expanded]")?.removeAttribute("aria-expanded");
+  textView.querySelector("[aria-expanded]")?.removeAttribute("aria-expanded");
 }
 
-function choose(label) {
-  const { start, end } = chosen;
+function applyLabel(label) {
+  const { start, end } = menuTarget;
   getSelection().removeAllRanges();
   closeMenu();
-  if (label !== chosen.label) act(add, start, end, label);
-  focusEntity(Math.max(shown.entities.findIndex((entity) => entity.end > start), 0));
+  if (label !== menuTarget.label) update(add, start, end, label);
+  focusEntity(Math.max(view.entities.findIndex((entity) => entity.end > start), 0));
 }
 
 $("menu-labels").addEventListener("click", (event) => {
   const button = event.target.closest("button");
-  if (button) choose(button.dataset.label);
+  if (button) applyLabel(button.dataset.label);
 });
 $("menu-new").addEventListener("keydown", (event) => {
   const label = event.target.value.trim().replace(/\s+/g, "-");
-  if (event.key === "Enter" && !event.isComposing && label) choose(label);
+  if (event.key === "Enter" && !event.isComposing && label) applyLabel(label);
 });
 $("menu-remove").addEventListener("click", () => {
   closeMenu();
-  act(remove, chosen);
-  focusEntity(shown.focused);
+  update(remove, menuTarget);
+  focusEntity(view.focused);
 });
 menu.addEventListener("keydown", (event) => {
   if (event.key === "Escape") {
     closeMenu();
-    focusEntity(shown.focused);
+    focusEntity(view.focused);
   }
   const buttons = [...$("menu-labels").children];
-  const place = buttons.indexOf(document.activeElement);
+  const index = buttons.indexOf(document.activeElement);
   const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
-  if (place < 0 || !step) return;
+  if (index < 0 || !step) return;
   event.preventDefault();
-  buttons[(place + step + buttons.length) % buttons.length].focus();
+  buttons[(index + step + buttons.length) % buttons.length].focus();
 });
 menu.addEventListener("focusout", (event) => {
   if (event.relatedTarget && !menu.contains(event.relatedTarget)) closeMenu();
@@ -260,37 +262,37 @@ document.addEventListener("pointerdown", (event) => {
 
 // ---- entities in the text and in the table ---------------------------------------------------------------------
 
-view.addEventListener("click", (event) => {
+textView.addEventListener("click", (event) => {
   const mark = event.target.closest("mark");
   if (mark && getSelection().isCollapsed) openEntity(mark);
 });
-view.addEventListener("keydown", (event) => {
+textView.addEventListener("keydown", (event) => {
   const mark = event.target.closest("mark");
   if (!mark || event.ctrlKey || event.metaKey || event.altKey) return;
-  const place = Number(mark.dataset.place);
-  const last = shown.entities.length - 1;
-  const { start, end } = shown.entities[place];
-  const steps = { ArrowRight: place + 1, ArrowDown: place + 1, ArrowLeft: place - 1, ArrowUp: place - 1, Home: 0, End: last };
+  const index = Number(mark.dataset.index);
+  const last = view.entities.length - 1;
+  const { start, end } = view.entities[index];
+  const steps = { ArrowRight: index + 1, ArrowDown: index + 1, ArrowLeft: index - 1, ArrowUp: index - 1, Home: 0, End: last };
   const label = /^[1-9]$/.test(event.key) && state.labels[event.key - 1];
   if (event.key in steps) focusEntity(Math.max(0, Math.min(steps[event.key], last)));
   else if (event.key === "Enter" || event.key === " ") openEntity(mark);
-  else if (event.key === "Delete" || event.key === "Backspace") act(remove, shown.entities[place]);
-  else if (label) act(add, start, end, label);
+  else if (event.key === "Delete" || event.key === "Backspace") update(remove, view.entities[index]);
+  else if (label) update(add, start, end, label);
   else return;
   event.preventDefault();
 });
 for (const kind of ["pointerover", "focusin"])
-  view.addEventListener(kind, (event) => {
+  textView.addEventListener(kind, (event) => {
     const mark = event.target.closest("mark");
     if (mark) showTip(mark);
   });
-for (const kind of ["pointerout", "focusout", "scroll"]) view.addEventListener(kind, () => ($("tip").hidden = true));
+for (const kind of ["pointerout", "focusout", "scroll"]) textView.addEventListener(kind, () => ($("tip").hidden = true));
 $("rows").addEventListener("click", (event) => {
   const button = event.target.closest("button");
   if (!button) return;
-  const place = Number(button.closest("tr").dataset.place);
-  if (button.className === "name") focusEntity(place);
-  else act(remove, shown.entities[place]);
+  const index = Number(button.closest("tr").dataset.index);
+  if (button.className === "name") focusEntity(index);
+  else update(remove, view.entities[index]);
 });
 $("threshold").addEventListener("input", (event) => {
   state.threshold = Number(event.target.value);
@@ -298,14 +300,14 @@ $("threshold").addEventListener("input", (event) => {
   show();
 });
 
-// ---- out -------------------------------------------------------------------------------------------------------
+// ---- export -------------------------------------------------------------------------------------------------------
 
 async function copy() {
-  const content = forms[$("format").value].write();
+  const content = formats[$("format").value].write();
   try {
     await navigator.clipboard.writeText(content);
   } catch {
-    // Only pages on this machine or over HTTPS have a clipboard.
+    // Browsers offer the clipboard only to pages from this machine or over HTTPS.
     const area = document.createElement("textarea");
     area.value = content;
     document.body.append(area);
@@ -314,25 +316,24 @@ async function copy() {
     area.remove();
     $("copy").focus();
   }
-  tell(say("copied"));
+  showStatus(message("copied"));
 }
 
 function download() {
-  const form = forms[$("format").value];
+  const format = formats[$("format").value];
   const link = document.createElement("a");
-  link.href = URL.createObjectURL(new Blob([form.write()], { type: form.type }));
-  link.download = `tagged.${form.suffix}`;
+  link.href = URL.createObjectURL(new Blob([format.write()], { type: format.type }));
+  link.download = `tagged.${format.suffix}`;
   link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), AGAIN);
+  setTimeout(() => URL.revokeObjectURL(link.href), RETRY_PAUSE);
 }
 
-$("undo").addEventListener("click", () => act(undo));
+$("undo").addEventListener("click", () => update(undo));
 $("copy").addEventListener("click", copy);
 $("download").addEventListener("click", download);
 $("save").addEventListener("click", save);
-$("language").addEventListener("click", changeLanguage);
-$("theme").addEventListener("click", changeTheme);
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", dress);
+$("language").addEventListener("click", toggleLanguage);
+$("theme").addEventListener("click", toggleTheme);
 document.addEventListener("keydown", (event) => {
   if (!(event.ctrlKey || event.metaKey)) return;
   if (event.key === "s" && about?.save) {
@@ -340,14 +341,13 @@ document.addEventListener("keydown", (event) => {
     if (!$("save").disabled) save();
   } else if (event.key === "z" && !event.target.matches("textarea, input") && !$("undo").disabled) {
     event.preventDefault();
-    act(undo);
+    update(undo);
   }
 });
 addEventListener("beforeunload", (event) => {
-  const changed = state.added.length || state.removed.length;
-  if (changed && JSON.stringify(corrected()) !== shown.saved) event.preventDefault();
+  const isCorrected = state.added.length || state.removed.length;
+  if (isCorrected && JSON.stringify(correctedDocument()) !== view.saved) event.preventDefault();
 });
 
-dress();
-speak();
+applyLanguage();
 start();

@@ -1,71 +1,71 @@
-// The text, what was found in it, and what the user changed; nothing here knows the page.
-// Offsets count characters (code points), as the server's do; JavaScript's own strings count UTF-16 units.
+// The text, the predicted entities and the user's corrections; independent of the page.
+// Offsets count characters (code points), as the server's do; JavaScript strings count UTF-16 code units.
 
 export const state = {
   chars: [], // the text
-  found: [], // what the server found: {start, end, label, score}
-  added: [], // what the user set: {start, end, label}
-  removed: [], // what of the found the user took away
-  past: [], // earlier [added, removed]
-  labels: [], // of the tagger and of the user
+  predicted: [], // entities from the server: {start, end, label, score}
+  added: [], // entities that the user set: {start, end, label}
+  removed: [], // predicted entities that the user removed
+  history: [], // previous [added, removed], for undo
+  labels: [], // of the tagger, and those that the user added
   threshold: 0,
 };
 
 const overlap = (a, b) => a.start < b.end && b.start < a.end;
-const same = (a, b) => a.start === b.start && a.end === b.end && a.label === b.label;
+const equal = (a, b) => a.start === b.start && a.end === b.end && a.label === b.label;
 
-export const spelt = ({ start, end }) => state.chars.slice(start, end).join("");
+export const textOf = ({ start, end }) => state.chars.slice(start, end).join("");
 
-/** Return what is an entity now, in order: what was found, as far as the user did not say otherwise. */
+/** Return the current entities in order: the predicted ones, as corrected by the user. */
 export function entities() {
-  const kept = state.found.filter(
+  const accepted = state.predicted.filter(
     (entity) =>
       entity.score >= state.threshold &&
-      !state.added.some((own) => overlap(own, entity)) &&
-      !state.removed.some((gone) => same(gone, entity)),
+      !state.added.some((other) => overlap(other, entity)) &&
+      !state.removed.some((other) => equal(other, entity)),
   );
-  return [...kept, ...state.added].sort((a, b) => a.start - b.start);
+  return [...accepted, ...state.added].sort((a, b) => a.start - b.start);
 }
 
-function remember() {
-  state.past.push([state.added, state.removed]);
+function recordHistory() {
+  state.history.push([state.added, state.removed]);
 }
 
-/** Make characters an entity instead of what overlaps them; white space at their ends is left out. */
+/** Add an entity, replacing those it overlaps; white space at its ends is left out. */
 export function add(start, end, label) {
   while (start < end && !state.chars[start].trim()) start++;
   while (start < end && !state.chars[end - 1].trim()) end--;
   if (start === end) return;
-  remember();
-  const own = { start, end, label };
+  recordHistory();
+  const entity = { start, end, label };
   if (!state.labels.includes(label)) state.labels.push(label);
-  state.added = [...state.added.filter((other) => !overlap(other, own)), own];
+  state.added = [...state.added.filter((other) => !overlap(other, entity)), entity];
 }
 
 export function remove(entity) {
-  remember();
-  state.added = state.added.filter((own) => own !== entity);
-  state.removed = [...state.removed, ...state.found.filter((other) => overlap(other, entity))];
+  recordHistory();
+  state.added = state.added.filter((other) => other !== entity);
+  state.removed = [...state.removed, ...state.predicted.filter((other) => overlap(other, entity))];
 }
 
 export function undo() {
-  if (state.past.length) [state.added, state.removed] = state.past.pop();
+  if (state.history.length) [state.added, state.removed] = state.history.pop();
 }
 
-/** Take a changed text; spans that the change does not touch keep their place in it. */
-export function change(text) {
+/** Replace the text; spans outside the part that differs move along with their characters, others are dropped. */
+export function setText(text) {
   const chars = Array.from(text);
-  for (const kind of ["found", "added", "removed"]) state[kind] = moved(state[kind], state.chars, chars);
-  state.past = []; // its offsets were those of another text
+  for (const kind of ["predicted", "added", "removed"]) state[kind] = moveSpans(state[kind], state.chars, chars);
+  state.history = []; // its offsets refer to the previous text
   state.chars = chars;
 }
 
-function moved(spans, before, after) {
-  const most = Math.min(before.length, after.length);
+function moveSpans(spans, before, after) {
+  const shorter = Math.min(before.length, after.length);
   let head = 0;
-  while (head < most && before[head] === after[head]) head++;
+  while (head < shorter && before[head] === after[head]) head++;
   let tail = 0;
-  while (tail < most - head && before[before.length - 1 - tail] === after[after.length - 1 - tail]) tail++;
+  while (tail < shorter - head && before[before.length - 1 - tail] === after[after.length - 1 - tail]) tail++;
   const shift = after.length - before.length;
   return spans.flatMap((span) => {
     if (span.end <= head) return [span];
@@ -74,19 +74,19 @@ function moved(spans, before, after) {
   });
 }
 
-/** Return the document that is saved, in native form. */
-export function corrected() {
+/** Return the document to save, in native format. */
+export function correctedDocument() {
   const spans = entities().map(({ start, end, label }) => ({ start, end, label }));
   return { text: state.chars.join(""), entities: spans };
 }
 
-export const forms = {
+export const formats = {
   json: {
     type: "application/x-ndjson",
     suffix: "jsonl",
     write() {
-      const found = entities().map((e) => ({ start: e.start, end: e.end, label: e.label, text: spelt(e), score: e.score }));
-      return JSON.stringify({ text: state.chars.join(""), entities: found }) + "\n";
+      const rows = entities().map((e) => ({ start: e.start, end: e.end, label: e.label, text: textOf(e), score: e.score }));
+      return JSON.stringify({ text: state.chars.join(""), entities: rows }) + "\n";
     },
   },
   conll: {
@@ -98,7 +98,7 @@ export const forms = {
         tags.fill(`I-${label}`, start, end);
         tags[start] = `B-${label}`;
       }
-      return state.chars.map((char, place) => (char.trim() ? `${char}\t${tags[place]}\n` : "")).join("") + "\n";
+      return state.chars.map((char, index) => (char.trim() ? `${char}\t${tags[index]}\n` : "")).join("") + "\n";
     },
   },
 };

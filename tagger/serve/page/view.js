@@ -1,201 +1,176 @@
-// What the page shows of the state. Text is set as text, never as markup.
-import { corrected, entities, spelt, state } from "./state.js";
-import { words } from "./words.js";
+// Show the state on the page. Text is always set as text, never as markup.
+import { messages } from "./messages.js";
+import { correctedDocument, entities, state, textOf } from "./state.js";
+import { loadSetting, storeSetting } from "./theme.js";
 
-const MOST_ROWS = 500;
+const MAX_ROWS = 500;
 const COLOURS = 10;
 
 export const $ = (id) => document.getElementById(id);
 
-export const shown = {
+export const view = {
   entities: [], // in order
-  content: "", // what the view shows, as JSON
-  focused: 0, // the one that the keyboard is on
-  saved: "", // the document that was saved last, as JSON
-  language: stored("language") ?? (navigator.language.startsWith("zh") ? "zh" : "en"),
+  content: "", // of the highlighted text, as JSON
+  focused: 0, // index of the entity that the keyboard is on
+  saved: "", // the document saved last, as JSON
+  language: loadSetting("language") ?? (navigator.language.startsWith("zh") ? "zh" : "en"),
 };
 
-// ---- words and theme -------------------------------------------------------------------------------------------
+// ---- messages --------------------------------------------------------------------------------------------------
 
-function stored(name) {
-  try {
-    return localStorage.getItem(name);
-  } catch {
-    return null; // storage is switched off
-  }
+export function message(key, { n = 0, name = "" } = {}) {
+  return messages[view.language][key].replace("{n}", n.toLocaleString(view.language)).replace("{name}", () => name);
 }
 
-function store(name, value) {
-  try {
-    localStorage.setItem(name, value);
-  } catch {
-    // then it holds for this visit
-  }
+export function showStatus(text, isError = false) {
+  $("status").textContent = text;
+  $("status").classList.toggle("error", isError);
 }
 
-export function say(word, { n = 0, name = "" } = {}) {
-  return words[shown.language][word].replace("{n}", n.toLocaleString(shown.language)).replace("{name}", () => name);
-}
-
-export function tell(message, wrong = false) {
-  $("status").textContent = message;
-  $("status").classList.toggle("wrong", wrong);
-}
-
-export function speak() {
-  document.documentElement.lang = shown.language === "zh" ? "zh-CN" : "en";
-  for (const element of document.querySelectorAll("[data-word]")) element.textContent = say(element.dataset.word);
+export function applyLanguage() {
+  document.documentElement.lang = view.language === "zh" ? "zh-CN" : "en";
+  for (const element of document.querySelectorAll("[data-message]")) element.textContent = message(element.dataset.message);
   for (const [key, attribute] of [["label", "aria-label"], ["title", "title"], ["placeholder", "placeholder"], ["empty", "data-empty"]])
-    for (const element of document.querySelectorAll(`[data-word-${key}]`))
-      element.setAttribute(attribute, say(element.getAttribute(`data-word-${key}`)));
-  $("language").lang = shown.language === "zh" ? "en" : "zh";
+    for (const element of document.querySelectorAll(`[data-message-${key}]`))
+      element.setAttribute(attribute, message(element.getAttribute(`data-message-${key}`)));
+  $("language").lang = view.language === "zh" ? "en" : "zh";
+  $("docs").href = `/docs?lang=${view.language}`;
   show();
 }
 
-export function changeLanguage() {
-  shown.language = shown.language === "zh" ? "en" : "zh";
-  store("language", shown.language);
-  speak();
-}
-
-export function dress() {
-  const dark = stored("theme") ? stored("theme") === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
-  document.documentElement.dataset.theme = dark ? "dark" : "light";
-}
-
-export function changeTheme() {
-  const theme = document.documentElement.dataset.theme === "dark" ? "light" : "dark";
-  document.documentElement.dataset.theme = theme;
-  store("theme", theme);
+export function toggleLanguage() {
+  view.language = view.language === "zh" ? "en" : "zh";
+  storeSetting("language", view.language);
+  applyLanguage();
 }
 
 // ---- the state -------------------------------------------------------------------------------------------------
 
-const colour = (label) => `h${Math.max(state.labels.indexOf(label), 0) % COLOURS}`;
-const probability = ({ score }) => (score === undefined ? say("own") : `${(100 * score).toFixed(1)} %`);
+const colourClass = (label) => `h${Math.max(state.labels.indexOf(label), 0) % COLOURS}`;
+const probabilityText = ({ score }) => (score === undefined ? message("manual") : `${(100 * score).toFixed(1)} %`);
 
-function make(name, properties = {}, ...children) {
+function createElement(name, properties = {}, ...children) {
   const element = Object.assign(document.createElement(name), properties);
   element.append(...children);
   return element;
 }
 
-/** Return a button that stands for a label; whoever listens reads `dataset.label`. */
+/** Return a button that stands for a label; event listeners read `dataset.label`. */
 export function labelButton(label) {
-  const button = make("button", { type: "button", className: `chip ${colour(label)}`, textContent: label });
+  const button = createElement("button", { type: "button", className: `chip ${colourClass(label)}`, textContent: label });
   button.dataset.label = label;
   return button;
 }
 
 export function show() {
   $("tip").hidden = true;
-  shown.entities = entities();
-  shown.focused = Math.max(Math.min(shown.focused, shown.entities.length - 1), 0);
-  $("count").textContent = say("count", { n: state.chars.length });
-  $("undo").disabled = !state.past.length;
-  $("save").disabled = !state.chars.some((char) => char.trim()) || JSON.stringify(corrected()) === shown.saved;
-  tell(state.chars.length ? say("number", { n: shown.entities.length }) : "");
+  view.entities = entities();
+  view.focused = Math.max(Math.min(view.focused, view.entities.length - 1), 0);
+  $("count").textContent = message("count", { n: state.chars.length });
+  $("undo").disabled = !state.history.length;
+  $("save").disabled = !state.chars.some((char) => char.trim()) || JSON.stringify(correctedDocument()) === view.saved;
+  showStatus(state.chars.length ? message("number", { n: view.entities.length }) : "");
   showText();
   showLabels();
   showTable();
 }
 
 function showText() {
-  const content = JSON.stringify([state.chars, shown.entities, shown.language, state.labels]);
-  if (content === shown.content) return; // and what is selected in it stays selected
-  shown.content = content;
-  const within = $("view").contains(document.activeElement);
+  const content = JSON.stringify([state.chars, view.entities, view.language, state.labels]);
+  if (content === view.content) return; // keeps the selection
+  view.content = content;
+  const hadFocus = $("view").contains(document.activeElement);
   const parts = [];
-  let done = 0;
-  shown.entities.forEach((entity, place) => {
-    parts.push(state.chars.slice(done, entity.start).join(""), markOf(entity, place));
-    done = entity.end;
+  let end = 0;
+  view.entities.forEach((entity, index) => {
+    parts.push(state.chars.slice(end, entity.start).join(""), createMark(entity, index));
+    end = entity.end;
   });
-  parts.push(state.chars.slice(done).join(""));
+  parts.push(state.chars.slice(end).join(""));
   $("view").replaceChildren(...parts.filter((part) => part !== ""));
-  if (within) markAt(shown.focused)?.focus();
+  if (hadFocus) markAt(view.focused)?.focus();
 }
 
-function markOf(entity, place) {
-  const mark = make("mark", { className: colour(entity.label), textContent: spelt(entity) });
-  mark.classList.toggle("own", entity.score === undefined);
+function createMark(entity, index) {
+  const mark = createElement("mark", { className: colourClass(entity.label), textContent: textOf(entity) });
+  mark.classList.toggle("manual", entity.score === undefined);
   mark.style.setProperty("--p", entity.score ?? 1);
-  Object.assign(mark.dataset, { place, label: entity.label });
-  mark.tabIndex = place === shown.focused ? 0 : -1;
+  Object.assign(mark.dataset, { index, label: entity.label });
+  mark.tabIndex = index === view.focused ? 0 : -1;
   mark.setAttribute("role", "button");
   mark.setAttribute("aria-haspopup", "dialog");
-  mark.setAttribute("aria-label", `${spelt(entity)}, ${entity.label}, ${probability(entity)}`);
+  mark.setAttribute("aria-label", `${textOf(entity)}, ${entity.label}, ${probabilityText(entity)}`);
   return mark;
 }
 
 function showLabels() {
   const counts = new Map();
-  for (const { label } of shown.entities) counts.set(label, (counts.get(label) ?? 0) + 1);
-  const focus = [...$("labels").children].indexOf(document.activeElement);
+  for (const { label } of view.entities) counts.set(label, (counts.get(label) ?? 0) + 1);
+  const focused = [...$("labels").children].indexOf(document.activeElement);
   const buttons = state.labels.map((label) => {
     const button = labelButton(label);
-    button.append(make("span", { textContent: counts.get(label) ?? 0 }));
+    button.append(createElement("span", { textContent: counts.get(label) ?? 0 }));
     return button;
   });
   $("labels").replaceChildren(...buttons);
-  buttons[focus]?.focus();
+  buttons[focused]?.focus();
 }
 
 function showTable() {
-  const rows = shown.entities.slice(0, MOST_ROWS).map(rowOf);
+  const rows = view.entities.slice(0, MAX_ROWS).map(createRow);
   $("rows").replaceChildren(...rows);
-  const more = shown.entities.length - rows.length;
+  const more = view.entities.length - rows.length;
   $("none").hidden = rows.length > 0 && !more;
-  $("none").textContent = more ? say("more", { n: more }) : say("none");
+  $("none").textContent = more ? message("more", { n: more }) : message("none");
 }
 
-function rowOf(entity, place) {
-  const name = make("button", { type: "button", className: "name", textContent: spelt(entity) });
-  const gone = make("button", { type: "button", className: "quiet", textContent: "×", title: say("remove") });
-  gone.setAttribute("aria-label", say("removeOne", { name: spelt(entity) }));
-  const meter = make("span", { className: "meter", hidden: entity.score === undefined });
+function createRow(entity, index) {
+  const name = createElement("button", { type: "button", className: "name", textContent: textOf(entity) });
+  const remove = createElement("button", { type: "button", className: "quiet", textContent: "×", title: message("remove") });
+  remove.setAttribute("aria-label", message("removeOne", { name: textOf(entity) }));
+  const meter = createElement("span", { className: "meter", hidden: entity.score === undefined });
   meter.style.setProperty("--p", entity.score ?? 1);
-  const row = make(
+  const row = createElement(
     "tr",
-    { className: colour(entity.label) },
-    make("td", { lang: "zh" }, name),
-    make("td", {}, make("span", { className: "chip", textContent: entity.label })),
-    make("td", { className: "number", textContent: `${entity.start}–${entity.end}` }),
-    make("td", { className: "number" }, meter, probability(entity)),
-    make("td", {}, gone),
+    { className: colourClass(entity.label) },
+    createElement("td", { lang: "zh" }, name),
+    createElement("td", {}, createElement("span", { className: "chip", textContent: entity.label })),
+    createElement("td", { className: "number", textContent: `${entity.start}–${entity.end}` }),
+    createElement("td", { className: "number" }, meter, probabilityText(entity)),
+    createElement("td", {}, remove),
   );
-  row.dataset.place = place;
+  row.dataset.index = index;
   return row;
 }
 
-export function markAt(place) {
-  return $("view").querySelector(`[data-place="${place}"]`);
+export function markAt(index) {
+  return $("view").querySelector(`[data-index="${index}"]`);
 }
 
-export function focusEntity(place) {
-  markAt(shown.focused)?.setAttribute("tabindex", "-1");
-  shown.focused = place;
-  const mark = markAt(place);
+export function focusEntity(index) {
+  markAt(view.focused)?.setAttribute("tabindex", "-1");
+  view.focused = index;
+  const mark = markAt(index);
   mark?.setAttribute("tabindex", "0");
   mark?.focus();
   mark?.scrollIntoView({ block: "nearest" });
 }
 
 export function showTip(mark) {
-  const entity = shown.entities[mark.dataset.place];
+  const entity = view.entities[mark.dataset.index];
   const tip = $("tip");
-  tip.textContent = `${entity.label} · ${probability(entity)}`;
+  tip.textContent = `${entity.label} · ${probabilityText(entity)}`;
   tip.hidden = false;
-  beside(tip, mark.getClientRects()[0], 5, false);
+  placeNextTo(tip, mark.getClientRects()[0], 5, false);
 }
 
-/** Put an element under a box, or above it; where there is no room, on its other side. */
-export function beside(element, box, gap, under = true) {
+/** Place an element below a box, or above it; on the other side where there is no room. */
+export function placeNextTo(element, box, gap, preferBelow = true) {
   const { width, height } = element.getBoundingClientRect();
   const left = Math.max(8, Math.min(box.left, document.documentElement.clientWidth - width - 8));
   const above = box.top - gap - height;
   const below = box.bottom + gap;
-  const isUnder = under ? below + height <= innerHeight || above < 0 : above < 0;
+  const isBelow = preferBelow ? below + height <= innerHeight || above < 0 : above < 0;
   element.style.left = `${left + scrollX}px`;
-  element.style.top = `${scrollY + (isUnder ? below : above)}px`;
+  element.style.top = `${scrollY + (isBelow ? below : above)}px`;
 }
