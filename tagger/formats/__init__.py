@@ -49,7 +49,8 @@ _ROWS = (
         plain.read, plain.write, recognise=plain.recognise, surrogates=False,
     ),
     Format(
-        "inline", r"a text on each line, `[佐藤健]{PER}出生于日本`; `\[` `\]` `\\` are these characters, `\n` a line end",
+        "inline",
+        r"a text on each line, `[佐藤健]{PER}出生于日本`; `\[` `\]` `\\` are these characters, `\n` a line end",
         inline.read, inline.write, recognise=inline.recognise,
     ),
     _columns(
