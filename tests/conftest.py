@@ -1,15 +1,20 @@
 """What several test files share: the embedded sample, the development corpora, and one small trained bundle."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 ROOT = Path(__file__).parent.parent
 SAMPLE = ROOT / "data"
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ["TAGGER_CACHE"] = ""  # what a test learns depends on the test alone
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # One thread for each worker: workers share the cores, and weights that a test compares have the same thread count.
+    os.environ["TF_NUM_INTRAOP_THREADS"] = os.environ["TF_NUM_INTEROP_THREADS"] = "1"
 
 # Settings that train in seconds.
 SMALL = (
@@ -46,7 +51,24 @@ def small_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def _trained(corpus: Path, out: Path, preset: str) -> Path:
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the slowest tests first, so that no worker is left with one of them at the end."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
+def shared_folder(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
+    """Return a folder that the first worker to ask for it makes, and that all workers read."""
+    base = factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / name
+    with FileLock(f"{folder}.lock"):
+        if not folder.exists():
+            part = factory.mktemp(name) / "made"
+            make(part)
+            part.rename(folder)
+    return folder
+
+
+def _train(corpus: Path, out: Path, preset: str) -> None:
     from tagger import config
     from tagger.learning.run import Sources
     from tagger.learning.training import train
@@ -54,16 +76,15 @@ def _trained(corpus: Path, out: Path, preset: str) -> Path:
     small = [setting for setting in SMALL if not (preset == "contest" and "ema_momentum" in setting)]
     settings = config.load(preset, [*small, "batches.texts=16", "batches.units=400"])
     train(settings, Sources(corpus / "train.jsonl", corpus / "dev.jsonl", (corpus / "more.txt",)), out)
-    return out
 
 
 @pytest.fixture(scope="session")
 def bundle(small_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small bundle of character units with a CRF, trained in seconds."""
-    return _trained(small_corpus, tmp_path_factory.mktemp("default") / "bundle", "default")
+    """A small bundle of character units with a CRF, trained in seconds; not to be modified."""
+    return shared_folder(tmp_path_factory, "default_bundle", lambda out: _train(small_corpus, out, "default"))
 
 
 @pytest.fixture(scope="session")
 def contest_bundle(small_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small bundle of the 2016 method's word units."""
-    return _trained(small_corpus, tmp_path_factory.mktemp("contest") / "bundle", "contest")
+    """A small bundle of the 2016 method's word units; not to be modified."""
+    return shared_folder(tmp_path_factory, "contest_bundle", lambda out: _train(small_corpus, out, "contest"))
