@@ -83,11 +83,9 @@ def seconds(run: Callable[[], object]) -> float:
 
 def prepared(options: argparse.Namespace, folder: Path) -> tuple[Any, ...]:
     """Return config, model, step and batches, as `tagger train` makes them."""
-    import keras
-
     from tagger.batches import Batches, BatchMaker
     from tagger.config import load
-    from tagger.learning import device, state, training
+    from tagger.learning import device, fitting, preparation, training
     from tagger.learning.run import RunFolder, Sources
     from tagger.tags import TagScheme
     from tagger.text import UnitMaker
@@ -95,16 +93,16 @@ def prepared(options: argparse.Namespace, folder: Path) -> tuple[Any, ...]:
 
     train, dev = (corpus_file(options.data, "core2016", name) for name in ("train", "dev"))
     config = load("default", [f"vectors.pretrained={options.vectors.resolve()}", *options.set])
-    work = RunFolder(folder / "out.training", config, Sources(train, dev), False)
+    sources = Sources(train, dev)
+    run = RunFolder(folder / "out.training", config, sources, resume=False)
     device.use_device(config.training)
-    scheme, units = TagScheme(work.labels()), UnitMaker(config.text)
-    lookup = work.lookup(units)
-    store = work.store(units, lookup, scheme)
+    scheme, units = TagScheme(preparation.training_labels(run, train)), UnitMaker(config.text)
+    lookup = preparation.make_lookup(run, config, sources, units)
+    store = preparation.training_store(run, sources, units, lookup, scheme)
     model = fresh_model(config, scheme, lookup)
-    optimizer = keras.optimizers.Adam(global_clipnorm=config.training.clip_norm or None)
-    optimizer.build(model.trainable_variables)
-    state = state.State(model, optimizer, config.training.ema_momentum)
-    step = training.train_step(model, optimizer, state, lookup, device.matmul_dtype(config.training))
+    optimizer = fitting.make_optimizer(config.training, model.trainable_variables, steps=1000)
+    state = fitting.TrainingState(model, optimizer, config.training.ema_momentum)
+    step = training.train_step(state, lookup, device.matmul_dtype(config.training))
     maker = BatchMaker(store, lookup, scheme.size, config.batches.word_dropout, config.batches.masking)
     return config, model, step, Batches(maker, config.batches, config.training.seed)
 

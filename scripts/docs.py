@@ -119,13 +119,8 @@ def formats() -> str:
     rows = []
     for row in {row.name: row for row in FORMATS.values()}.values():
         names = ", ".join(f"`{name}`" for name in (row.name, *row.aliases))
-        rows.append((names, ", ".join(f"`{suffix}`" for suffix in row.suffixes), code_in(row.about)))
+        rows.append((names, ", ".join(f"`{suffix}`" for suffix in row.suffixes), row.about))
     return table("format | file names | what it looks like", rows)
-
-
-def code_in(about: str) -> str:
-    """Return a description with what looks like JSON or markup in it shown as code."""
-    return re.sub(r"[\[{]\S.*[\]}]", lambda found: f"`{found[0]}`", about)
 
 
 def runtimes() -> str:
@@ -134,7 +129,7 @@ def runtimes() -> str:
 
 
 def exporters() -> str:
-    rows = ((f"`{name}`", row.about, needed("train" if row.tensorflow else "")) for name, row in EXPORTERS.items())
+    rows = ((f"`{name}`", row.about, needed("train")) for name, row in EXPORTERS.items())
     return table("`--to` | what it writes | needs", rows)
 
 

@@ -7,6 +7,13 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 
+
+def _others(folder: str, *named: str) -> list[str]:
+    """Return the modules of a folder but those named, by name: rows of a table, which do not know each other."""
+    modules = {file.stem for file in (ROOT / "tagger" / folder).glob("*.py")} - {"__init__", *named}
+    return [f"{folder}.{module}" for module in sorted(modules)]
+
+
 LAYERS = (
     "errors",
     "files",
@@ -18,15 +25,7 @@ LAYERS = (
     "documents",
     "formats.records",
     "formats.base",
-    "formats.native",
-    "formats.contest",
-    "formats.cluener",
-    "formats.doccano",
-    "formats.labelstudio",
-    "formats.columns",
-    "formats.inline",
-    "formats.plain",
-    "formats.brat",
+    *_others("formats", "records", "base"),
     "formats",
     "corpus",
     "tags",
@@ -46,22 +45,22 @@ LAYERS = (
     "analysis",
     "bundle",
     "runtime",
-    "runtime.onnx",
-    "runtime.openvino",
-    "runtime.keras",
+    *_others("runtime"),
     "pipeline",
     "parallel",
     "learning",
-    "learning.state",
     "learning.device",
+    "learning.fitting",
     "learning.plots",
     "learning.run",
+    "learning.preparation",
     "learning.training",
     "learning.pretraining",
+    "learning.unlabelled",
+    "learning.labelling",
     "learning.self_training",
     "export",
-    "export.onnx",
-    "export.keras",
+    *_others("export"),
     "reports",
     "reports.html",
     "reports.results",

@@ -1,4 +1,4 @@
-"""What of a corpus a tagger's units can represent: entities against units."""
+"""Entities in characters to spans of units, and a report on the entities that units cannot represent."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -8,17 +8,24 @@ from typing import Any
 from tagger.documents import Document, squeeze
 from tagger.errors import CorpusError
 from tagger.tags import TagScheme, UnitSpan
-from tagger.text import UnitMaker
+from tagger.text import UnitMaker, Units
 
-EXAMPLES = 5
+EXAMPLES = 5  # of each finding
 
 
 @dataclass
 class Alignment:
-    """What of a corpus a tagger with these units can represent; nothing is dropped in silence.
+    """Counts of what a tagger's units can and cannot represent of a corpus, so that nothing is dropped silently.
 
-    `cut` entities do not fall on unit boundaries, `long` ones do not fit a window, `absent` answers do not occur
-    in their text, `empty` texts have no entity. Each count has some examples.
+    Args:
+        texts, characters, units: Size of the corpus.
+        entities: Number of entities by label.
+        cut: Entities whose ends are not unit boundaries.
+        long: Entities longer than a window.
+        absent: Answers that do not occur in their text.
+        empty: Texts without an entity.
+        blank: Texts of white space alone.
+        examples: At most `EXAMPLES` of each of the last five, by name.
     """
 
     texts: int = 0
@@ -33,36 +40,42 @@ class Alignment:
     examples: dict[str, list[str]] = field(default_factory=dict)
 
     def example(self, kind: str, text: str) -> None:
-        """Keep `text` as an example of `kind`, if there are few yet."""
-        kept = self.examples.setdefault(kind, [])
-        if len(kept) < EXAMPLES:
-            kept.append(text)
+        """Keep `text` as an example of a finding, if there are fewer than `EXAMPLES` yet."""
+        examples = self.examples.setdefault(kind, [])
+        if len(examples) < EXAMPLES:
+            examples.append(text)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the counts as plain numbers, each finding with its examples."""
-        found = {"cut": self.cut, "long": self.long, "absent": self.absent, "empty": self.empty, "blank": self.blank}
+        """Return the counts as plain numbers, and the findings with their examples."""
+        findings = {"cut": self.cut, "long": self.long, "absent": self.absent, "empty": self.empty, "blank": self.blank}
         return {
             "texts": self.texts,
             "characters": self.characters,
             "units": self.units,
             "entities": dict(sorted(self.entities.items())),
             "findings": {
-                kind: {"count": count, "examples": self.examples.get(kind, [])} for kind, count in found.items()
+                kind: {"count": count, "examples": self.examples.get(kind, [])} for kind, count in findings.items()
             },
         }
 
 
-def align(document: Document, units: UnitMaker, scheme: TagScheme, report: Alignment) -> tuple[Any, list[UnitSpan]]:
-    """Return the units of a document and its gold spans in units, counting in `report` what cannot be represented.
+def align(document: Document, units: UnitMaker, scheme: TagScheme, report: Alignment) -> tuple[Units, list[UnitSpan]]:
+    """Return the units of a document, and those of its entities that units can represent.
+
+    Args:
+        document: Its entities become spans of units.
+        units: Splits texts into units.
+        scheme: Has the labels.
+        report: Everything is counted here.
 
     Raises:
         CorpusError: If a label is not in the scheme.
     """
     text = document.text
-    made = units(text)
+    text_units = units(text)
     report.texts += 1
     report.characters += len(text)
-    report.units += len(made)
+    report.units += len(text_units)
     report.blank += not text.strip()
     if not document.entities:
         report.empty += 1
@@ -80,21 +93,21 @@ def align(document: Document, units: UnitMaker, scheme: TagScheme, report: Align
                 f"text {text[:20]!r}", f"one of the labels {', '.join(scheme.labels)}", label,
                 "the labels are those of the training corpus",
             )  # fmt: skip
-        found = made.unit_span(start, end)
-        if found is None:
+        bounds = text_units.unit_span(start, end)
+        if bounds is None:
             report.cut += 1
-            first, last = max(start - 4, 0), end + 4
-            around = "/".join(_words_around(made.words, first, last))
-            report.example("cut", f"{text[start:end]} in {around}")
-        elif found[1] - found[0] > units.config.maxlen:
+            context = "/".join(_words_between(text_units.words, max(start - 4, 0), end + 4))
+            report.example("cut", f"{text[start:end]} in {context}")
+        elif bounds[1] - bounds[0] > units.config.maxlen:
             report.long += 1
             report.example("long", text[start:end][:60])
         else:
-            spans.append(UnitSpan(*found, scheme.labels.index(label)))
-    return made, spans
+            spans.append(UnitSpan(*bounds, scheme.labels.index(label)))
+    return text_units, spans
 
 
-def _words_around(words: Iterable[str], first: int, last: int) -> Iterator[str]:
+def _words_between(words: Iterable[str], first: int, last: int) -> Iterator[str]:
+    """Yield the words that touch the characters from `first` to `last`."""
     position = 0
     for word in words:
         if position + len(word) > first and position < last:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
@@ -207,7 +207,22 @@ def shuffled(groups: list[np.ndarray], lengths: np.ndarray, rng: np.random.Gener
     return [mixed[place] for place in rng.permutation(len(mixed))]
 
 
-class Batches:
+BatchT = TypeVar("BatchT")
+BatchT_co = TypeVar("BatchT_co", covariant=True)
+
+
+class Maker(Protocol[BatchT_co]):
+    """What makes batches of some kind from the texts of a store."""
+
+    @property
+    def store(self) -> Store:
+        """Ids and tags of the texts."""
+
+    def __call__(self, numbers: Sequence[int] | np.ndarray, rng: np.random.Generator | None = None) -> BatchT_co:
+        """Return the batch of the texts with these numbers."""
+
+
+class Batches(Generic[BatchT]):
     """Batches without end, each text exactly once an epoch, in a new order every epoch.
 
     The order depends on the seed and the epoch's number alone, so that a resumed training goes on as it would have.
@@ -218,7 +233,7 @@ class Batches:
         seed: Of the order.
     """
 
-    def __init__(self, make: BatchMaker, config: BatchesConfig, seed: int) -> None:
+    def __init__(self, make: Maker[BatchT], config: BatchesConfig, seed: int) -> None:
         self.make, self.seed = make, seed
         self._lengths = make.store.lengths
         self._groups = group(self._lengths, config)
@@ -232,13 +247,13 @@ class Batches:
         """Units of an epoch, padding not counted."""
         return int(self._lengths.sum())
 
-    def epoch(self, number: int) -> Iterator[Batch]:
+    def epoch(self, number: int) -> Iterator[BatchT]:
         """Yield the batches of an epoch, the first of which has number 0."""
         rng = np.random.default_rng((self.seed, number))
         return (self.make(numbers, rng) for numbers in shuffled(self._groups, self._lengths, rng))
 
 
-def ahead(batches: Iterator[Batch], count: int = 2) -> Iterator[Batch]:
+def ahead(batches: Iterator[BatchT], count: int = 2) -> Iterator[BatchT]:
     """Yield batches in order, the next `count` of them made in another thread while one is trained on."""
     with ThreadPoolExecutor(1) as pool:
         waiting = deque(pool.submit(next, batches, None) for _ in range(count))

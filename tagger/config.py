@@ -260,7 +260,9 @@ class TransferConfig:
         "characters in all but at least two passes. 0 for none.",
         least=0,
     )
-    fine_tune_rate: float = setting(0.002, "Highest learning rate of these last passes.", above=0)
+    fine_tune_rate: float = setting(
+        0.002, "Highest learning rate of the passes that `transfer.fine_tune_epochs` counts.", above=0
+    )
     patience: int = setting(
         1, "Rounds without a better score on dev after which self-training stops early; 0 for never.", least=0
     )
@@ -346,6 +348,8 @@ def load(source: str | Path = "default", overrides: Iterable[str] = (), recipe: 
         config = merge(config, PRESETS[preset].settings, f"preset {preset}")
         config = merge(config, data, str(source))
     if recipe:
+        if recipe not in RECIPES:
+            raise ConfigError(f"recipe {recipe!r} does not exist{nearest(recipe, RECIPES)}")
         config = merge(config, RECIPES[recipe].settings, f"recipe {recipe}")
     for override in overrides:
         config = merge(config, parse_override(override), f"--set {override}")

@@ -1,4 +1,4 @@
-"""Labelled documents, and the files they come from: opened, unzipped, decoded, a piece at a time."""
+"""Documents with their entities, and the notes on what a corpus format lost or changed."""
 
 import re
 from bisect import bisect
@@ -9,13 +9,14 @@ from typing import NamedTuple
 
 CONTEST_LABEL = "CORE"
 
-# How often reading or writing could not keep something ("lost: scores") or mended it ("repaired: ...", "changed: ...").
-# "left out: ..." is what no document has a place for: ids, comments, relations.
+# What reading or writing a corpus did to its content, counted by kind: "lost: ..." could not be represented,
+# "repaired: ..." and "changed: ..." differ from the source, "left out: ..." has no place in a document (ids, comments,
+# relations).
 Notes = Counter[str]
 
 
 class Span(NamedTuple):
-    """Characters `start` to `end` (half-open) are an entity."""
+    """An annotated entity: the characters from `start` to `end`, exclusive."""
 
     start: int
     end: int
@@ -23,7 +24,7 @@ class Span(NamedTuple):
 
 
 class Entity(NamedTuple):
-    """An entity found in a text: `text[start:end] == entity.text`, and how sure the tagger is, 0 to 1."""
+    """A predicted entity: `text[start:end] == entity.text`; `score` is its probability, 0 to 1."""
 
     start: int
     end: int
@@ -38,10 +39,10 @@ class Document:
 
     Args:
         text: As given, never changed.
-        entities: Gold spans in order of start, not overlapping.
-        answers: Strings that count as right in the contest, without white space; they may not occur in the text.
-        scores: Probability of each entity, where the file tells them of all; else empty.
-        unlabelled: Stretches, start and end, of which it is not known what is an entity there, but for `entities`.
+        entities: Annotated spans in order of start, without overlaps.
+        answers: Correct answers by the rules of the contest, without white space; they may not occur in the text.
+        scores: Probability of each entity; empty where the file does not give one for every entity.
+        unlabelled: Stretches (start, end) that were not annotated; an entity inside one may still be in `entities`.
     """
 
     text: str
@@ -52,46 +53,47 @@ class Document:
 
 
 def labelled(text: str, spans: Iterable[Span], answers: Iterable[str] = (), scores: Iterable[float] = ()) -> Document:
-    """Return a document whose entities are among its answers; `spans` in order, not overlapping."""
+    """Return a document whose entities are also answers; `spans` must be in order and must not overlap."""
     spans = tuple(spans)
     mentions = (text[span.start : span.end] for span in spans)
     return Document(text, spans, distinct([*answers, *mentions]), tuple(scores))
 
 
 def distinct(answers: Iterable[str]) -> tuple[str, ...]:
-    """Return the answers without white space, each once."""
+    """Return the distinct answers that are not blank, without white space, in order of first occurrence."""
     return tuple(dict.fromkeys(filter(None, map(squeeze, answers))))
 
 
 def squeeze(text: str) -> str:
-    """Return `text` without white space, the form in which answers are compared: the contest dropped it."""
+    """Return `text` without white space, as answers are compared: the contest ignored it."""
     return "".join(text.split())
 
 
 def mark(text: str, answers: Iterable[str]) -> tuple[Span, ...]:
-    """Return every occurrence of every answer in `text`, white space inside it allowed.
+    """Return every occurrence of every answer in `text` as a span with the contest's label, in order.
 
-    Where two occurrences overlap, the longer answer is marked.
+    An occurrence may contain white space that the answer does not have. Where two occurrences overlap, the longer
+    answer wins.
     """
-    taken: list[Span] = []
+    spans: list[Span] = []
     for answer in sorted(distinct(answers), key=lambda a: (-len(a), a)):
         pattern, at = re.compile(r"\s*".join(map(re.escape, answer))), 0
         while match := pattern.search(text, at):
             span = Span(match.start(), match.end(), CONTEST_LABEL)
-            free = all(span.end <= other.start or other.end <= span.start for other in taken)
-            if free:
-                taken.append(span)
-            at = match.end() if free else match.start() + 1
-    return tuple(sorted(taken))
+            is_free = all(span.end <= other.start or other.end <= span.start for other in spans)
+            if is_free:
+                spans.append(span)
+            at = match.end() if is_free else match.start() + 1
+    return tuple(sorted(spans))
 
 
-def apart(spans: Iterable[Span], notes: Notes) -> list[Span]:
-    """Return the spans in order; where some overlap, the longest stays (of equals the first), the others are noted."""
-    kept: list[Span] = []
+def without_overlaps(spans: Iterable[Span], notes: Notes) -> list[Span]:
+    """Return the spans in order; of those that overlap, the longest stays (the first of equals), the rest is noted."""
+    apart: list[Span] = []
     for span in sorted(spans, key=lambda span: (span.start - span.end, span)):
-        at = bisect(kept, span)
-        if (at and kept[at - 1].end > span.start) or (at < len(kept) and kept[at].start < span.end):
+        at = bisect(apart, span)
+        if (at and apart[at - 1].end > span.start) or (at < len(apart) and apart[at].start < span.end):
             notes["lost: entities that overlap a longer one"] += 1
         else:
-            kept.insert(at, span)
-    return kept
+            apart.insert(at, span)
+    return apart

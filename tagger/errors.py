@@ -1,13 +1,13 @@
-"""What can go wrong, as one tree.
+"""All errors raised on purpose, as one tree.
 
-TaggerError            everything below; its message is one line for a person
-├── ConfigError        a setting that does not exist or cannot be (exit code 2)
+TaggerError            all of the below; its message is one line for the user
+├── ConfigError        a setting or an option that does not exist or has a wrong value (exit code 2)
 ├── CorpusError        a corpus that cannot be read: place, expected, received, remedy
 ├── VectorsError       vectors that cannot be read or do not fit
-├── BundleError        a bundle that is missing, damaged, or of another kind
+├── BundleError        a bundle that is missing, damaged, or unsuitable
 ├── OutputError        a file or folder that exists already or cannot be written
-├── TrainingError      a training that cannot start or go on
-└── MissingExtraError  a package that belongs to an extra is not installed
+├── TrainingError      a training that cannot start or continue
+└── MissingExtraError  a package that an extra installs is missing
 """
 
 import importlib
@@ -15,11 +15,11 @@ from types import ModuleType
 
 
 class TaggerError(Exception):
-    """Root of all errors raised on purpose; `str(error)` is one line saying what to do."""
+    """Root of all errors raised on purpose; `str(error)` is one line that ends with what to do."""
 
 
 class ConfigError(TaggerError):
-    """A setting that does not exist, or a value it cannot take."""
+    """A setting or an option that does not exist, or a value that it cannot take."""
 
 
 class CorpusError(TaggerError):
@@ -27,8 +27,8 @@ class CorpusError(TaggerError):
 
     Args:
         place: File and line, `train.jsonl:812`.
-        expected: What should stand there.
-        received: What stands there; shortened to 80 characters.
+        expected: What the format requires there.
+        received: What the file has there; shortened to 80 characters.
         remedy: What the user can do.
     """
 
@@ -45,7 +45,7 @@ class VectorsError(TaggerError):
 
 
 class BundleError(TaggerError):
-    """A model directory that is missing, damaged, or made by another version."""
+    """A bundle that is missing, damaged, written by another version, or unsuitable for what is asked."""
 
 
 class OutputError(TaggerError):
@@ -53,7 +53,7 @@ class OutputError(TaggerError):
 
 
 class TrainingError(TaggerError):
-    """A training that cannot start or go on."""
+    """A training that cannot start or continue."""
 
 
 class MissingExtraError(TaggerError):

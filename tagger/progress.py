@@ -1,4 +1,4 @@
-"""What is shown of long work while it runs."""
+"""Progress messages of long work."""
 
 import sys
 

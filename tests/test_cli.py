@@ -8,7 +8,13 @@ import tracemalloc
 
 import pytest
 
-from tagger.cli import main
+from tagger import docs
+from tagger.cli import command_parsers, main
+from tagger.commands import COMMANDS
+from tagger.export import EXPORTERS
+from tagger.formats import FORMATS
+from tagger.presets import RECIPES
+from tagger.runtime import RUNTIMES
 from tests.conftest import ROOT, SAMPLE
 
 TEXT = "遵义会议旧址，主要指召开遵义会议的那座小楼。"
@@ -23,7 +29,7 @@ def run(capsysbinary, *arguments):
     return code, out.decode("utf-8"), err.decode("utf-8")
 
 
-# Arguments, exit code, and what standard output and standard error must show; {b} is a bundle, {c} a corpus,
+# Arguments, exit code, and what standard output and standard error must match; {b} is a bundle, {c} a corpus,
 # {g} the golden files.
 ROWS = [
     ("", 2, "examples:", ""),
@@ -86,6 +92,8 @@ ROWS = [
     ("inspect {c}/train.jsonl --set text.unti=word", 2, "", "did you mean 'unit'"),
     ("inspect {c}/train.jsonl --set texts.unit=word", 2, "", "did you mean 'text'"),
     ("inspect {c}/train.jsonl --set text.maxlen=0", 2, "", "text.maxlen must be at least 2"),
+    ("inspect {c}/train.jsonl --set training.epochs=0", 2, "", "training.epochs must be at least 1, received 0"),
+    ("train --train x --dev x --out {t}/o --seed -1", 2, "", "training.seed must be at least 0, received -1"),
     ("train --train {c}/none.jsonl --dev {c}/dev.jsonl --out {t}/o", 1, "", r"none\.jsonl: no such file"),
     ("train --train {c}/train.jsonl --dev {c}/dev.jsonl --out {b}", 1, "", "exists already"),
     ("export {b} {t}/weights.txt --to weights", 1, "", r"ends in \.weights\.h5 or \.safetensors"),
@@ -104,12 +112,12 @@ def test_rows(bundle, small_corpus, tmp_path, capsysbinary, arguments, code, out
     (small_corpus / "empty").write_bytes(b"")
     (small_corpus / "ill.conll").write_text("北\tI-LOC\n京\tI-LOC\n", "utf-8")
     filled = arguments.format(b=bundle, c=small_corpus, t=tmp_path, g=ROOT / "tests" / "golden").split()
-    found = run(capsysbinary, *filled)
-    assert found[0] == code, found
-    assert re.search(out, found[1]), found[1]
-    assert re.search(err, found[2]), found[2]
+    done = run(capsysbinary, *filled)
+    assert done[0] == code, done
+    assert re.search(out, done[1]), done[1]
+    assert re.search(err, done[2]), done[2]
     if code:
-        assert "Traceback" not in found[2]
+        assert "Traceback" not in done[2]
 
 
 @pytest.mark.train
@@ -167,10 +175,10 @@ def test_vectors_are_learnt_once_and_reused(small_corpus, bundle, tmp_path, caps
 
 
 @pytest.mark.train
-def test_a_corpus_of_another_form_is_trained_on(small_corpus, tmp_path, capsysbinary):
+def test_a_corpus_of_another_format_is_trained_on(small_corpus, tmp_path, capsysbinary):
     files = [tmp_path / "train.bioes", tmp_path / "dev"]
-    for name, out, form in zip(("train.jsonl", "dev.jsonl"), files, ("bioes", "brat"), strict=True):
-        assert run(capsysbinary, "convert", small_corpus / name, out, "--to", form)[0] == 0
+    for name, out, corpus_format in zip(("train.jsonl", "dev.jsonl"), files, ("bioes", "brat"), strict=True):
+        assert run(capsysbinary, "convert", small_corpus / name, out, "--to", corpus_format)[0] == 0
     with files[0].open("a", encoding="utf-8") as more:
         more.write("\n房\tI-CORE\n\n")
     options = ("--set", "training.epochs=1", "--set", "vectors.epochs=1", "--set", "vectors.word_dimensions=8")
@@ -192,39 +200,121 @@ def test_user_words_go_into_the_segmenter_and_the_bundle(small_corpus, tmp_path,
     assert "召开遵义会议" in Tagger.load(tmp_path / "b").units.words(TEXT)
 
 
-def test_help_is_quick_and_needs_no_heavy_library():
+# ---- help ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_parser_of_each_command_is_built_only_when_used():
     code = "import sys, tagger.cli; tagger.cli.parser(); print([m for m in sys.modules if m in %r])"
-    heavy = ("tensorflow", "keras", "gensim", "numpy", "onnxruntime", "jieba", "rjieba")
-    found = subprocess.run(
-        [sys.executable, "-c", code % (heavy,)], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    assert found.stdout.strip() == "[]"
+    heavy = ("tensorflow", "keras", "gensim", "numpy", "onnxruntime", "jieba", "rjieba", "tagger.corpus")
+    done = subprocess.run([sys.executable, "-c", code % (heavy,)], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
 
 
-def test_the_console_script_shows_help():
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_shows_its_options_and_examples(name, capsysbinary):
+    code, out, _ = run(capsysbinary, name, "--help")
+    assert code == 0
+    assert "--debug" in out
+    assert f"examples:\n  tagger {name}" in out
+    assert ("`tagger help settings` lists" in out) == ("--set" in out)
+    assert all(action.help for action in command_parsers()[name]._actions)
+
+
+def test_choices_come_from_their_tables():
+    choices = {
+        (name, option): list(action.choices)
+        for name, parser in command_parsers().items()
+        for action in parser._actions
+        for option in action.option_strings
+        if action.choices
+    }
+    assert choices["predict", "--from"] == choices["convert", "--to"] == list(FORMATS)
+    assert choices["predict", "--runtime"] == choices["serve", "--runtime"] == list(RUNTIMES)
+    assert choices["export", "--to"] == list(EXPORTERS)
+    assert choices["transfer", "--recipe"] == list(RECIPES)
+
+
+def test_an_option_that_stands_for_a_setting_shows_its_help_text(capsysbinary):
+    out = " ".join(run(capsysbinary, "transfer", "--help")[1].split())
+    assert "rounds at most (default: 3; contest: 4); the same as --set transfer.rounds=N" in out
+    assert "(default: 1); the same as --set training.seed=N" in out
+
+
+@pytest.mark.parametrize("command", [["-m", "tagger"], ["-m", "tagger.cli"]])
+def test_both_modules_are_the_command(command):
     start = time.monotonic()
-    found = subprocess.run([sys.executable, "-m", "tagger", "--help"], cwd=ROOT, capture_output=True, text=True)
-    assert found.returncode == 0
-    assert "tagger train" in found.stdout
+    done = subprocess.run([sys.executable, *command, "--help"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0
+    assert done.stdout.startswith("usage: tagger [-h]")
     print(f"tagger --help: {time.monotonic() - start:.2f} s")
+
+
+def test_topics_are_listed_in_reading_order_with_what_they_are_about(capsysbinary):
+    code, out, _ = run(capsysbinary, "help", "--lang", "en")
+    assert code == 0
+    topics = [line.split()[0] for line in out.splitlines()]
+    assert topics == list(docs.topics())
+    assert topics.index("tutorial") < topics.index("settings") < topics.index("changelog")
+    assert re.search("^settings +How to .*[a-z]$", out, re.M)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "locale", "heading"),
+    [
+        (["tutorial"], {}, "# Tutorial"),
+        (["tutorial"], {"LANG": "zh_CN.UTF-8"}, "# 教程"),
+        (["tutorial"], {"LANG": "zh_CN.UTF-8", "LC_ALL": "C"}, "# Tutorial"),
+        (["tutorial"], {"LANG": "C", "LC_MESSAGES": "zh_TW"}, "# 教程"),
+        (["tutorial", "--lang", "en"], {"LANG": "zh_CN.UTF-8"}, "# Tutorial"),
+        (["tutorial", "--lang", "zh"], {}, "# 教程"),
+        (["settings", "--lang", "zh"], {}, "# Settings"),
+    ],
+)
+def test_a_page_is_shown_in_the_language_of_the_locale_or_as_asked_for(
+    arguments, locale, heading, capsysbinary, monkeypatch
+):
+    for name in ("LC_ALL", "LC_MESSAGES", "LANG"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in locale.items():
+        monkeypatch.setenv(name, value)
+    code, out, _ = run(capsysbinary, "help", *arguments)
+    assert code == 0
+    assert out.startswith(heading)
+    assert "<!--" not in out
+
+
+def test_an_unknown_topic_names_the_nearest(capsysbinary):
+    assert run(capsysbinary, "help", "setings") == (2, "", "tagger: no help on 'setings'; did you mean 'settings'?\n")
+
+
+def test_a_terminal_gets_a_rendered_page_through_a_pager(monkeypatch):
+    shown = []
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("pydoc.pager", shown.append)
+    assert main(["help", "settings", "--lang", "en"]) == 0
+    assert "training.epochs" in shown[0]
+    assert "|---|" not in shown[0]
+
+
+# ---- what is printed ----------------------------------------------------------------------------------------------
 
 
 def test_lone_surrogates_are_printed_as_json_writes_them(tmp_path):
     (tmp_path / "odd.jsonl").write_text('{"text": "\\ud800好"}\n', "utf-8")
     for options in ((), ("--json",)):
-        found = subprocess.run(
+        done = subprocess.run(
             [sys.executable, "-m", "tagger", "inspect", str(tmp_path / "odd.jsonl"), *options],
             cwd=ROOT, capture_output=True, text=True, check=True, encoding="utf-8",
         )  # fmt: skip
-        assert "\\ud800好" in found.stdout
-    (split,) = json.loads(found.stdout)["splits"]
+        assert "\\ud800好" in done.stdout
+    (split,) = json.loads(done.stdout)["splits"]
     assert split["findings"]["empty"]["examples"] == ["\ud800好"]
 
 
 def test_the_sample_is_inspected():
-    found = subprocess.run(
+    done = subprocess.run(
         [sys.executable, "-m", "tagger", "inspect", str(SAMPLE / "train.jsonl"), "--json"],
         cwd=ROOT, capture_output=True, text=True, check=True,
     )  # fmt: skip
-    (split,) = json.loads(found.stdout)["splits"]
+    (split,) = json.loads(done.stdout)["splits"]
     assert (split["file"], split["texts"]) == (str(SAMPLE / "train.jsonl"), 1105)

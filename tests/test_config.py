@@ -133,7 +133,7 @@ def test_any_value_survives_toml(rate, words, maxlen):
     assert merge(Config(), tomllib.loads(to_toml(config)), "config.toml") == config
 
 
-# ---- what is refused ----------------------------------------------------------------------------------------------
+# ---- what is rejected ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -159,7 +159,7 @@ def test_any_value_survives_toml(rate, words, maxlen):
         ("vectors.pretrained=5", "vectors.pretrained must be a string; received 5"),
     ],
 )
-def test_a_wrong_override_is_told(override, message):
+def test_a_wrong_override_is_reported(override, message):
     with pytest.raises(ConfigError) as caught:
         load("default", [override])
     assert str(caught.value).startswith(f"--set {override}: {message}")
@@ -180,14 +180,14 @@ def test_a_wrong_override_is_told(override, message):
         ("\ufeff[text]", "not a readable TOML file"),
     ],
 )
-def test_a_wrong_file_is_told(write, content, message):
+def test_a_wrong_file_is_reported(write, content, message):
     path = write(content)
     with pytest.raises(ConfigError) as caught:
         load(path)
     assert str(caught.value).startswith(f"{path}: {message}")
 
 
-def test_an_unreadable_file_is_told(tmp_path):
+def test_an_unreadable_file_is_reported(tmp_path):
     (tmp_path / "gbk.toml").write_bytes("# 中文".encode("gbk"))
     for source, message in [
         ("contst", "contst: neither a file nor a preset; did you mean 'contest'? (presets: default, contest)"),
@@ -249,7 +249,7 @@ def test_an_unreadable_file_is_told(tmp_path):
         ("decode.transitions", ["model"], ["contest"]),
     ],
 )
-def test_settings_that_do_not_fit_are_told(name, good, bad):
+def test_settings_that_do_not_fit_are_reported(name, good, bad):
     section, key = name.split(".")
     for value in good:
         check(merge(Config(), {section: {key: value}}, "test"))
@@ -273,7 +273,7 @@ def test_every_setting_has_a_help_text_of_its_own():
     assert len(set(texts)) == len(texts)
 
 
-def test_a_number_that_may_be_nought_says_what_that_means():
+def test_a_number_that_may_be_zero_says_what_that_means():
     for _, _, settings in sections():
         for setting in settings:
             count = setting.values.startswith("an integer, at least 0")
@@ -305,6 +305,11 @@ def test_presets_and_recipes_describe_themselves(table):
     assert all(row.about for row in table.values())
     for row in table.values():
         check(merge(Config(), row.settings, "test"))
+
+
+def test_an_unknown_recipe_names_the_nearest():
+    with pytest.raises(ConfigError, match="recipe 'contst' does not exist; did you mean 'contest'"):
+        load("default", recipe="contst")
 
 
 def test_auto_leaves_the_number_to_the_program():

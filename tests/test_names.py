@@ -1,3 +1,5 @@
+import re
+
 import pytest
 
 import tagger
@@ -17,3 +19,7 @@ def test_every_public_name_can_be_imported():
 def test_another_name_is_not_there():
     with pytest.raises(AttributeError, match="module 'tagger' has no attribute 'Nothing'"):
         _ = tagger.Nothing
+
+
+def test_the_version_is_that_of_a_release():
+    assert re.fullmatch(r"\d+\.\d+\.\d+", tagger.__version__)

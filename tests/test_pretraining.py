@@ -128,7 +128,7 @@ def test_pretraining_goes_on_from_another_network(small_corpus, bundle, tmp_path
     [
         (["nothing.txt"], 1, "nothing.txt: no such file"),
         (["{c}/more.txt", "--config", "contest"], 2, 'needs text.unit = "char"'),
-        (["{c}/more.txt", "--set", "pretrain.masking=0"], 2, "pretrain.masking must be between 0 and 1"),
+        (["{c}/more.txt", "--set", "pretrain.masking=0"], 2, "pretrain.masking must be above 0 and below 1"),
     ],
 )
 def test_what_cannot_be_is_told_in_a_line(small_corpus, tmp_path, capsys, arguments, code, message):

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 import tracemalloc
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -60,29 +61,29 @@ def result(entities, outside, text="李明去北京大学"):
     ],
 )
 def test_what_is_sure_is_labelled_and_all_else_is_not(entities, outside, spans, unlabelled):
-    from tagger.learning.self_training import sure
+    from tagger.learning.labelling import confident_labels
 
-    made = sure(result(entities, outside), entity=0.9, outside=0.95)
-    assert made == Document("李明去北京大学", tuple(spans), unlabelled=tuple(unlabelled))
+    document = confident_labels(result(entities, outside), entity_threshold=0.9, outside_threshold=0.95)
+    assert document == Document("李明去北京大学", tuple(spans), unlabelled=tuple(unlabelled))
 
 
 @pytest.mark.parametrize("text", ["李明去北京大学", ""])
 def test_a_text_of_which_nothing_is_sure_is_passed_over(text):
-    from tagger.learning.self_training import sure
+    from tagger.learning.labelling import confident_labels
 
-    assert sure(result([], [0.5] * len(text), text), 0.9, 0.95) is None
+    assert confident_labels(result([], [0.5] * len(text), text), 0.9, 0.95) is None
 
 
 @few
 @given(st.lists(st.tuples(st.floats(0, 1), st.booleans()), min_size=1, max_size=20), st.floats(0, 1), st.floats(0, 1))
 def test_each_character_is_sure_or_unlabelled(characters, least_entity, least_outside):
-    from tagger.learning.self_training import sure
+    from tagger.learning.labelling import confident_labels
 
     text = "字" * len(characters)
     entities = [entity(at, at + 1, score, text) for at, (score, inside) in enumerate(characters) if inside]
     outside = np.array([score for score, _ in characters], np.float32)
-    made = sure(Result(text, entities, None, outside), least_entity, least_outside)
-    spans, stretches = (made.entities, made.unlabelled) if made else ((), [(0, len(text))])
+    document = confident_labels(Result(text, entities, None, outside), least_entity, least_outside)
+    spans, stretches = (document.entities, document.unlabelled) if document else ((), [(0, len(text))])
     taken = {span.start for span in spans}
     assert taken == {e.start for e in entities if e.score >= least_entity}
     left = {at for start, end in stretches for at in range(start, end)}
@@ -97,10 +98,10 @@ def test_each_character_is_sure_or_unlabelled(characters, least_entity, least_ou
     ],
 )
 def test_the_answer_is_marked_wherever_it_stands(entities, spans):
-    from tagger.learning.self_training import answer
+    from tagger.learning.labelling import answer_labels
 
-    assert answer(result(entities, [1] * 3, "甲乙甲")) == Document("甲乙甲", tuple(spans))
-    assert answer(result([], [1] * 3, "甲乙甲")) is None
+    assert answer_labels(result(entities, [1] * 3, "甲乙甲")) == Document("甲乙甲", tuple(spans))
+    assert answer_labels(result([], [1] * 3, "甲乙甲")) is None
 
 
 class FakeTagger:
@@ -112,11 +113,11 @@ class FakeTagger:
 
 
 def labelled_by(results, documents, agree, *settings):
-    from tagger.learning.self_training import label
+    from tagger.learning.labelling import label_texts
 
     written = []
     made = config.load("default", settings).transfer
-    return label(FakeTagger(results), documents, made, agree, written.append), written
+    return label_texts(FakeTagger(results), documents, made, agree, written.append), written
 
 
 def test_from_the_second_round_on_all_rounds_must_agree():
@@ -141,7 +142,7 @@ def test_counts_tell_how_much_is_labelled():
 
 def test_recipes_set_what_goes_together_and_a_setting_stands_above():
     sure, contest = (config.load("contest", recipe=recipe).transfer for recipe in ("sure", "contest"))
-    assert (sure.select, sure.fresh, contest.select, contest.fresh) == ("sure", False, "agreed", False)
+    assert (sure.select, sure.restart, contest.select, contest.restart) == ("sure", False, "agreed", False)
     assert (sure.pretrain, contest.pretrain) == (True, False)
     assert sure.masking > contest.masking == 0
     assert contest.weights == (0.1, 0.2, 1.0, 1.0)
@@ -201,14 +202,14 @@ def gathered(tmp_path):
     """Return a function that gathers from these unlabelled texts beside one labelled text."""
 
     def gather(texts, *settings):
-        from tagger.learning.self_training import gather
+        from tagger.learning.unlabelled import gather_unlabelled
 
         (tmp_path / "train.jsonl").write_text(native.to_native("已标注的", ()) + "\n", "utf-8")
         with (tmp_path / "more.txt").open("w", encoding="utf-8") as file:
             file.writelines(f"{text}\n" for text in texts)
         (tmp_path / "texts.jsonl.gz").unlink(missing_ok=True)
         sources = Sources(tmp_path / "train.jsonl", tmp_path / "train.jsonl", (tmp_path / "more.txt",))
-        gather(config.load("default", settings), sources, tmp_path)
+        gather_unlabelled(config.load("default", settings), sources, tmp_path, tmp_path / "texts.jsonl.gz")
         return [document.text for document in corpus.read(tmp_path / "texts.jsonl.gz")]
 
     return gather
@@ -251,7 +252,7 @@ def test_nothing_to_tag_is_told(gathered):
 def test_disk_use_is_told_before_and_too_little_stops(gathered, tmp_path, capsys, monkeypatch):
 
     gathered(["甲"])
-    assert re.search(r"about \d+ MB of disk at most, \d+ MB to stay; [\d,]+ MB are free", capsys.readouterr().err)
+    assert re.search(r"at most about \d+ MB of disk, \d+ MB in the end; [\d,]+ MB are free", capsys.readouterr().err)
     (tmp_path / "texts.jsonl.gz").unlink()
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: shutil._ntuple_diskusage(9, 9, 0))
     with pytest.raises(TrainingError, match="0 MB are free; make room"):
@@ -260,7 +261,7 @@ def test_disk_use_is_told_before_and_too_little_stops(gathered, tmp_path, capsys
 
 
 def test_disk_use_does_not_grow_without_end():
-    from tagger.learning.self_training import disk_use
+    from tagger.learning.unlabelled import disk_use
 
     settings = config.load("default")
     most, stay = disk_use(settings, 10**6, 3 * 10**8, 3 * 10**6)
@@ -288,10 +289,10 @@ def weights(folder):
 
 @pytest.mark.parametrize(("score", "chosen"), [("f1", 1), ("top1", 0), ("contest", 0)])
 def test_the_round_is_chosen_by_the_score_that_is_asked_for(score, chosen):
-    from tagger.learning.self_training import best
+    from tagger.learning.self_training import best_round
 
     rounds = [{"f1": 0.5, "top1": 0.8}, {"f1": 0.6, "top1": 0.7}, {"f1": 0.6, "top1": 0.8}]
-    assert best([{"round": number, **scores} for number, scores in enumerate(rounds)], score) == chosen
+    assert best_round([{"round": number, **scores} for number, scores in enumerate(rounds)], score) == chosen
 
 
 def finished(recipe, small_corpus, tmp_path_factory):
@@ -368,31 +369,42 @@ def test_a_run_killed_anywhere_goes_on_to_the_weights_it_would_have_had(
     assert weights(out) == weights(whole)
 
 
-def made_in_two_rounds(tmp_path, monkeypatch, *settings):
-    """Return configuration and sources of the training in each of two rounds that are not made."""
-    from tagger.learning import self_training
+def two_rounds(*settings):
+    """Return the one training of each of two rounds without fine-tuning."""
+    from tagger.learning.self_training import Round, plan_round
 
-    made = []
-    monkeypatch.setattr(self_training, "_make", lambda _bundle, _told, _train, *given: made.append(given))
-    for number in (1, 2):
-        for name in (f"round_{number}.jsonl.gz", f"round_{number}.json", f"round_{number}/metrics.json"):
-            (tmp_path / name).parent.mkdir(exist_ok=True)
-            (tmp_path / name).write_text("{}", "utf-8")
-        given = config.load("default", ["transfer.fine_tune_epochs=0", *settings])
-        self_training._round(number, given, Sources(tmp_path / "train", tmp_path / "dev"), tmp_path)
-    return made
+    chosen = config.load("default", ["transfer.fine_tune_epochs=0", *settings])
+    plans = [plan_round(Round(Path("out"), number), chosen, Sources(Path("train"), Path("dev"))) for number in (1, 2)]
+    return [step for (step,) in plans]
 
 
-@pytest.mark.parametrize(("fresh", "starts"), [("false", ["round_0", "round_1"]), ("true", ["round_0", "round_0"])])
-def test_a_round_begins_where_it_should(tmp_path, monkeypatch, fresh, starts):
-    made = made_in_two_rounds(tmp_path, monkeypatch, f"transfer.restart={fresh}")
-    assert [sources.start.name for _, sources in made] == starts
+@pytest.mark.parametrize(("restart", "starts"), [("false", ["round_0", "round_1"]), ("true", ["round_0", "round_0"])])
+def test_a_round_begins_where_it_should(restart, starts):
+    steps = two_rounds(f"transfer.restart={restart}")
+    assert [step.sources.start.name for step in steps] == starts
+    assert [step.sources.vectors.name for step in steps] == ["round_0", "round_1"]
 
 
-@pytest.mark.parametrize(("in_rounds", "anyway", "hidden"), [(0.4, 0, 0.4), (0.4, 0.1, 0.4), (0, 0.1, 0.1), (0, 0, 0)])
-def test_a_round_hides_words_and_no_fewer_than_any_training(tmp_path, monkeypatch, in_rounds, anyway, hidden):
-    made = made_in_two_rounds(tmp_path, monkeypatch, f"transfer.masking={in_rounds}", f"batches.masking={anyway}")
-    assert [round_.batches.masking for round_, _ in made] == [hidden, hidden]
+@pytest.mark.parametrize(
+    ("in_rounds", "in_training", "expected"), [(0.4, 0, 0.4), (0.4, 0.1, 0.4), (0, 0.1, 0.1), (0, 0, 0)]
+)
+def test_a_round_masks_words_and_no_fewer_than_any_training(in_rounds, in_training, expected):
+    steps = two_rounds(f"transfer.masking={in_rounds}", f"batches.masking={in_training}")
+    assert [step.config.batches.masking for step in steps] == [expected, expected]
+
+
+def test_fine_tuning_is_a_step_of_its_own_on_labelled_texts_alone(tmp_path):
+    from tagger.learning.self_training import Round, plan_round
+
+    (tmp_path / "train.jsonl").write_text(native.to_native("已标注的", ()) + "\n", "utf-8")
+    sources = Sources(tmp_path / "train.jsonl", tmp_path / "dev.jsonl", (tmp_path / "more.txt",))
+    chosen = config.load("default", ["transfer.fine_tune_epochs=7", "transfer.weights=[0.1, 0.5]"])
+    both, tuned = plan_round(Round(tmp_path, 3), chosen, sources)
+    assert (both.sources.predicted, both.sources.weight) == (tmp_path / "round_3.jsonl.gz", 0.5)
+    assert (both.bundle.name, tuned.bundle.name) == ("round_3.both", "round_3")
+    assert (tuned.sources.predicted, tuned.sources.start) == (None, both.bundle)
+    assert (tuned.config.training.epochs, tuned.config.training.learning_rate) == (7, chosen.transfer.fine_tune_rate)
+    assert tuned.config.batches == both.config.batches
 
 
 @pytest.mark.parametrize(
@@ -411,10 +423,10 @@ def test_many_labelled_texts_are_gone_over_less_often(tmp_path, most, characters
     [
         (["--unlabelled", "nothing.txt"], 1, "nothing.txt: no such file"),
         (["--rounds", "0"], 2, "transfer.rounds must be at least 1"),
-        (["--set", "transfer.weights=[]"], 2, "transfer.weights needs positive numbers"),
-        (["--set", "transfer.weights=[0.5, -1]"], 2, "transfer.weights needs positive numbers"),
-        (["--set", "transfer.entity_threshold=1.5"], 2, "transfer.entity_threshold must be at most 1"),
-        (["--set", "transfer.outside_threshold=1.5"], 2, "transfer.outside_threshold must be at most 1"),
+        (["--set", "transfer.weights=[]"], 2, "transfer.weights must not be empty"),
+        (["--set", "transfer.weights=[0.5, -1]"], 2, "transfer.weights must be above 0"),
+        (["--set", "transfer.entity_threshold=1.5"], 2, "transfer.entity_threshold must be at least 0 and at most 1"),
+        (["--set", "transfer.outside_threshold=1.5"], 2, "transfer.outside_threshold must be at least 0 and at most 1"),
         (["--set", "transfer.select=some"], 2, "must be one of sure, agreed"),
         (["--recipe", "other"], 2, "invalid choice"),
     ],

@@ -143,14 +143,14 @@ def test_a_character_that_training_never_showed_brings_no_noise(bundle, small_co
         ("bfloat16", None, "bfloat16"),
     ],
 )
-def test_products_are_narrow_where_the_processor_has_instructions_for_it(tmp_path, choice, flags, expected):
+def test_products_are_in_bfloat16_where_the_processor_has_instructions_for_it(tmp_path, choice, flags, expected):
     from tagger.learning.device import matmul_dtype
 
-    told = tmp_path / "cpuinfo"
+    cpuinfo = tmp_path / "cpuinfo"
     if flags is not None:
-        told.write_text(f"flags\t\t: {flags}\n")
+        cpuinfo.write_text(f"flags\t\t: {flags}\n")
     settings = config.load("default", [f"training.matmul_dtype={choice}"]).training
-    assert matmul_dtype(settings, told).name == expected
+    assert matmul_dtype(settings, cpuinfo).name == expected
 
 
 class FakeDevices:
@@ -221,22 +221,24 @@ def test_a_model_trains_on_each_of_several_logical_devices():
 
 @pytest.mark.parametrize(("units", "epochs"), [(1, 24), (400_000, 16), (10**9, 12)])
 def test_small_corpora_are_gone_through_more_often(units, epochs):
-    from tagger.learning.training import epochs_for
+    from tagger.learning.training import automatic_epochs
 
-    assert epochs_for(units) == epochs
+    assert automatic_epochs(units) == epochs
 
 
 def test_vectors_are_learnt_once(small_corpus, tmp_path, monkeypatch, capsys):
+    from tagger.learning.preparation import vector_tables
     from tagger.learning.run import RunFolder, Sources
     from tagger.text import UnitMaker
 
     monkeypatch.setenv("TAGGER_CACHE", str(tmp_path / "cache"))
 
-    def tables(name, *settings):
-        made = config.load("default", [*SMALL, *settings])
+    def tables(name, *changes):
+        settings = config.load("default", [*SMALL, *changes])
         sources = Sources(small_corpus / "train.jsonl", small_corpus / "dev.jsonl")
-        found = RunFolder(tmp_path / name, made, sources, resume=False).tables(UnitMaker(made.text))
-        return found[0].vectors, "as learnt before" in capsys.readouterr().err
+        run = RunFolder(tmp_path / name, settings, sources, resume=False)
+        characters = vector_tables(run, settings, sources, UnitMaker(settings.text))[0]
+        return characters.vectors, "reused from an earlier run" in capsys.readouterr().err
 
     first, again, other = tables("a"), tables("b", "model.dropout=0.3"), tables("c", "vectors.window=3")
     assert [known for _, known in (first, again, other)] == [False, True, False]
@@ -245,29 +247,31 @@ def test_vectors_are_learnt_once(small_corpus, tmp_path, monkeypatch, capsys):
 
 
 def test_vectors_learnt_from_dev_texts_too_are_others(small_corpus, tmp_path, monkeypatch):
+    from tagger.learning.preparation import vector_tables
     from tagger.learning.run import RunFolder, Sources
     from tagger.text import UnitMaker
 
     monkeypatch.setenv("TAGGER_CACHE", str(tmp_path / "cache"))
-    made, dev = config.load("default", SMALL), small_corpus / "dev.jsonl"
-    for number, more in enumerate([(), (dev,)]):
-        sources = Sources(small_corpus / "train.jsonl", dev, more)
-        RunFolder(tmp_path / str(number), made, sources, resume=False).tables(UnitMaker(made.text))
+    settings, dev = config.load("default", SMALL), small_corpus / "dev.jsonl"
+    for number, unlabelled in enumerate([(), (dev,)]):
+        sources = Sources(small_corpus / "train.jsonl", dev, unlabelled)
+        run = RunFolder(tmp_path / str(number), settings, sources, resume=False)
+        vector_tables(run, settings, sources, UnitMaker(settings.text))
     assert len(list((tmp_path / "cache" / "vectors").iterdir())) == 2
 
 
-def test_only_the_latest_vectors_are_remembered(tmp_path, monkeypatch):
-    from tagger.learning import run
+def test_only_the_latest_vectors_stay_in_the_cache(tmp_path, monkeypatch):
+    from tagger.learning import preparation
 
-    monkeypatch.setattr(run, "_REMEMBERED", 2)
+    monkeypatch.setattr(preparation, "_CACHED", 2)
     for number in range(4):
-        run.remember([], tmp_path / str(number))
+        preparation.add_to_cache([], tmp_path / str(number))
         os.utime(tmp_path / str(number), (number, number))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["2", "3"]
 
 
 def test_a_cache_that_cannot_be_written_is_no_error(tmp_path):
-    from tagger.learning.run import remember
+    from tagger.learning.preparation import add_to_cache
 
     (tmp_path / "file").write_text("")
-    remember([], tmp_path / "file" / "vectors")
+    add_to_cache([], tmp_path / "file" / "vectors")

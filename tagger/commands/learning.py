@@ -73,7 +73,7 @@ def transfer(options: argparse.Namespace) -> None:
 
     with resumable(f"{options.out}.transfer"):
         history = self_training.transfer(config, _sources(options), options.out, options.resume, options.force)
-    chosen = self_training.best(history, config.training.metric)
+    chosen = self_training.best_round(history, config.training.metric)
     print(f"\n{options.out}: round {chosen}, scores on {options.dev}", file=sys.stderr)
     figures = {"precision": "precision", "recall": "recall", "F1": "f1"}
     if "top1" in history[0]:
@@ -118,9 +118,11 @@ def pretrain(options: argparse.Namespace) -> None:
     config = load_config(options)
     import_tensorflow()
     from tagger.learning import pretraining
+    from tagger.learning.run import TextSources
 
+    sources = TextSources(tuple(options.files), options.start)
     with resumable(f"{options.out}.training"):
-        pretraining.pretrain(config, options.files, options.out, options.resume, options.force, start=options.start)
+        pretraining.pretrain(config, sources, options.out, options.resume, options.force)
     print(f"{options.out}: written; start from it with: tagger train --start {options.out} ...", file=sys.stderr)
 
 
@@ -149,7 +151,7 @@ def vectors(options: argparse.Namespace) -> None:
     import tempfile
 
     from tagger.files import atomic_folder
-    from tagger.learning.run import corpus_texts
+    from tagger.learning.preparation import corpus_texts
     from tagger.text import UnitMaker
     from tagger.vectors import learn, save_tables
 

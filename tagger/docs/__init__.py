@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping
 from importlib import resources
 from importlib.resources.abc import Traversable
+from pathlib import Path
 
 from tagger.errors import ConfigError
 from tagger.settings import nearest
@@ -23,10 +24,12 @@ _SENTENCE = re.compile(r".*?(?:[.](?=\s|$)|。|$)")
 
 
 def topics(language: str = "en") -> dict[str, str]:
-    """Return the first sentence of each page by topic, in reading order."""
+    """Return the first sentence of each page by topic, in reading order; pages in this language come first."""
     names = {topic for topic, _ in _pages()}
     known = [name for name in _ORDER if name in names]
-    return {topic: _summary(page(topic, language)) for topic in [*known, *sorted(names.difference(known))]}
+    ordered = [*known, *sorted(names.difference(known))]
+    ordered.sort(key=lambda topic: language not in languages(topic))
+    return {topic: _summary(page(topic, language)) for topic in ordered}
 
 
 def languages(topic: str) -> tuple[str, ...]:
@@ -54,6 +57,10 @@ def _pages() -> dict[tuple[str, str], Traversable]:
     for file in resources.files(__name__).iterdir():
         if parts := re.fullmatch(r"([\w-]+)(?:\.(\w+))?\.md", file.name):
             files[parts[1].lower(), parts[2] or LANGUAGES[0]] = file
+    # A wheel has the README among the pages; in a checkout it stands at the top.
+    readme = Path(__file__).parents[2] / "README.md"
+    if ("readme", LANGUAGES[0]) not in files and readme.is_file():
+        files["readme", LANGUAGES[0]] = readme
     return files
 
 

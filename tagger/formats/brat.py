@@ -1,8 +1,9 @@
-"""brat standoff: NAME.txt holds a text, NAME.ann its entities, `T1 TAB LABEL start end TAB mention`.
+"""brat standoff: a folder in which NAME.txt holds a text and NAME.ann its entities, one on each line.
 
-Offsets count characters of the file as it is, line ends and byte order mark included. An entity that runs across a
-line end is written in fragments, `0 2;3 5`, as brat wants it. Fragments with more than white space between them are
-no entity here, and relations, events, attributes and notes have no place: all are noted.
+A line is `T1 TAB LABEL start end TAB mention`. Offsets count the characters of the file as it is, line ends and byte
+order mark included. An entity that contains a line end is written in fragments, `0 2;3 5`, as brat requires. Fragments
+separated by more than white space cannot be represented, and relations, events, attributes and comments have no place
+in a document: all are noted.
 """
 
 import re
@@ -10,13 +11,13 @@ from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from pathlib import Path
 
-from tagger.documents import Document, Notes, Span, apart, labelled
+from tagger.documents import Document, Notes, Span, labelled, without_overlaps
 from tagger.errors import SEE_FORMATS, CorpusError
 from tagger.files import read_text
 
 _LINE = re.compile(r"T\S*\t(\S+) (\d+ \d+(?:;\d+ \d+)*)(?:\t(.*))?", re.S)
 
-_FURTHER = ("R", "E", "A", "M", "N", "#", "*")
+_OTHER = ("R", "E", "A", "M", "N", "#", "*")
 
 
 def is_standoff(path: Path) -> bool:
@@ -39,10 +40,10 @@ def _pairs(path: Path) -> list[tuple[Path, Path]]:
 
 
 def read(path: Path, notes: Notes) -> Iterator[Document]:
-    """Yield a document a pair, by name; a text without a .ann file has no entities.
+    """Yield a document for each pair of files, in order of their names; a text without a .ann file has no entities.
 
     Raises:
-        CorpusError: At an annotation that is malformed or does not stand where it says.
+        CorpusError: At an annotation that is malformed, or whose mention is not at its offsets.
     """
     for text_file, annotations in _pairs(path):
         text = read_text(text_file)
@@ -50,37 +51,35 @@ def read(path: Path, notes: Notes) -> Iterator[Document]:
         if annotations.exists():
             for number, line in enumerate(read_text(annotations).removeprefix("\ufeff").split("\n"), 1):
                 spans += _spans(line.removesuffix("\r"), text, f"{annotations}:{number}", notes)
-        yield labelled(text, apart(spans, notes))
+        yield labelled(text, without_overlaps(spans, notes))
 
 
 def _spans(line: str, text: str, place: str, notes: Notes) -> Iterator[Span]:
-    """Yield the span of a line, if it is that of an entity."""
+    """Yield the span of an annotation line if it is an entity."""
     if not line.strip():
         return
-    if line.startswith(_FURTHER):
+    if line.startswith(_OTHER):
         notes["left out: annotations that are not entities"] += 1
         return
-    found = _LINE.fullmatch(line)
-    if not found:
+    match = _LINE.fullmatch(line)
+    if not match:
         raise CorpusError(place, 'an annotation such as "T1 TAB PER 0 2 TAB mention"', repr(line), SEE_FORMATS)
-    places = [(int(start), int(end)) for start, end in (pair.split(" ") for pair in found[2].split(";"))]
-    start, end = places[0][0], places[-1][1]
-    between = [text[before:after] for (_, before), (after, _) in pairwise(places)]
-    if any(not 0 <= first < last <= len(text) for first, last in places):
+    fragments = [(int(start), int(end)) for start, end in (pair.split(" ") for pair in match[2].split(";"))]
+    start, end = fragments[0][0], fragments[-1][1]
+    between = [text[before:after] for (_, before), (after, _) in pairwise(fragments)]
+    if any(not 0 <= first < last <= len(text) for first, last in fragments):
         raise CorpusError(place, f"an entity with 0 <= start < end <= {len(text)}", repr(line), SEE_FORMATS)
-    shown = " ".join(text[first:last] for first, last in places)
-    if found[3] is not None and found[3].split() != shown.split():
-        raise CorpusError(
-            place, f"{shown!r}, which stands there in the text", repr(found[3]), "offsets count characters"
-        )
-    if any(gap.strip() for gap in between) or places != sorted(places):
+    shown = " ".join(text[first:last] for first, last in fragments)
+    if match[3] is not None and match[3].split() != shown.split():
+        raise CorpusError(place, f"{shown!r}, the text at these offsets", repr(match[3]), "offsets count characters")
+    if any(gap.strip() for gap in between) or fragments != sorted(fragments):
         notes["lost: entities in fragments"] += 1
     else:
-        yield Span(start, end, found[1])
+        yield Span(start, end, match[1])
 
 
 def write(documents: Iterable[Document], notes: Notes) -> Iterator[tuple[str, str]]:
-    """Yield name and content of each file: 00000001.txt, 00000001.ann and so on."""
+    """Yield the name and content of each file: 00000001.txt, 00000001.ann and so on."""
     for number, document in enumerate(documents, 1):
         lines: list[str] = []
         for start, end, label in document.entities:

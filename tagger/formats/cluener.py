@@ -1,9 +1,9 @@
-"""CLUENER: `{"text", "label": {label: {mention: [[start, last]]}}}`."""
+"""CLUENER: `{"text", "label": {label: {mention: [[start, last]]}}}`; offsets include the last character."""
 
 import json
 from collections.abc import Iterable, Iterator
 
-from tagger.documents import Document, Notes, apart, labelled
+from tagger.documents import Document, Notes, labelled, without_overlaps
 from tagger.errors import SEE_FORMATS, CorpusError
 from tagger.formats.base import Sample
 from tagger.formats.records import Record, annotated_span, dumps, listed, note_further, string
@@ -15,31 +15,31 @@ def recognise(sample: Sample) -> int | None:
 
 
 def parse(record: Record, place: str, notes: Notes) -> Document:
-    """Return the document of a CLUENER record; each place is checked against its mention."""
+    """Return the document of a CLUENER record; each pair of offsets is checked against its mention."""
     text = string(record, "text", place)
     note_further(record, ("text", "label"), notes)
-    found = record.get("label", {})
+    labels = record.get("label", {})
     expected = '"label" with {label: {mention: [[start, last]]}}'
-    if not (isinstance(found, dict) and all(isinstance(mentions, dict) for mentions in found.values())):
-        raise CorpusError(place, expected, json.dumps(found, ensure_ascii=False), SEE_FORMATS)
+    if not (isinstance(labels, dict) and all(isinstance(mentions, dict) for mentions in labels.values())):
+        raise CorpusError(place, expected, json.dumps(labels, ensure_ascii=False), SEE_FORMATS)
     spans = []
-    for label, mentions in found.items():
-        for mention, places in mentions.items():
-            for pair in listed(places, "label", place):
+    for label, mentions in labels.items():
+        for mention, pairs in mentions.items():
+            for pair in listed(pairs, "label", place):
                 if not (isinstance(pair, list) and len(pair) == 2 and type(pair[1]) is int):
-                    raise CorpusError(place, expected, json.dumps({mention: places}, ensure_ascii=False), SEE_FORMATS)
+                    raise CorpusError(place, expected, json.dumps({mention: pairs}, ensure_ascii=False), SEE_FORMATS)
                 span = annotated_span(pair[0], pair[1] + 1, label, text, {mention: pair}, place, notes)
                 if text[span.start : span.end] != mention:
                     shown = f"{text[span.start : span.end]!r}"
                     raise CorpusError(place, f"{mention!r} at {pair}, the last one included", shown, SEE_FORMATS)
                 spans.append(span)
-    return labelled(text, apart(spans, notes))
+    return labelled(text, without_overlaps(spans, notes))
 
 
 def write(documents: Iterable[Document], notes: Notes) -> Iterator[str]:
-    """Yield a CLUENER line a document."""
+    """Yield a line for each document."""
     for document in documents:
-        found: dict[str, dict[str, list[list[int]]]] = {}
+        labels: dict[str, dict[str, list[list[int]]]] = {}
         for start, end, label in document.entities:
-            found.setdefault(label, {}).setdefault(document.text[start:end], []).append([start, end - 1])
-        yield dumps({"text": document.text, "label": found}) + "\n"
+            labels.setdefault(label, {}).setdefault(document.text[start:end], []).append([start, end - 1])
+        yield dumps({"text": document.text, "label": labels}) + "\n"

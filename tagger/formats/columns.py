@@ -1,21 +1,23 @@
-"""CoNLL columns: a token and its tag a line, an empty line between texts; BIO, BIOES, BMES or BILOU.
+"""CoNLL columns: a token and its tag on each line, an empty line after each text; BIO, BIOES, BMES or BILOU.
 
-The first column is the token, the last its tag; tabs or spaces stand between. The letters mean the same in every
-scheme: B begins, I and M go on, E and L end, S and U stand alone. So all are read alike, and a file's letters tell
-its scheme. What is ill-formed is mended as the shared task's own scorer reads it: a tag that goes on or ends without
-an entity of its label before it begins one, and an entity that is not ended ends with its tags.
+The first column is the token, the last is its tag; columns are separated by tabs or spaces. A letter means the same in
+every scheme: B begins an entity, I and M continue it, E and L end it, S and U are an entity of one token. Therefore one
+reader serves all schemes. Ill-formed sequences are repaired as the scorer of the CoNLL shared task reads them: a tag
+that continues or ends an entity which has not begun, or has another label, begins one; an entity that is not ended ends
+with its last tag.
 """
 
 import re
 from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
+from itertools import pairwise
 
 from tagger.documents import Document, Notes, Span, labelled
 from tagger.errors import SEE_FORMATS, CorpusError
 from tagger.files import Source
 from tagger.formats.base import Sample
 
-# The letters of an entity's only token, its first, middle, last. (Not with `tags`: its NumPy would make help slow.)
+# Letters of the only, first, middle and last token of an entity. Not taken from `tags`, which imports NumPy.
 SCHEMES = {"bio": tuple("BBII"), "bioes": tuple("SBIE"), "bmes": tuple("SBME"), "bilou": tuple("UBIL")}
 
 SINGLE, FIRST, MIDDLE, LAST = 1, 2, 3, 4
@@ -40,12 +42,12 @@ def _is_tagged(line: str) -> bool:
 
 
 def _is_comment(line: str) -> bool:
-    """Return whether a line is a comment or a document mark: neither has a token."""
+    """Return whether a line is a comment or a document mark, and not a token and its tag."""
     return line.startswith(_MARK) or (line.startswith("#") and not _is_tagged(line))
 
 
 def read(source: Source, notes: Notes) -> Iterator[Document]:
-    """Yield a document a block of lines; tokens are joined, with a space between two Latin words or numbers.
+    """Yield a document for each block of lines; tokens are joined, Latin words and numbers with a space between them.
 
     Raises:
         CorpusError: At a line that is not a token and a tag.
@@ -85,15 +87,15 @@ def _columns(line: str) -> list[str]:
 
 @lru_cache(1024)
 def _tag(tag: str) -> tuple[int, str] | None:
-    """Return (part, label) of a tag, (0, "") for O, None if it is none."""
-    found = _TAG.fullmatch(tag)
-    if not found:
+    """Return (part of the entity, label) of a tag, (0, "") for O, None if it is not a tag."""
+    match = _TAG.fullmatch(tag)
+    if not match:
         return None
-    return (_PARTS[found[1]], found[2]) if found[1] else (0, "")
+    return (_PARTS[match[1]], match[2]) if match[1] else (0, "")
 
 
 class _Decoder:
-    """Tags -> spans of tokens, counting what it mends."""
+    """Tags -> spans of tokens, counting repairs."""
 
     def __init__(self) -> None:
         self.headless = self.endless = 0
@@ -104,13 +106,13 @@ class _Decoder:
         start, open_label = -1, ""
         for position, tag in enumerate([*tags, "O"]):
             part, label = _tag(tag)  # type: ignore[misc]
-            goes_on = start >= 0 and part in (MIDDLE, LAST) and label == open_label
-            if start >= 0 and not goes_on:
+            continues = start >= 0 and part in (MIDDLE, LAST) and label == open_label
+            if start >= 0 and not continues:
                 spans.append((start, position, open_label))
                 self.endless += 1
                 start = -1
-            self.headless += part in (MIDDLE, LAST) and not goes_on
-            if part and not goes_on:
+            self.headless += part in (MIDDLE, LAST) and not continues
+            if part and not continues:
                 start, open_label = position, label
             if part in (SINGLE, LAST):
                 spans.append((start, position + 1, label))
@@ -119,7 +121,7 @@ class _Decoder:
         return spans
 
     def note(self, notes: Notes) -> None:
-        """Note what was mended; where no letter ends entities, as in BIO, none has to be ended."""
+        """Note the repairs; in a scheme without letters for the end, such as BIO, no entity needs to be ended."""
         notes["repaired: entities that nothing began"] += self.headless
         if self.letters & set("MELSU"):
             notes["repaired: entities that nothing ended"] += self.endless
@@ -143,26 +145,26 @@ def _is_latin(character: str) -> bool:
 
 
 def writer(scheme: str) -> Callable[[Iterable[Document], Notes], Iterator[str]]:
-    """Return the writer of a scheme: a line a character, `character TAB tag`, and an empty line after each text.
+    """Return the writer of a scheme: `character TAB tag` on each line, and an empty line after each text.
 
-    White space and byte order marks cannot be tokens: they are left out, and noted.
+    White space and byte order marks cannot be tokens: they are dropped and noted.
     """
     single, first, middle, last = SCHEMES[scheme]
 
     def write(documents: Iterable[Document], notes: Notes) -> Iterator[str]:
         for document in documents:
-            text, kept = document.text, [0]  # kept: how many characters before each one are tokens
+            text, tokens_before = document.text, [0]  # at each character
             for character in text:
-                kept.append(kept[-1] + (not character.isspace() and character != "\ufeff"))
-            tags = ["O"] * kept[-1]
+                tokens_before.append(tokens_before[-1] + (not character.isspace() and character != "\ufeff"))
+            tags = ["O"] * tokens_before[-1]
             for begin, stop, label in document.entities:
-                start, end = kept[begin], kept[stop]
+                start, end = tokens_before[begin], tokens_before[stop]
                 letters = single if end - start == 1 else first + middle * (end - start - 2) + last
                 tags[start:end] = [f"{letter}-{label}" for letter in letters[: end - start]]
                 notes["lost: entities of white space"] += start == end
-            notes["lost: white-space characters"] += len(text) - kept[-1]
+            notes["lost: white-space characters"] += len(text) - tokens_before[-1]
             notes["lost: blank texts"] += not tags
-            tokens = (character for place, character in enumerate(text) if kept[place] < kept[place + 1])
+            tokens = (c for c, (before, after) in zip(text, pairwise(tokens_before), strict=True) if before < after)
             yield "".join(f"{token}\t{tag}\n" for token, tag in zip(tokens, tags, strict=True)) + "\n"
 
     return write

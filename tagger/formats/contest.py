@@ -1,4 +1,4 @@
-"""The contest's form of 2016: `{"content", "core_entity": [strings]}`."""
+"""The format of the 2016 contest: `{"content", "core_entity": [strings]}`, answers without offsets."""
 
 from collections.abc import Iterable, Iterator
 
@@ -15,7 +15,7 @@ def recognise(sample: Sample) -> int | None:
 
 
 def parse(record: Record, place: str, notes: Notes) -> Document:
-    """Return the document of a contest record, every occurrence of an answer marked."""
+    """Return the document of a contest record; every occurrence of an answer is an entity."""
     text = string(record, "content", place)
     note_further(record, ("content", "core_entity"), notes)
     answers = record.get("core_entity", [])
@@ -27,17 +27,17 @@ def parse(record: Record, place: str, notes: Notes) -> Document:
 
 
 def to_contest(text: str, answers: Iterable[str]) -> str:
-    """Return one line of the contest's form, without the line end."""
+    """Return one line, without the line end."""
     return dumps({"content": text, "core_entity": list(answers)})
 
 
 def write(documents: Iterable[Document], notes: Notes) -> Iterator[str]:
-    """Yield a line of the contest's form a document."""
+    """Yield a line for each document."""
     for document in documents:
         if document.entities:
             marked = {span[:2] for span in mark(document.text, document.answers)}
-            own = {span[:2] for span in document.entities}
+            annotated = {span[:2] for span in document.entities}
             notes["lost: labels"] += sum(span.label != CONTEST_LABEL for span in document.entities)
-            notes["lost: entities inside others that the text repeats"] += len(own - marked)
-            notes["changed: other occurrences of an entity's string, now entities too"] += len(marked - own)
+            notes["lost: entities inside others that the text repeats"] += len(annotated - marked)
+            notes["changed: other occurrences of an entity's string, now entities too"] += len(marked - annotated)
         yield to_contest(document.text, document.answers) + "\n"

@@ -1,8 +1,8 @@
-"""doccano: `{"text", "label": [[start, end, label]]}`; `labels`, `entities` or `annotations` in other versions."""
+"""doccano: `{"text", "label": [[start, end, label]]}`; `labels`, `entities` or `annotations` in older versions."""
 
 from collections.abc import Iterable, Iterator
 
-from tagger.documents import Document, Notes, apart, labelled
+from tagger.documents import Document, Notes, labelled, without_overlaps
 from tagger.formats.base import Sample
 from tagger.formats.records import Record, annotated_span, dumps, first_entity, listed, note_further, string
 
@@ -33,12 +33,12 @@ def parse(record: Record, place: str, notes: Notes) -> Document:
         else:
             start, end, label = entity if isinstance(entity, list) and len(entity) == 3 else (None, None, None)
         if type(label) is int:
-            label = str(label)  # the oldest versions give the label's number
+            label = str(label)  # the oldest versions write the number of the label
         spans.append(annotated_span(start, end, label, text, entity, place, notes))
-    return labelled(text, apart(spans, notes))
+    return labelled(text, without_overlaps(spans, notes))
 
 
 def write(documents: Iterable[Document], notes: Notes) -> Iterator[str]:
-    """Yield a doccano line a document, with today's field names."""
+    """Yield a line for each document, with the keys of current versions."""
     for document in documents:
         yield dumps({"text": document.text, "label": document.entities}) + "\n"

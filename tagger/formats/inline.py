@@ -1,7 +1,7 @@
-r"""Inline: a text a line, entities in brackets with their label in braces, `[北京]{LOC}是首都`.
+r"""Inline: a text on each line, entities in brackets and their labels in braces, `[北京]{LOC}是首都`.
 
-`\[`, `\]` and `\\` are the characters themselves (in a label `\}`), `\n` and `\r` line ends, `\uXXXX` a character by
-its number.
+`\[`, `\]` and `\\` stand for the characters themselves (in a label also `\}`), `\n` and `\r` for line ends, `\uXXXX`
+for a code point.
 """
 
 import re
@@ -29,10 +29,10 @@ def recognise(sample: Sample) -> int | None:
 
 
 def read(source: Source, notes: Notes) -> Iterator[Document]:
-    """Yield a document a line, blank ones included.
+    """Yield a document for each line, blank ones included.
 
     Raises:
-        CorpusError: At a bracket that is neither of an entity nor escaped, or at an unknown escape.
+        CorpusError: At a bracket that neither belongs to an entity nor is escaped, or at an unknown escape.
     """
     for number, line in source.lines():
         yield _inline(line, f"{source.place}:{number}")
@@ -43,34 +43,34 @@ def _inline(line: str, place: str) -> Document:
     spans: list[Span] = []
     at = size = 0
     while at < len(line):
-        found = _ENTITY.match(line, at) or _LITERAL.match(line, at)
-        if not found:
+        match = _ENTITY.match(line, at) or _LITERAL.match(line, at)
+        if not match:
             expected = r"[mention]{LABEL}, or \[ \] \\ for the character itself"
             raise CorpusError(f"{place}:{at + 1}", expected, repr(line[at:]), SEE_FORMATS)
-        text, *label = (_unescaped(part, f"{place}:{at + 1}") for part in found.groups() or (found[0],))
+        text, *label = (_unescaped(part, f"{place}:{at + 1}") for part in match.groups() or (match[0],))
         if label and len(label[0].split()) != 1:
             raise CorpusError(f"{place}:{at + 1}", "a label without spaces", repr(label[0]), SEE_FORMATS)
         if label:
             spans.append(Span(size, size + len(text), label[0]))
         parts.append(text)
-        at, size = found.end(), size + len(text)
+        at, size = match.end(), size + len(text)
     return labelled("".join(parts), spans)
 
 
 def _unescaped(part: str, place: str) -> str:
-    def character(found: re.Match[str]) -> str:
-        if found[1]:
-            return chr(int(found[1], 16))
-        if found[2] not in _ESCAPED:
+    def character(match: re.Match[str]) -> str:
+        if match[1]:
+            return chr(int(match[1], 16))
+        if match[2] not in _ESCAPED:
             expected = r"one of \[ \] \{ \} \\ \n \r \uXXXX"
-            raise CorpusError(place, expected, repr(found[0]), r"write \\ for the character \ itself")
-        return _ESCAPED[found[2]]
+            raise CorpusError(place, expected, repr(match[0]), r"write \\ for the character \ itself")
+        return _ESCAPED[match[2]]
 
     return _ESCAPE.sub(character, part)
 
 
 def write(documents: Iterable[Document], notes: Notes) -> Iterator[str]:
-    """Yield a line a document."""
+    """Yield a line for each document, in pieces."""
     for document in documents:
         done = 0
         for start, end, label in document.entities:

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from tagger.documents import Document, Notes, Span, apart, labelled, squeeze
+from tagger.documents import Document, Notes, Span, labelled, squeeze, without_overlaps
 from tagger.errors import SEE_FORMATS, CorpusError
 from tagger.formats.base import LIKELY, Sample
 from tagger.formats.records import (
@@ -19,7 +19,7 @@ from tagger.formats.records import (
     task_text,
 )
 
-_TASK = re.compile(rb'"(?:data|result)"\s*:\s*[{[]')  # in a task too long for its whole to be in the sample
+_TASK = re.compile(rb'"(?:data|result)"\s*:\s*[{[]')  # in a task longer than the sample
 
 
 def recognise(sample: Sample) -> int | None:
@@ -31,38 +31,39 @@ def recognise(sample: Sample) -> int | None:
 
 
 def parse(record: Record, place: str, notes: Notes) -> Document:
-    """Return the document of a Label Studio task: the first annotation not skipped, or prediction."""
+    """Return the document of a task: its first annotation that was not skipped, else its first prediction."""
     text = task_text(record, place)
     note_further(record, ("data", "annotations", "completions", "predictions"), notes)
-    made = record.get("annotations", record.get("completions")) or []
-    made = listed(made, "annotations", place)
-    some = [one for one in made if not (isinstance(one, dict) and one.get("was_cancelled"))]
-    some = some or listed(record.get("predictions") or [], "predictions", place)
-    notes["lost: further annotations of a text"] += max(len(some) - 1, 0)
-    results = some[0].get("result") if some and isinstance(some[0], dict) else some
-    rated: dict[Span, float] = {}
+    annotations = listed(record.get("annotations", record.get("completions")) or [], "annotations", place)
+    candidates = [one for one in annotations if not (isinstance(one, dict) and one.get("was_cancelled"))]
+    candidates = candidates or listed(record.get("predictions") or [], "predictions", place)
+    notes["lost: further annotations of a text"] += max(len(candidates) - 1, 0)
+    results = candidates[0].get("result") if candidates and isinstance(candidates[0], dict) else candidates
+    scores: dict[Span, float] = {}
     for result in listed(results, "result", place):
         value = result.get("value") if isinstance(result, dict) else None
         if not isinstance(value, dict):
             raise CorpusError(place, 'a result with a "value"', json.dumps(result, ensure_ascii=False), SEE_FORMATS)
         if not value.get("labels"):
-            hidden = value.keys() & {"hypertextlabels", "paragraphlabels"}
-            notes["lost: entities of hypertext" if hidden else "left out: annotations that are not entities"] += 1
+            hypertext = value.keys() & {"hypertextlabels", "paragraphlabels"}
+            notes["lost: entities of hypertext" if hypertext else "left out: annotations that are not entities"] += 1
             continue
         label = value["labels"][0] if isinstance(value["labels"], list) else None
         notes["lost: further labels of an entity"] += len(value["labels"]) - 1 if label else 0
         start, end = _code_points(value, text, place, notes)
-        rated.setdefault(annotated_span(start, end, label, text, value, place, notes), given_score(result.get("score")))
-    spans = apart(rated, notes)
-    return labelled(text, spans, scores=given_scores([rated[span] for span in spans], notes))
+        scores.setdefault(
+            annotated_span(start, end, label, text, value, place, notes), given_score(result.get("score"))
+        )
+    spans = without_overlaps(scores, notes)
+    return labelled(text, spans, scores=given_scores([scores[span] for span in spans], notes))
 
 
 def _code_points(value: Record, text: str, place: str, notes: Notes) -> tuple[Any, Any]:
-    """Return start and end of a result, which some versions counted in UTF-16 as JavaScript does."""
+    """Return the start and end of a result in code points; some versions counted UTF-16 units, as JavaScript does."""
     start, end, mention = value.get("start"), value.get("end"), value.get("text")
     if not (type(start) is int and type(end) is int and isinstance(mention, str)):
         return start, end
-    wanted = squeeze(mention.replace("\\n", "\n"))  # that is how line ends come
+    wanted = squeeze(mention.replace("\\n", "\n"))  # as line ends are exported
     if squeeze(text[start:end]) in (wanted, squeeze(mention)):
         return start, end
     wide = text.encode("utf-16-le", "surrogatepass")
@@ -74,7 +75,7 @@ def _code_points(value: Record, text: str, place: str, notes: Notes) -> tuple[An
 
 
 def write(documents: Iterable[Document], notes: Notes) -> Iterator[str]:
-    """Yield an array of tasks: predictions where there are scores, else annotations."""
+    """Yield an array of tasks, with predictions for documents that have scores, else with annotations."""
     before = "[\n"
     for document in documents:
         results: list[Record] = [

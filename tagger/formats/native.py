@@ -1,6 +1,6 @@
 """Native JSON Lines: `{"text", "entities": [{"start", "end", "label"}]}`.
 
-`"unlabelled": [[start, end], ...]` are stretches that nobody has looked at.
+`"unlabelled": [[start, end], ...]` are stretches that were not annotated.
 """
 
 import itertools
@@ -38,24 +38,24 @@ def parse(record: Record, place: str, notes: Notes) -> Document:
     """Return the document of a native record; overlapping entities are an error."""
     text = string(record, "text", place)
     note_further(record, ("text", "entities", "core_entity", "unlabelled"), notes)
-    rated = sorted(_rated(entity, text, place) for entity in listed(record.get("entities", []), "entities", place))
-    spans = [span for span, _ in rated]
+    scored = sorted(_scored(entity, text, place) for entity in listed(record.get("entities", []), "entities", place))
+    spans = [span for span, _ in scored]
     for before, after in itertools.pairwise(spans):
         if after.start < before.end:
             shown = f"{before.label} {text[before.start : before.end]!r} at {before.start} and "
             shown += f"{after.label} {text[after.start : after.end]!r} at {after.start}"
             raise CorpusError(place, "entities that do not overlap", shown, "keep one of the two")
-    given = record.get("core_entity")
-    answers = [a for a in given if isinstance(a, str)] if isinstance(given, list) else []
+    answers = record.get("core_entity")
+    answers = [answer for answer in answers if isinstance(answer, str)] if isinstance(answers, list) else []
     unlabelled = [
         _stretch(stretch, text, place) for stretch in listed(record.get("unlabelled", []), "unlabelled", place)
     ]
-    known = labelled(text, spans, answers, given_scores([score for _, score in rated], notes))
-    return replace(known, unlabelled=tuple(unlabelled)) if unlabelled else known
+    document = labelled(text, spans, answers, given_scores([score for _, score in scored], notes))
+    return replace(document, unlabelled=tuple(unlabelled)) if unlabelled else document
 
 
-def _rated(entity: Any, text: str, place: str) -> tuple[Span, float]:
-    """Return the span and its score, -1 for none."""
+def _scored(entity: Any, text: str, place: str) -> tuple[Span, float]:
+    """Return the span of an entity and its score, -1 for none."""
     if isinstance(entity, dict):
         span = valid_span(entity.get("start"), entity.get("end"), entity.get("label"), text)
         if span and re.fullmatch(r"\S+", span.label):
@@ -83,9 +83,9 @@ def to_native(
 
     Args:
         text: As given.
-        entities: With text and score, or without.
-        answers: All answers, where some are not among the entities.
-        unlabelled: Stretches that nobody has looked at.
+        entities: Predicted or annotated.
+        answers: All answers, if not every one is an entity.
+        unlabelled: Stretches that were not annotated.
     """
     record: Record = {"text": text, "entities": [entity._asdict() for entity in entities]}
     if answers:
@@ -96,14 +96,14 @@ def to_native(
 
 
 def write(documents: Iterable[Document], notes: Notes) -> Iterator[str]:
-    """Yield a native line a document."""
+    """Yield a line for each document."""
     for document in documents:
         text, entities = document.text, document.entities
         answers = document.answers
         if answers and {squeeze(text[start:end]) for start, end, _ in entities}.issuperset(map(squeeze, answers)):
             answers = ()
-        shown: Iterable[Entity | Span] = entities
+        with_scores: Iterable[Entity | Span] = entities
         if document.scores:
-            rated = zip(entities, document.scores, strict=True)
-            shown = [Entity(*span, text[span.start : span.end], score) for span, score in rated]
-        yield to_native(text, shown, answers, document.unlabelled) + "\n"
+            pairs = zip(entities, document.scores, strict=True)
+            with_scores = [Entity(*span, text[span.start : span.end], score) for span, score in pairs]
+        yield to_native(text, with_scores, answers, document.unlabelled) + "\n"

@@ -1,4 +1,4 @@
-"""Plain: a text a line, without entities."""
+"""Plain text: one text on each line, without entities."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -14,13 +14,13 @@ def recognise(sample: Sample) -> int | None:
 
 
 def read(source: Source, notes: Notes) -> Iterator[Document]:
-    """Yield a document a line, blank ones included."""
+    """Yield a document for each line, blank ones included."""
     for _, line in source.lines():
         yield Document(line)
 
 
 def write(documents: Iterable[Document], notes: Notes) -> Iterator[str]:
-    """Yield a line a document."""
+    """Yield a line for each document."""
     for document in documents:
         text, changed = re.subn("^\ufeff|[\r\n]", " ", document.text)
         notes["lost: entities"] += len(document.entities)

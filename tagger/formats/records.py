@@ -23,7 +23,7 @@ _SPACE = re.compile(r"\s*")
 
 # ---- records of a file ------------------------------------------------------------------------------------------
 def reader(parse: Callable[[Record, str, Notes], Document]) -> Reader:
-    """Return the reader of a form from what makes a document of a record."""
+    """Return the reader of a format from the function that makes a document of one of its records."""
 
     def read(source: Source, notes: Notes) -> Iterator[Document]:
         for place, record in read_records(source):
@@ -33,7 +33,7 @@ def reader(parse: Callable[[Record, str, Notes], Document]) -> Reader:
 
 
 def read_records(source: Source) -> Iterator[tuple[str, Record]]:
-    """Yield (place, record) of JSON Lines or of an array; memory holds one record.
+    """Yield (place, record) of JSON Lines or of an array, with one record in memory at a time.
 
     Raises:
         CorpusError: At what is not a JSON object.
@@ -61,7 +61,7 @@ def parse_object(line: str, place: str) -> Record:
     """Return the JSON object in a line.
 
     Raises:
-        CorpusError: If there is none.
+        CorpusError: If the line is anything else.
     """
     try:
         value = json.loads(line)
@@ -73,13 +73,13 @@ def parse_object(line: str, place: str) -> Record:
 
 
 def _items(source: Source) -> Iterator[tuple[str, Record]]:
-    """Yield (place, record) of an array, each as soon as it is whole."""
+    """Yield (place, record) of an array, each as soon as its last character has been read."""
     decode, buffer, line, number, signs, need = json.JSONDecoder().raw_decode, "", 1, 0, "[", 0
     for block in itertools.chain(source.blocks(), [""]):
         buffer += block
         if block and len(buffer) < need:
             continue
-        at = 0  # before the sign that stands before the next record
+        at = 0  # before the bracket or comma that precedes the next record
         while True:
             start = _skip(buffer, at)
             sign, sign_line = buffer[start : start + 1], line + buffer.count("\n", at, start)
@@ -99,7 +99,7 @@ def _items(source: Source) -> Iterator[tuple[str, Record]]:
                 record, end = decode(buffer, start)
             except (ValueError, RecursionError) as error:
                 if block and len(buffer) - start < _LARGEST:
-                    break  # it may go on in the next block
+                    break  # it may continue in the next block
                 raise CorpusError(
                     place, "a JSON object", f"{buffer[start : start + 30]!r} ({error})", SEE_FORMATS
                 ) from error
@@ -119,7 +119,7 @@ def _skip(text: str, at: int) -> int:
 
 
 def texts(source: Source) -> Iterator[str]:
-    """Yield the text of each record, whatever else is in it; an empty line is an empty text."""
+    """Yield the text of each record of any JSON format, annotations unread; an empty line is an empty text."""
     if is_array(source.head):
         for place, record in _items(source):
             yield _text(record, place)
@@ -147,9 +147,9 @@ def task_text(record: Record, place: str) -> str:
     return strings[0]
 
 
-# ---- what records have in common --------------------------------------------------------------------------------
+# ---- parts of a record ------------------------------------------------------------------------------------------
 def string(record: Record, key: str, place: str) -> str:
-    """Return what stands under the key, or raise `CorpusError` if that is not a string."""
+    """Return the value of a key, or raise `CorpusError` if it is not a string."""
     text = record.get(key)
     if not isinstance(text, str):
         raise CorpusError(place, f'"{key}" with a string', json.dumps(record, ensure_ascii=False), SEE_FORMATS)
@@ -170,13 +170,13 @@ def first_entity(record: Record) -> Any:
 
 
 def note_further(record: Record, known: Iterable[str], notes: Notes) -> None:
-    """Note the keys of a record that no `Document` holds."""
+    """Note the keys of a record that a `Document` has no place for."""
     if further := len(record.keys() - set(known)):
         notes["left out: further keys of records"] += further
 
 
 def valid_span(start: Any, end: Any, label: Any, text: str) -> Span | None:
-    """Return the span if its places are in the text and its label is not blank."""
+    """Return the span if its offsets are in the text and its label is not blank, else None."""
     whole = type(start) is int and type(end) is int and 0 <= start < end <= len(text)
     return Span(start, end, label) if whole and isinstance(label, str) and label.strip() else None
 
@@ -185,9 +185,9 @@ _encode = json.JSONEncoder(ensure_ascii=False).encode
 
 
 def dumps(value: Any) -> str:
-    """Return JSON on one line, whatever reader takes it apart into lines; lone surrogates are escaped."""
+    """Return JSON on one line by any definition of a line; lone surrogates are escaped."""
     line = _encode(value)
-    for end in "\x85\u2028\u2029":  # line ends to some readers of lines
+    for end in "\x85\u2028\u2029":  # line ends for `str.splitlines` and others
         line = line.replace(end, f"\\u{ord(end):04x}")
     try:
         line.encode("utf-8")
@@ -197,12 +197,12 @@ def dumps(value: Any) -> str:
 
 
 def given_score(value: Any) -> float:
-    """Return a probability, or -1 where none is given."""
+    """Return `value` if it is a probability, else -1."""
     return value if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1 else -1
 
 
 def given_scores(scores: list[float], notes: Notes) -> list[float]:
-    """Return the scores if there is one for each entity; else none, noting those that there are."""
+    """Return the scores if no entity lacks one (-1); else none, noting those that are lost."""
     if all(score >= 0 for score in scores):
         return scores
     if known := sum(score >= 0 for score in scores):
@@ -211,7 +211,7 @@ def given_scores(scores: list[float], notes: Notes) -> list[float]:
 
 
 def annotated_span(start: Any, end: Any, label: Any, text: str, entity: Any, place: str, notes: Notes) -> Span:
-    """Return the span of an annotation tool, whose labels may have white space and whose texts may be long."""
+    """Return the span of an annotation tool's entity; white space in its label is replaced and noted."""
     span = valid_span(start, end, label, text)
     if span is None:
         expected = f"an entity with 0 <= start < end <= {len(text)} and a label"

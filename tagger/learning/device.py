@@ -1,4 +1,4 @@
-"""Which device trains, how much of its memory, and in what precision."""
+"""Which device trains, how much of its memory is used, and in which dtype matrices are multiplied."""
 
 import contextlib
 import os
@@ -11,40 +11,56 @@ from tagger.errors import TrainingError
 
 
 def use_device(settings: TrainingConfig) -> None:
-    """Choose the graphics card and how much of its memory to take, as `[training]` says.
+    """Select the device that `[training]` asks for; must be called before TensorFlow first uses a device.
 
-    Where there is no card, each direction of a layer gets half the cores: they run side by side.
-    Must come before the framework first uses a device.
+    Args:
+        settings: `gpu`, `gpu_memory_growth` and `gpu_memory_mib` are used.
 
     Raises:
-        TrainingError: If the card does not exist, or the framework is already using devices.
+        TrainingError: If there is no such GPU, or TensorFlow already uses its devices.
     """
-    cards = tf.config.list_physical_devices("GPU")
-    if not cards:
-        with contextlib.suppress(RuntimeError):  # too late: only speed is lost
-            tf.config.threading.set_intra_op_parallelism_threads(max(1, (os.cpu_count() or 1) // 2))
-            tf.config.threading.set_inter_op_parallelism_threads(2)
+    gpus = tf.config.list_physical_devices("GPU")
+    if not gpus:
+        _use_cpu()
         return
-    if settings.gpu >= len(cards):
-        raise TrainingError(f"training.gpu = {settings.gpu}, but there are only cards 0 to {len(cards) - 1}")
+    if settings.gpu >= len(gpus):
+        raise TrainingError(
+            f"training.gpu = {settings.gpu}: expected a number from 0 to {len(gpus) - 1}, or -1 for none"
+        )
     try:
         if settings.gpu < 0:
             tf.config.set_visible_devices([], "GPU")
-            return
-        card = cards[settings.gpu]
-        tf.config.set_visible_devices([card], "GPU")
-        if settings.gpu_memory_mib:
-            limit = tf.config.LogicalDeviceConfiguration(memory_limit=settings.gpu_memory_mib)
-            tf.config.set_logical_device_configuration(card, [limit])
         else:
-            tf.config.experimental.set_memory_growth(card, settings.gpu_memory_growth)
+            _use_gpu(gpus[settings.gpu], settings)
     except RuntimeError as error:
-        raise TrainingError(f"the device was chosen too late: {error}") from error
+        raise TrainingError(f"the device must be chosen before TensorFlow is used: {error}") from error
 
 
-def matmul_dtype(settings: TrainingConfig, told: Path = Path("/proc/cpuinfo")) -> tf.DType:
-    """Return what matrix products in training are computed in; `told` is what Linux says of the processor."""
+def _use_cpu() -> None:
+    """Give each direction of a layer half the cores: the two run side by side."""
+    with contextlib.suppress(RuntimeError):  # TensorFlow is in use already: only speed is lost
+        tf.config.threading.set_intra_op_parallelism_threads(max(1, (os.cpu_count() or 1) // 2))
+        tf.config.threading.set_inter_op_parallelism_threads(2)
+
+
+def _use_gpu(gpu: tf.config.PhysicalDevice, settings: TrainingConfig) -> None:
+    """Use this GPU alone; its memory is capped, or grows with need, or is taken as a whole."""
+    tf.config.set_visible_devices([gpu], "GPU")
+    if settings.gpu_memory_mib:
+        cap = tf.config.LogicalDeviceConfiguration(memory_limit=settings.gpu_memory_mib)
+        tf.config.set_logical_device_configuration(gpu, [cap])
+    else:
+        tf.config.experimental.set_memory_growth(gpu, settings.gpu_memory_growth)
+
+
+def matmul_dtype(settings: TrainingConfig, cpuinfo: Path = Path("/proc/cpuinfo")) -> tf.DType:
+    """Return the dtype of matrix products in training.
+
+    Args:
+        settings: `matmul_dtype` is used; "auto" is bfloat16 where the processor has instructions for it.
+        cpuinfo: Linux's description of the processor.
+    """
     if settings.matmul_dtype != "auto":
         return tf.as_dtype(settings.matmul_dtype)
-    flags = set(told.read_text().split()) if told.exists() else set()
+    flags = set(cpuinfo.read_text().split()) if cpuinfo.exists() else set()
     return tf.bfloat16 if flags & {"amx_bf16", "avx512_bf16"} else tf.float32

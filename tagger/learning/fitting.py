@@ -1,0 +1,148 @@
+"""What training and pretraining have in common: a fresh model, its optimizer, the state that changes, an epoch."""
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
+
+from tagger import bundle as bundles
+from tagger import onnx_graph
+from tagger.batches import Batches, Store, ahead
+from tagger.config import Config, TrainingConfig
+from tagger.lookup import Lookup
+from tagger.tags import TagScheme
+from tagger.weights import Weights, fresh_model
+
+
+def seeded_model(config: Config, scheme: TagScheme, lookup: Lookup, store: Store, start: Path | None) -> Any:
+    """Seed all random generators and return a new model, with the weights of the bundle `start` if given."""
+    keras.utils.set_random_seed(config.training.seed)
+    tf.config.experimental.enable_op_determinism()
+    model = fresh_model(config, scheme, lookup)
+    zero_unseen_embeddings(model, store)
+    if start:
+        bundles.load(start).load_weights(model)
+    return model
+
+
+def zero_unseen_embeddings(model: Any, store: Store) -> None:
+    """Set the trainable vectors of ids that do not occur in `store` to zero: training would leave them random."""
+    for columns, layer in zip(model.columns, model.embeddings, strict=True):
+        seen = store.occurring(columns, layer.input_dim)
+        layer.embeddings.assign(layer.embeddings.numpy() * seen[:, None])
+
+
+def make_optimizer(settings: TrainingConfig, variables: Sequence[Any], steps: int, accumulate: int = 1) -> Any:
+    """Return a built Adam optimizer.
+
+    Args:
+        settings: The `[training]` section.
+        variables: What it changes.
+        steps: Changes of the weights over all epochs.
+        accumulate: Batches whose gradients are added up for one change.
+    """
+    optimizer = keras.optimizers.Adam(
+        learning_rate(settings, steps),
+        global_clipnorm=settings.clip_norm or None,
+        gradient_accumulation_steps=accumulate if accumulate > 1 else None,
+    )
+    optimizer.build(variables)
+    return optimizer
+
+
+def learning_rate(settings: TrainingConfig, steps: int) -> Any:
+    """Return the learning rate, or its schedule over `steps` changes of the weights."""
+    if settings.schedule == "constant":
+        return settings.learning_rate
+    warmup = max(1, steps // 20)
+    return keras.optimizers.schedules.CosineDecay(
+        0.0, steps - warmup, alpha=0.01, warmup_target=settings.learning_rate, warmup_steps=warmup
+    )
+
+
+class TrainingState:
+    """All that changes in training: weights, optimizer, seeds of dropout, moving average (EMA) of the weights.
+
+    Args:
+        model: A built model.
+        optimizer: Its optimizer, built.
+        momentum: Of the average; 0 for no average. In the first steps the average follows the weights faster, so that
+            the random weights of the beginning are soon forgotten.
+    """
+
+    def __init__(self, model: Any, optimizer: Any, momentum: float) -> None:
+        self.model, self.optimizer, self.momentum = model, optimizer, momentum
+        self.weights = model.trainable_variables
+        self.averages = [tf.Variable(weight.value) for weight in self.weights] if momentum else []
+        self.step = tf.Variable(0.0)
+        self._variables = [*model.variables, *optimizer.variables, *self.averages, self.step]
+
+    def apply_gradients(self, gradients: Sequence[tf.Tensor]) -> None:
+        """Change the weights, and move the averages towards them; part of each step."""
+        self.optimizer.apply_gradients(zip(gradients, self.weights, strict=True))
+        if not self.averages:
+            return
+        self.step.assign_add(1.0)
+        keep = tf.minimum(self.momentum, self.step / (self.step + 9.0))
+        for average, weight in zip(self.averages, self.weights, strict=True):
+            average.assign(keep * average + (1 - keep) * weight.value)
+
+    def evaluated_weights(self) -> list[np.ndarray]:
+        """Return a copy of the weights that are evaluated and saved: the averages, or the weights themselves."""
+        return [variable.numpy().copy() for variable in (self.averages or self.weights)]
+
+    def swap_weights(self, weights: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Put `weights` into the model, and return those it had."""
+        previous = [weight.numpy().copy() for weight in self.weights]
+        for variable, value in zip(self.weights, weights, strict=True):
+            variable.assign(value)
+        return previous
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return everything by name, for a checkpoint."""
+        return {f"state_{number}": variable.numpy() for number, variable in enumerate(self._variables)}
+
+    def restore(self, arrays: dict[str, np.ndarray]) -> None:
+        """Set everything from a checkpoint."""
+        for number, variable in enumerate(self._variables):
+            variable.assign(arrays[f"state_{number}"])
+
+
+def input_signature(lookup: Lookup) -> dict[str, tf.TensorSpec]:
+    """Return shapes and dtypes of the inputs of a batch."""
+    return {
+        "ids": tf.TensorSpec((None, None, lookup.columns), tf.int32),
+        "vectors": tf.TensorSpec((None, None, lookup.dimensions), tf.float32),
+        "lengths": tf.TensorSpec((None,), tf.int32),
+    }
+
+
+class EpochResult(NamedTuple):
+    """What the steps of an epoch returned, (N,) or (N, M) float32 for N batches, and the time they took."""
+
+    outputs: np.ndarray
+    seconds: float
+
+
+def run_epoch(step: Callable[..., tf.Tensor], batches: Batches[Any], epoch: int, epochs: int) -> EpochResult:
+    """Make one step for each batch of an epoch, the first of which has number 0, with a progress bar."""
+    begin = time.monotonic()
+    outputs: list[tf.Tensor] = []
+    with tqdm(total=len(batches), desc=f"epoch {epoch + 1}/{epochs}", unit="batch", leave=False) as bar:
+        for batch in ahead(batches.epoch(epoch)):
+            outputs.append(step(*batch))
+            if bar.update():  # only then is the loss waited for
+                bar.set_postfix(loss=f"{float(np.ravel(outputs[-1])[0]):.4f}", refresh=False)
+    return EpochResult(np.array(outputs), time.monotonic() - begin)
+
+
+def write_networks(model: Any, lookup: Lookup, folder: Path) -> None:
+    """Write a model's graph into a bundle's folder, in half precision and in 8-bit integers."""
+    weights = Weights.from_model(model, lookup.columns)
+    onnx_graph.write(weights, folder / bundles.ONNX)
+    onnx_graph.write_eight_bits(weights, folder / bundles.EIGHT_BITS, lookup.largest)

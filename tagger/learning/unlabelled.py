@@ -1,0 +1,122 @@
+"""The unlabelled texts of self-training: which of them are tagged, and how much disk a run needs."""
+
+import hashlib
+import random
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tqdm import tqdm
+
+from tagger.config import Config
+from tagger.documents import Document, Notes
+from tagger.errors import TrainingError
+from tagger.files import open_output
+from tagger.formats import native
+from tagger.learning.preparation import corpus_texts
+from tagger.learning.run import Sources
+from tagger.progress import say
+from tagger.text import pieces
+
+
+@dataclass
+class TextSize:
+    """How much text there is."""
+
+    texts: int = 0
+    characters: int = 0
+
+    @staticmethod
+    def of(texts: Iterable[str]) -> "TextSize":
+        """Return the size of texts, which are read one by one."""
+        size = TextSize()
+        for text in texts:
+            size.texts += 1
+            size.characters += len(text)
+        return size
+
+
+def gather_unlabelled(config: Config, sources: Sources, folder: Path, out: Path) -> None:
+    """Write the unlabelled texts that are to be tagged: each once, and none that is blank or labelled.
+
+    If there are more than `transfer.characters`, an even random share is taken. Long texts are cut into pieces.
+
+    Args:
+        config: All settings.
+        sources: `train` and `unlabelled` are read; they are streamed.
+        folder: Of the run, for which enough disk must be free.
+        out: File to write.
+
+    Raises:
+        TrainingError: If there is no such text, or too little disk.
+    """
+    labelled = TextSize.of(corpus_texts([sources.train]))
+    unlabelled = TextSize.of(tqdm(corpus_texts(sources.unlabelled), "reading", unit=" texts"))
+    taken = min(config.transfer.characters or unlabelled.characters, unlabelled.characters)
+    say(f"unlabelled: {unlabelled.texts:,} texts, {unlabelled.characters:,} characters; at most {taken:,} are tagged")
+    check_disk(folder, *disk_use(config, labelled.characters, unlabelled.characters, taken))
+    share = taken / max(unlabelled.characters, 1)
+    rng = random.Random(config.training.seed)
+    seen = set(map(_hash, corpus_texts([sources.train])))
+    count = 0
+    with document_writer(out) as write:
+        for text in corpus_texts(sources.unlabelled):
+            if rng.random() >= share or not text.strip() or (key := _hash(text)) in seen:
+                continue
+            seen.add(key)
+            for start, end in pieces(text):
+                write(Document(text[start:end]))
+            count += 1
+        if not count:
+            names = ", ".join(map(str, sources.unlabelled))
+            raise TrainingError(f"{names}: no text that is not labelled already; give other texts with --unlabelled")
+
+
+def _hash(text: str) -> bytes:
+    return hashlib.blake2b(text.strip().encode("utf-8", "surrogatepass"), digest_size=8).digest()
+
+
+@contextmanager
+def document_writer(path: Path) -> Iterator[Callable[[Document], None]]:
+    """Yield a function that writes a document to a native file, which appears once it is complete."""
+    with open_output(path) as write:
+
+        def write_document(document: Document) -> None:
+            write("".join(native.write([document], Notes())))
+
+        yield write_document
+
+
+def disk_use(config: Config, labelled: int, unlabelled: int, taken: int) -> tuple[int, int]:
+    """Return an estimate of the bytes that a run needs at most, and of those that it leaves.
+
+    Args:
+        config: All settings.
+        labelled, unlabelled, taken: Characters of the labelled texts, the unlabelled ones, and those to be tagged.
+    """
+    vectors, of_characters = config.vectors, config.text.unit == "char"
+    sizes = [vectors.word_dimensions, *([vectors.char_dimensions, vectors.bigram_dimensions] if of_characters else [])]
+    rows = (labelled + unlabelled) // 10  # a text of n characters rarely has more than n / 10 distinct items
+    rows = min(rows, vectors.limit or rows)
+    network = 4 * 4 * 2 * sum(size * (size + 500) for size in config.model.layers)
+    bundle = network + rows * sum(size * (4 if vectors.storage == "float32" else 1) + 10 for size in sizes)
+    rounds = config.transfer.rounds
+    left = (2 * rounds + 3) * bundle + taken * 3 * (rounds + 1)
+    for_vectors = (15 if of_characters else 5) * (labelled + unlabelled)
+    for_ids = 4 * (14 if of_characters else 2) * (labelled + taken)
+    return left + max(for_vectors, for_ids), left
+
+
+def check_disk(folder: Path, needed: int, left: int) -> None:
+    """Report how many bytes of disk a run needs at most, and leaves.
+
+    Raises:
+        TrainingError: If less is free.
+    """
+    free = shutil.disk_usage(folder).free
+    need = f"{folder}: needs at most about {needed / 1e6:,.0f} MB of disk"
+    if free < needed:
+        raise TrainingError(f"{need}, but {free / 1e6:,.0f} MB are free; make room, or lower transfer.characters")
+    say(f"{need}, {left / 1e6:,.0f} MB in the end; {free / 1e6:,.0f} MB are free")
