@@ -191,7 +191,7 @@ def measure(options: argparse.Namespace, texts: int, job: str, seed: int, folder
     if verb == "transfer":
         rounds = json.loads((folder / "bundle.transfer" / "rounds.json").read_text("utf-8"))
     best = next(number for number, row in enumerate(rounds) if row.items() >= result.items())
-    names = ("precision", "recall", "f1", "top1", "epoch", "predicted")
+    names = ("precision", "recall", "f1", "top1", "epoch", "predictions")
     return {"rounds": [{name: row[name] for name in names if name in row} for row in rounds], "best": best, **costs}
 
 
