@@ -129,7 +129,7 @@ def runtimes() -> str:
 
 
 def exporters() -> str:
-    rows = ((f"`{name}`", row.about, needed("train" if row.tensorflow else "")) for name, row in EXPORTERS.items())
+    rows = ((f"`{name}`", row.about, needed("train")) for name, row in EXPORTERS.items())
     return table("`--to` | what it writes | needs", rows)
 
 
