@@ -309,9 +309,10 @@ def load_word2vec(path: Path, config: VectorsConfig, fold: bool = False) -> Tabl
     except (OSError, ValueError, EOFError, IndexError, zlib.error) as error:
         form = "binary (.bin)" if binary else "text"
         raise VectorsError(f"{path}: not vectors in word2vec's {form} format: {error}") from error
-    words = [normal(word, fold) for word in keyed.index_to_key]
-    firsts = list({word: row for row, word in reversed(list(enumerate(words)))}.values())[::-1]
-    return make_table("word", [words[row] for row in firsts], keyed.vectors[firsts], config)
+    rows: dict[str, int] = {}  # of each word, in the file's order
+    for row, word in enumerate(keyed.index_to_key):
+        rows.setdefault(normal(word, fold), row)
+    return make_table("word", list(rows), keyed.vectors[list(rows.values())], config)
 
 
 def save_tables(tables: Sequence[Table], folder: Path) -> None:

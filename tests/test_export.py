@@ -168,7 +168,7 @@ def rows(words):
         return [[by_parts(word)] for word in words]
     text, found = "".join(words), []
     for word in words:
-        places = told["places"][str(min(len(word), 4))]
+        places = told["positions"][str(min(len(word), 4))]
         places = places[:2] + [8] * (len(word) - 4) + places[2:] if len(word) > 4 else places
         for place in places:
             at, around = len(found), (" " + text + " ")[len(found) : len(found) + 3]

@@ -6,9 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tagger.config import ModelConfig, TextConfig, VectorsConfig
+from tagger.config import TextConfig, VectorsConfig
 from tagger.errors import VectorsError
-from tagger.lookup import PLACES, places
 from tagger.text import UnitMaker
 from tagger.vectors import (
     PADDING,
@@ -24,7 +23,7 @@ from tagger.vectors import (
     reduced,
     save_tables,
 )
-from tests.samples import char_lookup, few, rows, table, word_lookup
+from tests.samples import few, rows, table
 
 WORDS = ["北京", "大学", "的"]
 ODD_WORDS = [
@@ -179,65 +178,6 @@ def test_int8_vectors_without_scales_are_told(tmp_path):
         Table.load(tmp_path, "word")
 
 
-# ---- id columns ---------------------------------------------------------------------------------------------------
-
-
-def naive_places(lengths):
-    kinds = {1: [1], 2: [2, 3], 3: [4, 5, 6]}
-    return [place for length in lengths for place in kinds.get(length, [7, *[8] * (length - 2), 9])]
-
-
-@few
-@given(st.lists(st.integers(1, 9), max_size=20))
-def test_places_in_words(lengths):
-    found = places(np.array(lengths, np.int32))
-    assert (found.tolist(), found.dtype) == (naive_places(lengths), np.int32)
-    assert not set(found) & {0}
-    assert found.max(initial=0) < PLACES
-
-
-@pytest.mark.parametrize("text", ["北京的大学生", "学", "京 北", ""])
-def test_the_ids_of_words(text):
-    lookup = word_lookup()
-    units = UnitMaker(TextConfig(unit="word"))(text)
-    (ids,) = lookup.ids([units])
-    assert (ids.shape, ids.dtype, lookup.columns) == ((len(units), 1), np.int32, 1)
-    assert ids[:, 0].tolist() == [lookup.tables[0].vocabulary.id(word) for word in units.words]
-    assert lookup.vectors(ids).shape == (len(units), lookup.dimensions) == (len(units), 4)
-    assert lookup.embeddings(ModelConfig()) == []
-
-
-@pytest.mark.parametrize("text", ["北京的大学生", "学", "京 北", ""])
-def test_the_ids_of_characters(text):
-    lookup = char_lookup()
-    char, bigram, word = (made.vocabulary.id for made in lookup.tables)
-    units = UnitMaker(TextConfig())(text)
-    (ids,) = lookup.ids([units])
-    assert (ids.shape, ids.dtype, lookup.columns) == ((len(text), 5), np.int32, 5)
-    around = f" {text} "
-    words = [of for of in units.words for _ in of]
-    assert ids.tolist() == [
-        [char(c), bigram(around[t + 1 : t + 3]), bigram(around[t : t + 2]), word(of), place]
-        for t, (c, of, place) in enumerate(zip(text, words, naive_places(map(len, units.words)), strict=True))
-    ]
-    vectors = lookup.vectors(ids)
-    assert vectors.shape == (len(text), lookup.dimensions) == (len(text), 3 + 2 + 2 + 4)
-    assert vectors.any(axis=-1).all()
-
-
-def test_trainable_tables():
-    lookup = char_lookup()
-    assert lookup.embeddings(ModelConfig(char_dimensions=8, position_dimensions=3)) == [((0,), 7, 8), ((4,), PLACES, 3)]
-    assert lookup.embeddings(ModelConfig(char_dimensions=0, position_dimensions=3)) == [((4,), PLACES, 3)]
-
-
-@pytest.mark.parametrize("lookup", [word_lookup(), char_lookup()], ids=["word", "char"])
-def test_vectors_are_looked_up_in_any_shape(lookup):
-    ids = np.zeros((2, 3, lookup.columns), np.int32)
-    assert lookup.vectors(ids).shape == (2, 3, lookup.dimensions)
-    assert not lookup.vectors(ids).any()
-
-
 # ---- word2vec -----------------------------------------------------------------------------------------------------
 
 SMALL = {"word_dimensions": 8, "char_dimensions": 8, "bigram_dimensions": 8, "epochs": 1}
@@ -291,6 +231,21 @@ def test_vectors_of_ones_own_are_read(tmp_path, name):
     made = load_word2vec(tmp_path / name, VectorsConfig(norm=1.0, storage="float32"))
     assert made.vocabulary.words == ["北京", "A"]  # both forms of A are one word; the first counts
     np.testing.assert_allclose(made.rows(np.array([2, 3])), [[0.6, 0.8], [1, 0]])
+
+
+def test_ready_made_words_keep_the_place_of_the_first_of_those_that_become_one(tmp_path):
+    """In order of frequency, which the head of the table and the vector of unknown words depend on."""
+    words = ["Ａb", "的", "北京", "ab", "大学", *"甲乙丙丁戊己庚辛壬癸子丑寅卯", "AB"]
+    firsts = [0, 1, 2, *range(4, 19)]
+    vectors = np.random.default_rng(1).normal(size=(len(words), 4)).round(3)
+    lines = [f"{word} {' '.join(map(str, row))}\n" for word, row in zip(words, vectors, strict=True)]
+    (tmp_path / "own.txt").write_text(f"{len(words)} 4\n" + "".join(lines), "utf-8")
+    config = VectorsConfig(norm=1.0, storage="float32")
+    made = load_word2vec(tmp_path / "own.txt", config, fold=True)
+    assert made.vocabulary.words == ["ab", *(words[row] for row in firsts[1:])]
+    expected = make_table("word", made.vocabulary.words, vectors[firsts], config)  # the unknown word's vector, too
+    np.testing.assert_allclose(made.vectors, expected.vectors, atol=1e-6)
+    assert made.head(3).vocabulary.words == ["ab", "的", "北京"]
 
 
 def test_binary_vectors_of_ones_own_are_read(tmp_path):

@@ -10,7 +10,7 @@ import numpy as np
 from tagger import onnx_graph
 from tagger.bundle import Bundle
 from tagger.lexicon import LONGEST
-from tagger.lookup import places
+from tagger.lookup import word_positions
 from tagger.onnx_graph import FrozenTable
 from tagger.text import normal
 from tagger.vectors import PADDING, RESERVED, UNKNOWN
@@ -39,10 +39,8 @@ def _compact(value: Any) -> str:
 def description(bundle: Bundle) -> dict[str, Any]:
     """Return what another language needs to feed the network and to decode its scores, as JSON holds it."""
     config, lookup, transitions = bundle.config, bundle.lookup, bundle.transitions
-    names = {column: table.name for column, table in lookup.looked_up}
     of_characters = config.text.unit == "char"
-    abouts = _CHARACTER if of_characters else _WORD
-    each_length = {str(size): places(np.array([size])).tolist() for size in (1, 2, 3, 4)}
+    each_length = {str(size): word_positions(np.array([size])).tolist() for size in (1, 2, 3, 4)}
     return {
         "format": 1,
         "about": _ABOUT,
@@ -56,11 +54,8 @@ def description(bundle: Bundle) -> dict[str, Any]:
         "unit": config.text.unit,
         "window": {"about": _WINDOW, "units": config.text.maxlen, "overlap": config.text.overlap},
         "ids": {"about": _IDS, "padding": PADDING, "unknown": UNKNOWN, "first": RESERVED},
-        "columns": [
-            {"vocabulary": names.get(column), "about": about}
-            for column, about in zip(range(lookup.columns), abouts, strict=False)
-        ],
-        "places": each_length if of_characters else None,
+        "columns": [{"vocabulary": column.table or None, "about": column.description} for column in lookup.layout],
+        "positions": each_length if of_characters else None,
         "lexicon": _lexicon(bundle.folder) if lookup.lexicon else None,
         "tags": bundle.scheme.names,
         "decode": {"about": _DECODE, "log_softmax": not config.model.crf, "score": config.decode.score},
@@ -123,28 +118,6 @@ _WINDOW = (
 )
 
 _IDS = "A vocabulary's strings have ids from 'first' on, in order; 'unknown' is for strings that are not in it."
-
-_BY_PARTS = "its id, else that of its longest known ending, else that of its longest known beginning, else 'unknown'"
-
-_WORD = (f"the unit: {_BY_PARTS}",)
-
-_LONGEST_WORD = "of two or more characters, of equally long ones that which begins first; its id, 0 for no such word"
-
-_CHARACTER = (
-    "the character",
-    "it and the next one; a space stands after the last",
-    "the one before and it; a space stands before the first",
-    f"the word around it: {_BY_PARTS}",
-    "its place in the word around it: see 'places', by the word's length; longer words go 7, 8, ..., 8, 9",
-    f"the longest word of the lexicon that begins at it, {_LONGEST_WORD}",
-    f"the longest word of the lexicon that covers it (neither begins nor ends at it), {_LONGEST_WORD}",
-    f"the longest word of the lexicon that ends at it, {_LONGEST_WORD}",
-    "lengths of these three as one number, 16 b + 4 c + e: 0 for no word, 1 for two characters, 2 for three, else 3",
-    "tag, in the lexicon, of the word around it; 0 if it is not there",
-    "tag of the longest word that begins at it; 0 for no word",
-    "tag of the longest word that covers it; 0 for no word",
-    "tag of the longest word that ends at it; 0 for no word",
-)
 
 _LEXICON = (
     "Words of at most 'longest' characters, each with its key, its tag (a part of speech) and its id. First, those "
