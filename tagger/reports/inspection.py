@@ -85,7 +85,9 @@ def inspect(
     """
     for path in paths:
         if str(path) == "-" or path.is_fifo():
-            raise ConfigError(f"{path}: a stream can be read only once, and inspect reads twice; save it as a file first")
+            raise ConfigError(
+                f"{path}: a stream can be read only once, and inspect reads twice; save it as a file first"
+            )
     splits = [Split(path) for path in paths]
     for split in splits:
         for document in watch(corpus.read(split.path, format, split.notes)):
