@@ -35,6 +35,7 @@ ADDED = "蜜雪冰城"  # what a user corrects
 
 
 def main() -> None:
+    """Take the pictures."""
     options = parse_options()
     command = [sys.executable, "-m", "tagger"]
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
@@ -61,6 +62,7 @@ def main() -> None:
 
 
 def parse_options() -> argparse.Namespace:
+    """Return the options."""
     parser = argparse.ArgumentParser("pictures", description=__doc__)
     bundle = PROJECT / "demo-out" / "bundle"
     parser.add_argument("bundle", type=Path, nargs="?", default=bundle, metavar="BUNDLE", help="default: %(default)s")
