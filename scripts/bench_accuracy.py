@@ -237,7 +237,7 @@ def share(rows):
     """Return the share of right entities in some rows of `Reliability`, as text."""
     found = sum(row["predicted"] for row in rows)
     return (
-        f"{100 * sum(row['predicted'] * row['correct'] for row in rows) / found:.1f} % of {found:,}" if found else "-"
+        f"{100 * sum(row['predicted'] * row['accuracy'] for row in rows) / found:.1f} % of {found:,}" if found else "-"
     )
 
 

@@ -251,7 +251,7 @@ def _scores(found: Mapping[str, Any]) -> list[str]:
     parts = [_counts("label", {**found["labels"], _both("all"): found})]
     if "top1" in found:
         parts.append(f"<p>top-1 {_percent(found['top1'])} % · contest {found['contest']:.4f}</p>")
-    right = [of["correct"] for of in found["reliability"]]
+    right = [of["accuracy"] for of in found["reliability"]]
     rows = reliability_rows(found)
     return [*parts, _heading("Reliability", 3), _table(["probability", "found", "right, %"], rows, bars=right)]
 
