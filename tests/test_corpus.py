@@ -152,7 +152,7 @@ def entity(**changes):
     ],
 )
 @pytest.mark.parametrize("zipped", [False, True], ids=["file", "gz"])
-def test_a_bad_row_is_told_with_its_place(write, row, expected, zipped):
+def test_a_bad_row_is_reported_with_its_place(write, row, expected, zipped):
     content = f"{PLAIN}\n\n".encode() + (row if isinstance(row, bytes) else row.encode("utf-8")) + b"\n"
     path = write(gzip.compress(content) if zipped else content)
     with pytest.raises(CorpusError) as caught:
@@ -175,7 +175,7 @@ def test_a_bad_row_is_told_with_its_place(write, row, expected, zipped):
         ('{"text": "北京"}', '"content" with a string'),
     ],
 )
-def test_a_bad_contest_row_is_told_with_its_place(write, row, expected):
+def test_a_bad_contest_row_is_reported_with_its_place(write, row, expected):
     path = write('{"content": "北京"}\n' + row)
     with pytest.raises(CorpusError, match=f"^{re.escape(f'{path}:2: expected {expected}')}"):
         list(read(path))
@@ -184,13 +184,13 @@ def test_a_bad_contest_row_is_told_with_its_place(write, row, expected):
 @pytest.mark.parametrize(
     "row", ["{bad", "[]", '{"entities": []}', '{"content": 5}', '{"content": "x", "core_entity": 5}']
 )
-def test_a_bad_first_row_after_blank_lines_is_told_with_its_place(write, row):
+def test_a_bad_first_row_after_blank_lines_is_reported_with_its_place(write, row):
     path = write("\n\n" + row)
     with pytest.raises(CorpusError, match=f"^{re.escape(f'{path}:3: expected')}"):
         list(read(path))
 
 
-def test_a_bad_row_is_told_by_texts_too(write):
+def test_a_bad_row_is_reported_by_texts_too(write):
     path = write(f"{PLAIN}\n{{bad\n")
     with pytest.raises(CorpusError, match=f"^{re.escape(f'{path}:2: expected a JSON object')}"):
         list(texts(path))
@@ -211,14 +211,14 @@ ZIPPED = gzip.compress("".join(f'{{"text": "{number * 7919}"}}\n' for number in 
     ],
     ids=["header cut", "cut", "last byte cut", "checksum", "garbage", "not gzip"],
 )
-def test_a_damaged_gz_is_told_with_its_place(write, damaged):
+def test_a_damaged_gz_is_reported_with_its_place(write, damaged):
     path = write(damaged, "corpus.jsonl.gz")
     with pytest.raises(CorpusError, match=rf"^{re.escape(str(path))}:\d+: expected a whole \.gz file"):
         list(read(path))
 
 
 @pytest.mark.parametrize("name", ["missing.jsonl", "missing.txt.gz", ""])
-def test_a_missing_file_or_a_folder_is_told(tmp_path, name):
+def test_a_missing_file_or_a_folder_is_reported(tmp_path, name):
     path = tmp_path / name
     for reader in (read, texts):
         with pytest.raises(CorpusError, match=f"^{re.escape(f'{path}: expected a readable file, received ')}"):
@@ -306,12 +306,14 @@ def test_a_report_keeps_few_examples_and_shows_every_count():
         align(Document(f"第{number}篇", (), ("无",)), CONTEST, CORE, report)
     assert (report.texts, report.empty, report.absent) == (20, 20, 20)
     assert len(report.examples["empty"]) == len(report.examples["absent"]) == EXAMPLES
-    told = report.to_dict()
-    assert told["texts"] == told["findings"]["empty"]["count"] == told["findings"]["absent"]["count"] == 20
-    assert told["findings"]["empty"]["examples"] == report.examples["empty"]
+    described = report.to_dict()
+    assert (
+        described["texts"] == described["findings"]["empty"]["count"] == described["findings"]["absent"]["count"] == 20
+    )
+    assert described["findings"]["empty"]["examples"] == report.examples["empty"]
 
 
-def test_a_label_that_the_scheme_does_not_know_is_told():
+def test_a_label_that_the_scheme_does_not_know_is_reported():
     with pytest.raises(CorpusError, match="expected one of the labels CORE, received PER"):
         align(DOCUMENT, CONTEST, CORE, Alignment())
 

@@ -1,4 +1,4 @@
-"""Every form of corpus: golden files of our own, round trips, what is malformed, what is lost, and flat memory."""
+"""Every format of corpus: golden files of our own, round trips, what is malformed, what is lost, and flat memory."""
 
 import gzip
 import json
@@ -22,7 +22,7 @@ GOLDEN = ROOT / "tests" / "golden"
 COLUMNS = ("bio", "bioes", "bmes", "bilou")
 DOCUMENTS = list(read(GOLDEN / "native.jsonl"))
 
-# File, its form, and what reading it notes.
+# File, its format, and what reading it notes.
 FILES = [
     ("native.jsonl", "jsonl", []),
     ("bio.conll", "bio", ["left out: columns between token and tag (54)", "left out: comments and document marks (1)"]),
@@ -41,9 +41,9 @@ FILES = [
 ]  # fmt: skip
 
 
-def saved(folder, documents, form, notes=None):
-    path = folder / f"corpus.{form}"
-    write(documents, path, form, True, Notes() if notes is None else notes)
+def saved(folder, documents, format, notes=None):
+    path = folder / f"corpus.{format}"
+    write(documents, path, format, True, Notes() if notes is None else notes)
     return path
 
 
@@ -54,14 +54,14 @@ def bare(documents):
 # ---- golden files -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("name", "form", "noted"), FILES, ids=[row[0] for row in FILES])
-def test_a_golden_file_is_told_and_read(name, form, noted, tmp_path):
+@pytest.mark.parametrize(("name", "format", "noted"), FILES, ids=[row[0] for row in FILES])
+def test_a_golden_file_is_detected_and_read(name, format, noted, tmp_path):
     notes = Notes()
     assert bare(read(GOLDEN / name, notes=notes)) == DOCUMENTS
     assert describe_notes(notes) == noted
-    assert bare(read(GOLDEN / name, form)) == DOCUMENTS
+    assert bare(read(GOLDEN / name, format)) == DOCUMENTS
     assert list(texts(GOLDEN / name)) == [document.text for document in DOCUMENTS]
-    if form != "brat":
+    if format != "brat":
         content = (GOLDEN / name).read_bytes()
         for changed in (content, b"\xef\xbb\xbf" + content.removeprefix(b"\xef\xbb\xbf"), gzip.compress(content)):
             (tmp_path / "corpus").write_bytes(changed)
@@ -91,10 +91,10 @@ def test_scores_are_read_where_all_entities_have_one():
     assert (first.scores, second.scores, third.scores) == ((0.9, 0.7), (0.6, 0.6, 0.6), ())
 
 
-@pytest.mark.parametrize("form", ["bilou", "doccano", "cluener", "inline"])
-def test_what_is_written_is_the_golden_file(form):
-    (name,) = [file.name for file in GOLDEN.iterdir() if re.match(form + r"\.", file.name)]
-    assert "".join(formats.write(form, DOCUMENTS, Notes())) == (GOLDEN / name).read_text("utf-8")
+@pytest.mark.parametrize("format", ["bilou", "doccano", "cluener", "inline"])
+def test_what_is_written_is_the_golden_file(format):
+    (name,) = [file.name for file in GOLDEN.iterdir() if re.match(format + r"\.", file.name)]
+    assert "".join(formats.write(format, DOCUMENTS, Notes())) == (GOLDEN / name).read_text("utf-8")
 
 
 # ---- round trips ------------------------------------------------------------------------------------------------
@@ -122,41 +122,41 @@ def is_paired(document):
     return re.search("[\ud800-\udbff][\udc00-\udfff]", document.text) is not None
 
 
-JSON_FORMS = ("jsonl", "doccano", "labelstudio", "cluener")
+JSON_FORMATS = ("jsonl", "doccano", "labelstudio", "cluener")
 WORDS = anything.map(lambda text: re.sub(r"[\s\ufeff\ud800-\udfff]", "", text))
 LINES = anything.map(lambda text: re.sub(r"[\r\n\ufeff\ud800-\udfff]", "", text))
 UNICODE = anything.map(lambda text: re.sub(r"[\ud800-\udfff]", "", text))
 
 
-@pytest.mark.parametrize("form", [*JSON_FORMS, "inline"])
+@pytest.mark.parametrize("format", [*JSON_FORMATS, "inline"])
 @few
 @given(documents(anything))
-def test_any_document_survives(tmp_path_factory, form, some):
-    assume(form == "inline" or not any(map(is_paired, some)))
+def test_any_document_survives(tmp_path_factory, format, some):
+    assume(format == "inline" or not any(map(is_paired, some)))
     notes = Notes()
-    path = saved(tmp_path_factory.mktemp("trip"), some, form, notes)
-    assert list(read(path, form, notes)) == some
+    path = saved(tmp_path_factory.mktemp("trip"), some, format, notes)
+    assert list(read(path, format, notes)) == some
     assert describe_notes(notes) == []
 
 
-@pytest.mark.parametrize("form", ["jsonl", "labelstudio"])
+@pytest.mark.parametrize("format", ["jsonl", "labelstudio"])
 @few
 @given(documents(anything), st.randoms(use_true_random=False))
-def test_scores_survive(tmp_path_factory, form, some, random):
+def test_scores_survive(tmp_path_factory, format, some, random):
     assume(not any(map(is_paired, some)))
     rated = [labelled(d.text, d.entities, scores=[random.random() for _ in d.entities]) for d in some]
     notes = Notes()
-    assert list(read(saved(tmp_path_factory.mktemp("trip"), rated, form, notes), form, notes)) == rated
+    assert list(read(saved(tmp_path_factory.mktemp("trip"), rated, format, notes), format, notes)) == rated
     assert describe_notes(notes) == []
 
 
-@pytest.mark.parametrize("form", COLUMNS)
+@pytest.mark.parametrize("format", COLUMNS)
 @few
 @given(documents(WORDS))
-def test_what_columns_hold_survives(tmp_path_factory, form, some):
+def test_what_columns_hold_survives(tmp_path_factory, format, some):
     assume(all(document.text for document in some))
     notes = Notes()
-    assert list(read(saved(tmp_path_factory.mktemp("trip"), some, form, notes), form, notes)) == some
+    assert list(read(saved(tmp_path_factory.mktemp("trip"), some, format, notes), format, notes)) == some
     assert describe_notes(notes) == []
 
 
@@ -185,21 +185,21 @@ def test_any_line_survives_as_plain_text(tmp_path_factory, some):
 @given(st.lists(st.tuples(st.text("ab ", max_size=12), st.lists(st.text("abc ", max_size=4), max_size=4))))
 def test_any_answers_survive(tmp_path_factory, rows):
     some = [labelled(text, mark(text, answers), answers) for text, answers in rows]
-    for form in ("contest", "jsonl"):
+    for format in ("contest", "jsonl"):
         notes = Notes()
-        assert list(read(saved(tmp_path_factory.mktemp("trip"), some, form, notes), form)) == some
+        assert list(read(saved(tmp_path_factory.mktemp("trip"), some, format, notes), format)) == some
         assert describe_notes(notes) == []
 
 
-@pytest.mark.parametrize("form", formats.FORMATS)
+@pytest.mark.parametrize("format", formats.FORMATS)
 @few
 @given(documents(anything))
-def test_whatever_is_written_can_be_read_and_keeps_its_offsets(tmp_path_factory, form, some):
+def test_whatever_is_written_can_be_read_and_keeps_its_offsets(tmp_path_factory, format, some):
     """Nothing breaks a writer, and what it writes is well-formed, whatever it had to leave out."""
     notes = Notes()
-    found = list(read(saved(tmp_path_factory.mktemp("trip"), some, form), form, notes))
+    found = list(read(saved(tmp_path_factory.mktemp("trip"), some, format), format, notes))
     assert len(found) == len(
-        [d for d in some if form not in (*COLUMNS, "conll") or d.text.replace("\ufeff", "").strip()]
+        [d for d in some if format not in (*COLUMNS, "conll") or d.text.replace("\ufeff", "").strip()]
     )
     assert not [note for note in describe_notes(notes) if note.startswith("repaired")]
     for document in found:
@@ -318,16 +318,16 @@ MALFORMED = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("form", "content", "place", "expected"), MALFORMED)
-def test_what_is_malformed_is_told_with_its_place(tmp_path, form, content, place, expected):
+@pytest.mark.parametrize(("format", "content", "place", "expected"), MALFORMED)
+def test_what_is_malformed_is_reported_with_its_place(tmp_path, format, content, place, expected):
     path = tmp_path / "corpus"
     path.write_bytes(content if isinstance(content, bytes) else content.encode("utf-8"))
     with pytest.raises(CorpusError) as caught:
-        list(read(path, form))
-    told_error(caught, f"{path}:{place}", expected)
+        list(read(path, format))
+    check_message(caught, f"{path}:{place}", expected)
 
 
-def told_error(caught, place, expected):
+def check_message(caught, place, expected):
     message = str(caught.value)
     assert message.startswith(f"{place}: expected {expected}")
     assert ", received " in message
@@ -347,32 +347,32 @@ def told_error(caught, place, expected):
         (b"\xc0\xee", "UTF-8"),
     ],
 )
-def test_a_malformed_annotation_of_brat_is_told_with_its_place(tmp_path, line, expected):
+def test_a_malformed_annotation_of_brat_is_reported_with_its_place(tmp_path, line, expected):
     (tmp_path / "a.txt").write_text("李明在", "utf-8")
     line = line if isinstance(line, bytes) else line.encode("utf-8")
     (tmp_path / "a.ann").write_bytes("T5\tPER 0 2\t李明\n".encode() + line + b"\n")
     with pytest.raises(CorpusError) as caught:
         list(read(tmp_path))
-    told_error(caught, f"{tmp_path / 'a.ann'}:2", expected)
+    check_message(caught, f"{tmp_path / 'a.ann'}:2", expected)
 
 
-def test_an_annotation_file_without_its_text_is_told(tmp_path):
+def test_an_annotation_file_without_its_text_is_reported(tmp_path):
     (tmp_path / "a.ann").write_text("", "utf-8")
     with pytest.raises(CorpusError) as caught:
         list(read(tmp_path))
-    told_error(caught, tmp_path / "a.txt", "a readable file")
+    check_message(caught, tmp_path / "a.txt", "a readable file")
 
 
-def test_a_form_that_does_not_exist_is_told():
+def test_a_format_that_does_not_exist_is_reported():
     with pytest.raises(ConfigError, match="no format 'xml'; one of: jsonl, "):
         list(read(GOLDEN / "native.jsonl", "xml"))
 
 
-# ---- which form -------------------------------------------------------------------------------------------------
+# ---- which format -------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "form"),
+    ("name", "content", "format"),
     [
         ("a.txt", "", "plain"),
         ("a.jsonl", "", "jsonl"),
@@ -401,12 +401,12 @@ def test_a_form_that_does_not_exist_is_told():
         ("a.json", '[{"id": 1, "data": {"text": "' + "长" * 400_000 + '"}}]', "labelstudio"),
     ],
 )
-def test_the_form_is_told_from_the_content_then_from_the_name(tmp_path, name, content, form):
+def test_the_format_is_detected_from_the_content_then_from_the_name(tmp_path, name, content, format):
     from tagger.files import open_source
 
     (tmp_path / name).write_text(content, "utf-8")
     with open_source(tmp_path / name) as source:
-        assert formats.detect(source) == form
+        assert formats.detect(source) == format
 
 
 def test_text_beside_no_annotation_is_plain(tmp_path):
@@ -437,7 +437,7 @@ OPEN = Document("无名", (), (), (), ((0, 2),))
 
 
 @pytest.mark.parametrize(
-    ("form", "noted"),
+    ("format", "noted"),
     [
         ("jsonl", []),
         ("labelstudio", ["lost: answers that are no entity (1)"]),
@@ -447,22 +447,22 @@ OPEN = Document("无名", (), (), (), ((0, 2),))
         ("plain", ["lost: answers that are no entity (1)", "lost: entities (1)", "lost: scores (1)"]),
     ],
 )
-def test_what_a_form_cannot_hold_is_noted(form, noted):
+def test_what_a_format_cannot_hold_is_noted(format, noted):
     notes = Notes()
-    list(formats.write(form, [ANSWER], notes))
+    list(formats.write(format, [ANSWER], notes))
     assert describe_notes(notes) == noted
 
 
-@pytest.mark.parametrize("form", [form for form in formats.FORMATS if form != "brat"])
-def test_what_nobody_has_looked_at_is_kept_in_the_native_form_and_noted_in_others(form, tmp_path):
+@pytest.mark.parametrize("format", [format for format in formats.FORMATS if format != "brat"])
+def test_what_is_not_annotated_is_kept_in_the_native_format_and_noted_in_others(format, tmp_path):
     notes = Notes()
-    (found,) = read(saved(tmp_path, [OPEN], form, notes), form)
-    assert (found == OPEN) == (form == "jsonl")
-    assert describe_notes(notes) == ([] if form == "jsonl" else ["lost: stretches that are not labelled (1)"])
+    (found,) = read(saved(tmp_path, [OPEN], format, notes), format)
+    assert (found == OPEN) == (format == "jsonl")
+    assert describe_notes(notes) == ([] if format == "jsonl" else ["lost: stretches that are not labelled (1)"])
 
 
 @pytest.mark.parametrize(
-    ("form", "document", "written", "noted"),
+    ("format", "document", "written", "noted"),
     [
         ("bio", Document("\n \ufeff"), "\n", ["lost: blank texts (1)", "lost: white-space characters (3)"]),
         ("bio", Document("a b", (Span(0, 3, "X"),)), "a\tB-X\nb\tI-X\n\n", ["lost: white-space characters (1)"]),
@@ -476,9 +476,9 @@ def test_what_nobody_has_looked_at_is_kept_in_the_native_form_and_noted_in_other
          ["changed: other occurrences of an entity's string, now entities too (1)"]),
     ],
 )  # fmt: skip
-def test_what_is_written_instead(form, document, written, noted):
+def test_what_is_written_instead(format, document, written, noted):
     notes = Notes()
-    assert "".join(formats.write(form, [document], notes)) == written
+    assert "".join(formats.write(format, [document], notes)) == written
     assert [note for note in describe_notes(notes) if "answers" not in note] == noted
 
 
@@ -527,7 +527,7 @@ def test_labels_that_are_numbers_are_read(tmp_path):
     assert next(read(tmp_path / "a.json")).entities == (Span(0, 2, "7"),)
 
 
-def test_what_was_left_out_need_not_be_told():
+def test_what_was_left_out_may_be_omitted():
     notes = Notes({"left out: a": 3, "lost: b": 2, "repaired: c": 0})
     assert describe_notes(notes) == ["left out: a (3)", "lost: b (2)"]
     assert describe_notes(notes, left_out=False) == ["lost: b (2)"]
@@ -543,7 +543,7 @@ def test_the_files_of_a_corpus(tmp_path):
 # ---- converting -------------------------------------------------------------------------------------------------
 
 
-def test_every_form_becomes_every_other(tmp_path):
+def test_every_format_becomes_every_other(tmp_path):
     for source in formats.FORMATS:
         made = saved(tmp_path, DOCUMENTS, source)
         if source in ("plain", "contest"):
@@ -561,21 +561,21 @@ def test_a_file_is_whole_or_not_there(tmp_path):
         yield DOCUMENTS[0]
         raise CorpusError("a:2", "more", "this", "try again")
 
-    for form in formats.FORMATS:
+    for format in formats.FORMATS:
         with pytest.raises(CorpusError):
-            write(failing(), tmp_path / "out", form, False, Notes())
+            write(failing(), tmp_path / "out", format, False, Notes())
         assert list(tmp_path.iterdir()) == []
 
 
 def test_what_exists_is_replaced_only_if_asked(tmp_path):
-    for form in ("bio", "brat"):
-        out = tmp_path / form
-        write(DOCUMENTS[:1], out, form, False, Notes())
+    for format in ("bio", "brat"):
+        out = tmp_path / format
+        write(DOCUMENTS[:1], out, format, False, Notes())
         with pytest.raises(OutputError, match="exists already"):
-            write(DOCUMENTS, out, form, False, Notes())
-        assert len(list(read(out, form))) == 1
-        write(DOCUMENTS, out, form, True, Notes())
-        assert len(list(read(out, form))) == 3
+            write(DOCUMENTS, out, format, False, Notes())
+        assert len(list(read(out, format))) == 1
+        write(DOCUMENTS, out, format, True, Notes())
+        assert len(list(read(out, format))) == 3
 
 
 def test_a_pipe_is_written_to_and_stays_a_pipe(tmp_path):
@@ -596,12 +596,12 @@ def test_a_name_that_ends_in_gz_is_zipped(tmp_path):
     assert list(read(tmp_path / "a.bioes.gz")) == DOCUMENTS
 
 
-@pytest.mark.parametrize(("form", "copies"), [("labelstudio", 8_000), ("jsonl", 8_000), ("bio", 1_000)])
-def test_memory_does_not_depend_on_the_size(tmp_path, form, copies):
+@pytest.mark.parametrize(("format", "copies"), [("labelstudio", 8_000), ("jsonl", 8_000), ("bio", 1_000)])
+def test_memory_does_not_depend_on_the_size(tmp_path, format, copies):
     """A file of some megabytes, for an array all on one line, is read and written with little of it in memory."""
     long = Document(DOCUMENTS[0].text * 30, DOCUMENTS[0].entities)
-    path = saved(tmp_path, (long for _ in range(copies)), form)
-    if form == "labelstudio":
+    path = saved(tmp_path, (long for _ in range(copies)), format)
+    if format == "labelstudio":
         path.write_text(path.read_text("utf-8").replace("\n", ""), "utf-8")
     assert path.stat().st_size > 1_700_000
     tracemalloc.start()

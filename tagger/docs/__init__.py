@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping
 from importlib import resources
 from importlib.resources.abc import Traversable
+from pathlib import Path
 
 from tagger.errors import ConfigError
 from tagger.settings import nearest
@@ -56,6 +57,10 @@ def _pages() -> dict[tuple[str, str], Traversable]:
     for file in resources.files(__name__).iterdir():
         if parts := re.fullmatch(r"([\w-]+)(?:\.(\w+))?\.md", file.name):
             files[parts[1].lower(), parts[2] or LANGUAGES[0]] = file
+    # A wheel has the README among the pages; in a checkout it stands at the top.
+    readme = Path(__file__).parents[2] / "README.md"
+    if ("readme", LANGUAGES[0]) not in files and readme.is_file():
+        files["readme", LANGUAGES[0]] = readme
     return files
 
 

@@ -7,6 +7,7 @@ To add a format:
    whatever a document or the format has no place for, and raise `CorpusError` at what is malformed.
 2. Add one row to `_ROWS`. It holds everything else: the format's suffixes, what it can hold, and how a file of it is
    recognised. The command line, conversion, training and the table in `tagger help formats` read the row.
+3. Run `scripts/docs`, which rewrites that table.
 
 Rows run from general to special: where a file may be of two formats alike, the later row wins.
 """
@@ -39,43 +40,48 @@ def _columns(name: str, about: str, **more: Any) -> Format:
 
 _ROWS = (
     _json(
-        "jsonl", 'JSON Lines: {"text": "...", "entities": [{"start": 0, "end": 2, "label": "PER"}]}',
+        "jsonl",
+        'native JSON Lines: `{"text": "...", "entities": [{"start": 0, "end": 2, "label": "PER"}]}`; more below',
         native.parse, native.write, suffixes=(".jsonl",), recognise=native.recognise,
         scores=True, answers=True, unlabelled=True,
     ),
     Format(
-        "plain", "a text on each line, without entities",
+        "plain", "a text on each line, without entities; any other file is read as this",
         plain.read, plain.write, recognise=plain.recognise, surrogates=False,
     ),
     Format(
-        "inline", "a text on each line, with entities marked as [mention]{LABEL}",
+        "inline",
+        r"a text on each line, `[佐藤健]{PER}出生于日本`; `\[` `\]` `\\` are these characters, `\n` a line end",
         inline.read, inline.write, recognise=inline.recognise,
     ),
     _columns(
-        "bio", "CoNLL columns: a token and its tag on each line (B-PER I-PER O), a blank line after each text",
+        "bio", "CoNLL columns: on each line the token first and its tag last, `B-PER` `I-PER` `O`; more below",
         suffixes=(".bio", ".conll"), aliases=("conll",), recognise=columns.recognise,
     ),
-    _columns("bioes", "the same with tags B I O E S", suffixes=(".bioes",)),
-    _columns("bmes", "the same with tags B M E S O", suffixes=(".bmes",)),
-    _columns("bilou", "the same with tags B I L O U", suffixes=(".bilou",)),
+    _columns("bioes", "the same with the tags B I E S O", suffixes=(".bioes",)),
+    _columns("bmes", "the same with the tags B M E S O", suffixes=(".bmes",)),
+    _columns("bilou", "the same with the tags B I L U O", suffixes=(".bilou",)),
     _json(
-        "doccano", 'doccano, of any version: {"text": "...", "label": [[0, 2, "PER"]]}',
+        "doccano",
+        'doccano: `{"text": "...", "label": [[0, 2, "PER"]]}`, or under `labels`, `entities` or `annotations`',
         doccano.parse, doccano.write, recognise=doccano.recognise,
     ),
     _json(
-        "cluener", 'CLUENER: {"text": "...", "label": {"PER": {"mention": [[0, 1]]}}}, the last character included',
+        "cluener",
+        'CLUENER: `{"text": "...", "label": {"PER": {"佐藤健": [[0, 2]]}}}`, the last character included',
         cluener.parse, cluener.write, recognise=cluener.recognise,
     ),
     _json(
-        "labelstudio", "Label Studio: an array of tasks with annotations or predictions",
+        "labelstudio",
+        "Label Studio: a JSON array of tasks with `annotations` or `predictions`; entities with scores are predictions",
         labelstudio.parse, labelstudio.write, recognise=labelstudio.recognise, scores=True,
     ),
     _json(
-        "contest", 'the contest of 2016: {"content": "...", "core_entity": ["mention"]}',
+        "contest", 'JSON Lines with entities as strings: `{"content": "...", "core_entity": ["..."]}`; more below',
         contest.parse, contest.write, recognise=contest.recognise, answers=True,
     ),
     Format(
-        "brat", "brat standoff: a folder with a .txt file and a .ann file for each text",
+        "brat", "brat standoff: a folder with a `.txt` and a `.ann` file for each text, or one such pair",
         brat.read, brat.write, surrogates=False, folder=Folder(brat.is_standoff, brat.files),
     ),
 )  # fmt: skip

@@ -83,7 +83,7 @@ class Format:
 
     Args:
         name: As given to `--from`, `--to` and `--format`.
-        about: What a file of it looks like, in one line, for `tagger help formats`.
+        about: What it looks like, in one line of Markdown, for the table in `tagger help formats`.
         read: Yields the documents of a `Source`, counting in the notes what is lost or repaired. Where the format is
             a folder, of a `Path`.
         write: Yields the text to write for documents, in pieces. Where the format is a folder, (file name, content)

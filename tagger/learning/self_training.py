@@ -48,7 +48,7 @@ def transfer(
         replace: Whether an existing bundle, and its rounds, may be replaced.
 
     Returns:
-        For each round its number, its scores on dev as `Scores.to_dict`, and the counts of what was `predicted` for
+        For each round its number, its scores on dev as `Scores.to_dict`, and the counts of the `predictions` for
         it, as `label_texts` returns them.
 
     Raises:
@@ -173,7 +173,7 @@ def run_round(this: Round, config: Config, sources: Sources, texts: Path) -> dic
 
         _finish(step.bundle, step.title, run)
     scores = json.loads((this.bundle / "metrics.json").read_text("utf-8"))
-    return {"round": this.number, "predicted": predicted, **scores}
+    return {"round": this.number, "predictions": predicted, **scores}
 
 
 def _title(this: Round, config: Config) -> str:
