@@ -1,11 +1,10 @@
 """Measure what share of the machine's float32 matrix-product rate the LSTMs of a training step reach.
 
-The machine's rate is that of two large float32 products side by side, half the cores each, in the same framework, in
-the same process. The step's is the products that its LSTMs have to make for the units of the texts (padding does not
-count; nor does what is no LSTM: the CRF, the linear layer, Adam), over the time of the whole step, making its batch
-included. An LSTM of H units that reads D numbers takes 4H(D + H) multiplications and additions a unit forward; as many
-again for the gradient of its weights; and 4H(G + H) for that of what it reads, of which only G numbers have use for
-one.
+The machine's rate is that of two large float32 products side by side, half the cores each, in the same framework and
+process. The step's rate counts the products that its LSTMs need for the units of the texts (neither padding nor the
+CRF, the linear layer and Adam), over the time of the whole step, making its batch included. An LSTM with H cells and D
+inputs takes 4H(D + H) multiplications and additions a unit forward; as many again for the gradient of its weights; and
+4H(G + H) for the gradient of its inputs, of which only G need one.
 """
 
 import argparse
@@ -13,14 +12,17 @@ import itertools
 import statistics
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from benching import add_data_option, corpus_file, machine, say, write_json
+from benching import Figures, add_data_option, corpus_file, machine, say, write_json
 
 BATCHES, ROUNDS, SIZE = 40, 5, 2048
 
 
-def main():
+def main() -> None:
+    """Measure, print, and write the figures."""
     options = parse_arguments()
     with tempfile.TemporaryDirectory(prefix="bench_steps_") as folder:
         figures = {**machine("tensorflow", "keras", "numpy"), **measure(options, Path(folder))}
@@ -30,7 +32,8 @@ def main():
         write_json(options.out, figures)
 
 
-def parse_arguments():
+def parse_arguments() -> argparse.Namespace:
+    """Return the options."""
     parser = argparse.ArgumentParser("bench_steps", description="Measure a training step against matrix products.")
     add_data_option(parser, "core2016")
     parser.add_argument("--vectors", type=Path, required=True, metavar="DIR", help="tables of `tagger vectors`")
@@ -39,8 +42,8 @@ def parse_arguments():
     return parser.parse_args()
 
 
-def measure(options, folder):
-    """Return the rates of products and of steps, by turns so that a busy machine slows both."""
+def measure(options: argparse.Namespace, folder: Path) -> Figures:
+    """Return the rates of products and of steps, measured alternately so that a busy machine slows both."""
     import tensorflow as tf
 
     from tagger.batches import ahead
@@ -48,7 +51,7 @@ def measure(options, folder):
 
     config, model, step, batches = prepared(options, folder)
 
-    def steps():
+    def steps() -> Any:
         return [step(*batch) for batch in ahead(itertools.islice(batches.epoch(0), BATCHES))][-1].numpy()
 
     units = sum(int(batch.inputs["lengths"].sum()) for batch in itertools.islice(batches.epoch(0), BATCHES))
@@ -62,7 +65,7 @@ def measure(options, folder):
         say(f"product {rates[-1]:.0f} GFLOP/s, step {speeds[-1]:,.0f} units/s")
     speed, rate, needed = statistics.median(speeds), statistics.median(rates), operations(model)
     return {
-        "products": device.matmul_dtype(config.training).name,
+        "matmul_dtype": device.matmul_dtype(config.training).name,
         "units_per_second": speed,
         "operations_per_unit": needed,
         "step_gflops": speed * needed / 1e9,
@@ -71,13 +74,14 @@ def measure(options, folder):
     }
 
 
-def seconds(run):
+def seconds(run: Callable[[], object]) -> float:
+    """Return the seconds that a call takes."""
     begun = time.perf_counter()
     run()
     return time.perf_counter() - begun
 
 
-def prepared(options, folder):
+def prepared(options: argparse.Namespace, folder: Path) -> tuple[Any, ...]:
     """Return config, model, step and batches, as `tagger train` makes them."""
     from tagger.batches import Batches, BatchMaker
     from tagger.config import load
@@ -103,13 +107,13 @@ def prepared(options, folder):
     return config, model, step, Batches(maker, config.batches, config.training.seed)
 
 
-def operations(model):
-    """Return the floating-point operations that a unit takes of the products of all LSTMs, forward and backward."""
+def operations(model: Any) -> int:
+    """Return the floating-point operations per unit in the products of all LSTMs, forward and backward."""
     total, frozen = 0, model.dimensions
     for layer in model.layers_:
         for direction in (layer.forward, layer.backward):
-            (read, _), units = direction.cell.kernel.shape, direction.units
-            total += 2 * 4 * units * (2 * (read + units) + (read - frozen) + units)
+            (inputs, _), cells = direction.cell.kernel.shape, direction.units
+            total += 2 * 4 * cells * (2 * (inputs + cells) + (inputs - frozen) + cells)
         frozen = 0
     return total
 

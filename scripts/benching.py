@@ -1,55 +1,93 @@
-"""What the benches share: where the corpora are, running a command and measuring it, writing figures and tables."""
+"""Code that the benchmarks share: corpora, measured processes, files of figures, tables, the page of benchmarks."""
 
+import argparse
 import contextlib
 import json
 import os
 import platform
 import re
+import shutil
 import statistics
 import sys
 import threading
 import time
+from collections.abc import Callable, Iterable, Sequence
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import psutil
 
 from tagger import files
 
 PROJECT = Path(__file__).resolve().parents[1]
+PAGE = PROJECT / "tagger" / "docs" / "benchmarks.md"
+PICTURES = PAGE.with_name("pictures")
+
+Figures = dict[str, Any]  # what is measured, by name, as it is written to JSON
+Rows = list[tuple[str, ...]]  # a table, its heading first
 
 os.environ["TAGGER_CACHE"] = ""  # a training that is measured learns its own vectors
 
 
-def add_data_option(parser, holds):
-    """Add --data, a folder that holds what is named."""
+# ---- command lines ----------------------------------------------------------------------------------------------
+
+
+def add_data_option(parser: argparse.ArgumentParser, content: str) -> None:
+    """Add --data, the folder of the corpora; `content` says in the help what it must hold."""
     data = Path(os.environ.get("TAGGER_DATA") or PROJECT.parent / "shared" / "data")
-    parser.add_argument("--data", type=Path, default=data, metavar="DIR", help=f"holds {holds} (default: %(default)s)")
+    parser.add_argument(
+        "--data", type=Path, default=data, metavar="DIR", help=f"holds {content} (default: %(default)s)"
+    )
 
 
-def corpus_file(data, corpus, name):
+def add_docs_option(parser: argparse.ArgumentParser) -> None:
+    """Add --docs, which puts the results into the page of benchmarks."""
+    page = PAGE.relative_to(PROJECT)
+    parser.add_argument("--docs", action="store_true", help=f"put the results into {page}, between their markers")
+
+
+def corpus_file(data: Path, corpus: str, name: str) -> Path:
+    """Return the absolute path of a corpus's file `name`, such as "train"."""
     return data.resolve() / corpus / f"{name}.jsonl"
 
 
-def seed_list(given):
-    return [int(seed) for seed in given.split(",")]
+def seed_list(text: str) -> list[int]:
+    """Return the seeds of an option, separated by commas."""
+    return [int(seed) for seed in text.split(",")]
 
 
-def say(line):
+def say(line: str) -> None:
+    """Print a line of progress to standard error."""
     print(line, file=sys.stderr, flush=True)
 
 
-def train_command(config, train, dev, out, seed, *more, command="train"):
-    """Return the command that trains a tagger, `tagger train` or `tagger transfer`."""
-    command = [sys.executable, "-m", "tagger.cli", command, "--config", config, "--train", train, "--dev", dev]
-    return [*command, "--out", out, "--seed", seed, *more]
+# ---- measured processes -----------------------------------------------------------------------------------------
 
 
-def run_measured(command):
-    """Run a command; return its seconds and its peak memory, that of its own processes together."""
+def tagger_command(verb: str, *arguments: object) -> list[str]:
+    """Return the command line of one of tagger's commands."""
+    return [sys.executable, "-m", "tagger", verb, *map(str, arguments)]
+
+
+def train_command(
+    config: str, train: Path, dev: Path, out: Path, seed: int, *more: object, verb: str = "train"
+) -> list[str]:
+    """Return the command line that trains a tagger, by `tagger train` or `tagger transfer`."""
+    sources = ("--config", config, "--train", train, "--dev", dev)
+    return tagger_command(verb, *sources, "--out", out, "--seed", seed, *more)
+
+
+def run_measured(command: Sequence[object]) -> Figures:
+    """Run a command and return its costs; stop the benchmark if the command fails.
+
+    Returns:
+        `total_seconds`, and `peak_mb`: the peak memory of the process and its children together, in 10^6 bytes.
+    """
     begun = time.monotonic()
     process = psutil.Popen([str(part) for part in command], cwd=PROJECT)
-    ended, sums = threading.Event(), [0]
+    ended = threading.Event()
+    sums = [0]
     watcher = threading.Thread(target=watch_memory, args=(process, ended, sums))
     watcher.start()
     _, status, usage = os.wait4(process.pid, 0)  # of this child alone: RUSAGE_CHILDREN is the largest of all so far
@@ -63,80 +101,101 @@ def run_measured(command):
     return {"total_seconds": seconds, "peak_mb": max(largest, *sums) / 1e6}
 
 
-def watch_memory(process, ended, sums):
-    """Add up, five times a second, the memory of a process that has others; what they share counts in each."""
+def watch_memory(process: psutil.Popen, ended: threading.Event, sums: list[int]) -> None:
+    """Append to `sums`, five times a second, the memory of a process with children; shared pages count in each."""
     while not ended.wait(0.2):
         with contextlib.suppress(psutil.Error):
             if children := process.children(recursive=True):
-                sums.append(sum(one.memory_info().rss for one in [process, *children]))
+                sums.append(sum(member.memory_info().rss for member in [process, *children]))
 
 
-def machine(*packages):
-    """Return what the figures were measured on: system, processors, Python, and the versions of these packages."""
+def size_mb(path: Path) -> float:
+    """Return the size of a file, or of all files under a folder, in 10^6 bytes."""
+    members = path.rglob("*") if path.is_dir() else [path]
+    return sum(file.stat().st_size for file in members if file.is_file()) / 1e6
+
+
+# ---- files of figures -------------------------------------------------------------------------------------------
+
+
+def machine(*packages: str) -> Figures:
+    """Return a description of this machine: system, processors, Python, and the versions of these packages."""
     versions = {name: metadata.version(name) for name in packages}
     return {"system": platform.platform(), "cpus": os.cpu_count(), "python": platform.python_version(), **versions}
 
 
-def write_json(file, content):
-    """Write a file that is always whole, also when the bench is stopped meanwhile."""
+def write_json(file: Path, content: Figures) -> None:
+    """Write a file, and its folder, such that it is complete even when the benchmark is stopped meanwhile."""
     file.parent.mkdir(parents=True, exist_ok=True)
     files.write_json(file, content, indent=1)
 
 
-def kept_figures(file, settings, machine):
-    """Return what a file of figures holds, or that no run was made; stop if it was made with other settings."""
-    now = {"settings": settings, "machine": machine}
+def load_figures(file: Path, settings: Figures, machine: Figures) -> Figures:
+    """Return the content of a file of figures, or figures without runs; stop if the settings were different."""
+    current: Figures = {"settings": settings, "machine": machine}
     if not file.is_file():
-        return {**now, "runs": []}
-    kept = json.loads(file.read_text("utf-8"))
-    if kept["settings"] != settings:
-        sys.exit(f"{file}: its runs were made with {kept['settings']}, not {settings}; give another --out")
-    return {**kept, **now}
+        return {**current, "runs": []}
+    figures: Figures = json.loads(file.read_text("utf-8"))
+    if figures["settings"] != settings:
+        sys.exit(f"{file}: its runs were made with {figures['settings']}, not {settings}; give another --out")
+    return {**figures, **current}
 
 
-def plain(rows):
-    """Return rows of text, the first one the heading, as a table for the terminal."""
+def save_run(file: Path, figures: Figures, run: Figures, key: Callable[[Figures], Any]) -> None:
+    """Add a run to the figures, in place of one with the same key, and write them: a stopped benchmark goes on."""
+    figures["runs"] = [other for other in figures["runs"] if key(other) != key(run)] + [run]
+    write_json(file, figures)
+
+
+def missing_runs(wanted: Iterable[Any], runs: Iterable[Figures], key: Callable[[Figures], Any]) -> list[Any]:
+    """Return the wanted keys that no run has."""
+    present = set(map(key, runs))
+    return [run for run in wanted if run not in present]
+
+
+# ---- tables -----------------------------------------------------------------------------------------------------
+
+
+def plain_table(rows: Rows) -> str:
+    """Return rows, the heading first, as a table for the terminal."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
 
 
-def markdown(rows):
-    """Return rows of text, the first one the heading, as a Markdown table; nothing for none."""
+def markdown_table(rows: Rows) -> str:
+    """Return rows, the heading first, as a Markdown table; nothing without rows."""
     if not rows:
         return ""
     head, *body = ("| " + " | ".join(row) + " |" for row in rows)
     return "\n".join([head, "|" + "---|" * len(rows[0]), *body])
 
 
-def keep_run(file, figures, run, key):
-    """Put a run among the figures, in place of one with its key, and write them: a bench that is stopped goes on."""
-    figures["runs"] = [kept for kept in figures["runs"] if key(kept) != key(run)] + [run]
-    write_json(file, figures)
-
-
-def to_make(wanted, runs, key):
-    """Return the wanted runs, by their keys, that are not among those made."""
-    made = set(map(key, runs))
-    return [run for run in wanted if run not in made]
-
-
-def mean_and_spread(values, form):
-    """Return the mean of some values ± their sample standard deviation, as text; "-" of none."""
+def mean_and_spread(values: Sequence[float], form: str) -> str:
+    """Return the mean ± the sample standard deviation, as text; "-" without values."""
     spread = f" ± {statistics.stdev(values):{form}}" if len(values) > 1 else ""
     return f"{statistics.mean(values):{form}}{spread}" if values else "-"
 
 
-def between_markers(name, readme):
-    """Return what stands between the markers of a bench's tables in a README, with them."""
+# ---- the page of benchmarks -------------------------------------------------------------------------------------
+
+
+def marked_part(name: str) -> str:
+    """Return what stands in the page between the markers of a benchmark, with them; stop unless both are there."""
     first, last = f"<!-- {name} -->", f"<!-- /{name} -->"
-    found = re.findall(rf"^{first}\n(?:.*\n)*?{last}$", readme.read_text("utf-8"), re.M)
-    if len(found) != 1:
-        sys.exit(f"{readme}: expected one line {first} and one line {last} after it")
-    return found[0]
+    parts = re.findall(rf"^{first}\n(?:.*\n)*?{last}$", PAGE.read_text("utf-8"), re.M)
+    if len(parts) != 1:
+        sys.exit(f"{PAGE}: expected one line {first} and one line {last} after it")
+    return str(parts[0])
 
 
-def fill_readme(name, readme, content):
-    """Put something between the markers of a README."""
-    text = readme.read_text("utf-8")
-    filled = f"<!-- {name} -->\n{content}\n<!-- /{name} -->"
-    readme.write_text(text.replace(between_markers(name, readme), filled), "utf-8")
+def fill_page(name: str, *parts: str) -> None:
+    """Replace what stands in the page between the markers of a benchmark; empty parts are left out."""
+    content = "\n\n".join(filter(None, parts))
+    text = PAGE.read_text("utf-8")
+    PAGE.write_text(text.replace(marked_part(name), f"<!-- {name} -->\n{content}\n<!-- /{name} -->"), "utf-8")
+
+
+def add_picture(picture: Path, name: str, caption: str) -> str:
+    """Copy a picture to the documentation's pictures and return the Markdown that shows it in the page."""
+    shutil.copyfile(picture, PICTURES / name)
+    return f"![{caption}]({PICTURES.name}/{name})"

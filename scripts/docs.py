@@ -26,6 +26,7 @@ PAGES = ROOT / "tagger" / "docs"
 
 
 def main() -> int:
+    """Rewrite the stale pages, or with --check only name them; return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="change nothing; exit with 1 if a page is stale")
     options = parser.parse_args()
@@ -56,6 +57,7 @@ def fill(text: str, parts: dict[str, str]) -> str:
 
 # ---- what is generated ------------------------------------------------------------------------------------------
 def settings() -> str:
+    """Return a table of settings for each section."""
     parts = []
     for name, about, rows in sections():
         cells = [(f"`{row.name}`", f"`{row.toml}`", row.values, row.about) for row in rows]
@@ -64,6 +66,7 @@ def settings() -> str:
 
 
 def commands() -> str:
+    """Return the reference of all commands."""
     return "".join(map(command, COMMANDS)) + "\n"
 
 
@@ -105,6 +108,7 @@ def usages(actions: list[argparse.Action]) -> Iterator[str]:
 
 
 def layers() -> str:
+    """Return the table of modules, in the order of their layers."""
     return table("module | what it holds", ((f"`{module}`", first_sentence(module)) for module in LAYERS))
 
 
@@ -116,6 +120,7 @@ def first_sentence(module: str) -> str:
 
 
 def formats() -> str:
+    """Return the table of corpus formats."""
     rows = []
     for row in {row.name: row for row in FORMATS.values()}.values():
         names = ", ".join(f"`{name}`" for name in (row.name, *row.aliases))
@@ -124,29 +129,35 @@ def formats() -> str:
 
 
 def runtimes() -> str:
+    """Return the table of runtimes."""
     rows = ((f"`{name}`", row.about, needed(row.extra)) for name, row in RUNTIMES.items())
     return table("runtime | what it is | needs", rows)
 
 
 def exporters() -> str:
+    """Return the table of exporters."""
     rows = ((f"`{name}`", row.about, needed("train")) for name, row in EXPORTERS.items())
     return table("`--to` | what it writes | needs", rows)
 
 
 def needed(extra: str) -> str:
+    """Return the distribution with an extra, if there is one."""
     return f"`hantagger[{extra}]`" if extra else "`hantagger`"
 
 
 def presets() -> str:
+    """Return the table of presets."""
     return table("preset | what it is", ((f"`{name}`", row.about) for name, row in PRESETS.items()))
 
 
 def limits() -> str:
+    """Return the table of the server's limits."""
     rows = ((f"`--max-{row.name}`", f"{row.default:,}", row.about) for row in describe(Limits))
     return table("option | default | what is limited; the answer beyond it", rows)
 
 
 def table(heading: str, rows: Iterable[Iterable[str]]) -> str:
+    """Return a Markdown table; a bar in a cell is escaped."""
     lines = [f"| {heading} |", "|" + "---|" * (heading.count("|") + 1)]
     lines += ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
     return "\n".join(lines) + "\n"

@@ -324,7 +324,7 @@ def test_every_round_is_kept_and_the_best_becomes_the_bundle(small_corpus, tmp_p
     pool = [document.text for document in corpus.read(kept / "texts.jsonl.gz")]
     for row in history[1:]:
         documents = list(corpus.read(kept / f"round_{row['round']}.jsonl.gz"))
-        assert row["predicted"]["texts"] == len(documents) > 0
+        assert row["predictions"]["texts"] == len(documents) > 0
         assert {document.text for document in documents} <= set(pool)
         assert any(document.unlabelled for document in documents) == (recipe == "sure")
     if recipe == "contest":

@@ -79,8 +79,8 @@ def transfer(options: argparse.Namespace) -> None:
     if "top1" in history[0]:
         figures["top-1"] = "top1"
     rows = [
-        (str(row["round"]), f"{row['predicted']['texts']:,}", f"{row['predicted']['entities']:,}",
-         f"{100 * row['predicted']['labelled']:.1f}", *(f"{100 * row[key]:.2f}" for key in figures.values()))
+        (str(row["round"]), f"{row['predictions']['texts']:,}", f"{row['predictions']['entities']:,}",
+         f"{100 * row['predictions']['labelled']:.1f}", *(f"{100 * row[key]:.2f}" for key in figures.values()))
         for row in history
     ]  # fmt: skip
     heading = ["round", "predicted texts", "entities", "characters labelled, %", *figures]

@@ -7,6 +7,7 @@ To add a format:
    whatever a document or the format has no place for, and raise `CorpusError` at what is malformed.
 2. Add one row to `_ROWS`. It holds everything else: the format's suffixes, what it can hold, and how a file of it is
    recognised. The command line, conversion, training and the table in `tagger help formats` read the row.
+3. Run `scripts/docs`, which rewrites that table.
 
 Rows run from general to special: where a file may be of two formats alike, the later row wins.
 """

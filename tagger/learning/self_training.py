@@ -48,7 +48,7 @@ def transfer(
         replace: Whether an existing bundle, and its rounds, may be replaced.
 
     Returns:
-        For each round its number, its scores on dev as `Scores.to_dict`, and the counts of what was `predicted` for
+        For each round its number, its scores on dev as `Scores.to_dict`, and the counts of the `predictions` for
         it, as `label_texts` returns them.
 
     Raises:
@@ -160,12 +160,12 @@ def run_round(this: Round, config: Config, sources: Sources, texts: Path) -> dic
         sources: Of round 0.
         texts: The unlabelled texts.
     """
-    predicted = {"texts": 0, "entities": 0, "labelled": 0.0}
+    predictions = {"texts": 0, "entities": 0, "labelled": 0.0}
     if this.number:
         if not this.predicted.exists():
             say(f"{_title(this, config)}: predicting")
             _predict(this, config, texts)
-        predicted = json.loads(this.counts.read_text("utf-8"))
+        predictions = json.loads(this.counts.read_text("utf-8"))
     for step in plan_round(this, config, sources):
 
         def run(out: Path, step: Step = step) -> None:
@@ -173,7 +173,7 @@ def run_round(this: Round, config: Config, sources: Sources, texts: Path) -> dic
 
         _finish(step.bundle, step.title, run)
     scores = json.loads((this.bundle / "metrics.json").read_text("utf-8"))
-    return {"round": this.number, "predicted": predicted, **scores}
+    return {"round": this.number, "predictions": predictions, **scores}
 
 
 def _title(this: Round, config: Config) -> str:
