@@ -131,7 +131,7 @@ def test_the_gazetteers_are_read_and_are_the_same(tmp_path):
     for content in (columns, records):
         (tmp_path / "gazetteer").write_text(content, "utf-8")
         gazetteer = Gazetteer.read(tmp_path / "gazetteer", scheme)
-        matches.append(list(gazetteer.found(units("小楼里的遵义会议旧址"))))
+        matches.append(list(gazetteer.matches(units("小楼里的遵义会议旧址"))))
     assert matches[0] == matches[1]
     assert [span[:2] for span, _ in matches[0]] == [(4, 10), (0, 2)]
 

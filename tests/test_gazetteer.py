@@ -58,18 +58,18 @@ def test_every_occurrence_is_found(text, strings):
 )
 def test_longest_first(text, strings, found):
     gazetteer = Gazetteer({string: {"LOC": FORCED} for string in strings}, SCHEME)
-    assert [span[:2] for span, _ in gazetteer.found(CHARACTERS(text))] == found
+    assert [span[:2] for span, _ in gazetteer.matches(CHARACTERS(text))] == found
 
 
 def test_forced_mentions_come_before_longer_ones_that_are_not():
     gazetteer = Gazetteer({"北京": {"LOC": FORCED}, "北京大学": {"PER": 3.0}}, SCHEME)
-    assert list(gazetteer.found(CHARACTERS("北京大学"))) == [(UnitSpan(0, 2, 0), FORCED)]
+    assert list(gazetteer.matches(CHARACTERS("北京大学"))) == [(UnitSpan(0, 2, 0), FORCED)]
 
 
 def test_what_words_cut_is_counted_and_leaves_its_place():
     gazetteer = Gazetteer({"大学": {"LOC": FORCED}, "京大学": {"LOC": FORCED}, "北京": {"LOC": FORCED}}, SCHEME)
     text = "北京大学生活动中心"  # 北京/大学生/活动中心
-    assert list(gazetteer.found(WORDS(text))) == [(UnitSpan(0, 1, 0), FORCED)]
+    assert list(gazetteer.matches(WORDS(text))) == [(UnitSpan(0, 1, 0), FORCED)]
     assert gazetteer.cut == {"大学": 1, "京大学": 1}
 
 
@@ -97,7 +97,7 @@ def test_forced_mentions_always_come_out(text, entries, seed):
     gazetteer = Gazetteer(entries, SCHEME)
     gazetteer.add([CHARACTERS(text)], scores)
     spans, _ = decoded(scores, transitions)
-    taken = [span for span, weight in gazetteer.found(CHARACTERS(text)) if weight == FORCED]
+    taken = [span for span, weight in gazetteer.matches(CHARACTERS(text)) if weight == FORCED]
     assert all(spans[span] == pytest.approx(1, abs=1e-4) for span in taken)
     forced = {mention for mention, labels in entries.items() if FORCED in labels.values()}
     for start, end in Matcher(forced)(text):
@@ -164,7 +164,7 @@ def test_offsets_hold_and_forced_mentions_come_out_in_any_text(preset, some, ent
         assert all(text[e.start : e.end] == e.text and 0 <= e.score <= 1 for e in found)
         assert all(a.end <= b.start for a, b in itertools.pairwise(found))
         units = ours.units(text)
-        for span, weight in ours.gazetteer.found(units):
+        for span, weight in ours.gazetteer.matches(units):
             if weight == FORCED:
                 start, end = int(units.bounds[span.start]), int(units.bounds[span.end])
                 (entity,) = (e for e in found if e.start == start)
@@ -213,7 +213,7 @@ JSON = [
 def test_a_dictionary_is_read(write, content):
     gazetteer = Gazetteer.read(write(content), SCHEME)
     assert len(gazetteer) == 4
-    assert list(gazetteer.found(CHARACTERS("北京，李 明，华盛顿"))) == [
+    assert list(gazetteer.matches(CHARACTERS("北京，李 明，华盛顿"))) == [
         (UnitSpan(0, 2, 0), FORCED),
         (UnitSpan(3, 6, 1), 2.5),
         (UnitSpan(7, 10, 1), 1),
@@ -229,8 +229,8 @@ def test_a_dictionary_is_read(write, content):
         ("上海\tLOC\t1\t2", "mention TAB label"),
         ("上海\tORG", "one of the tagger's labels LOC, PER"),
         ("上海\t", "one of the tagger's labels LOC, PER"),
-        ("\tLOC", "a mention without white space round it"),
-        (" 上海\tLOC", "a mention without white space round it"),
+        ("\tLOC", "a mention without white space at its ends"),
+        (" 上海\tLOC", "a mention without white space at its ends"),
         ("上海\tLOC\theavy", "a number as weight"),
         ("上海\tLOC\tnan", "a weight from -50 to 50, or inf"),
         ("上海\tLOC\t-inf", "a weight from -50 to 50, or inf"),

@@ -111,7 +111,7 @@ def test_a_killed_pretraining_resumes_and_training_starts_from_it(small_corpus, 
     assert (trained.folder / "word.npy").read_bytes() == (out / "word.npy").read_bytes()
     done = run("train", *corpora, "--out", tmp_path / "b", "--start", out, *SETTINGS, "--set", "model.layers=[8]")
     assert done.returncode == 1
-    assert "its layers are [16, 16], concat; expected [8], concat" in done.stderr
+    assert "model.layers is [8] and model.merge 'concat', expected [16, 16]" in done.stderr
 
 
 @pytest.mark.train

@@ -136,7 +136,7 @@ def _scores(scores: Mapping[str, Any]) -> list[str]:
     reliability = table(
         ["probability", "predicted", "correct, %"],
         reliability_rows(scores),
-        bars=[row["correct"] for row in scores["reliability"]],
+        bars=[row["accuracy"] for row in scores["reliability"]],
     )
     return [*parts, heading("Reliability", 3), reliability]
 
