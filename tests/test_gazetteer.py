@@ -292,4 +292,4 @@ def test_a_bundle_keeps_a_gazetteer(bundle, write, tmp_path, capsys):
 def test_mentions_that_words_cut_are_reported(contest_bundle, write, capsys):
     names = str(write("大学\tCORE\n"))
     assert main(["predict", str(contest_bundle), "--text", "北京大学生活动中心", "--gazetteer", names]) == 0
-    assert "mentions of the gazetteer that words cut, passed over (1): 大学 (1)" in capsys.readouterr().err
+    assert "mentions of the gazetteer that words cut, ignored (1): 大学 (1)" in capsys.readouterr().err
