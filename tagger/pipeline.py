@@ -9,13 +9,13 @@ from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
 from tagger import bundle as bundles
 from tagger.batches import group, pad
-from tagger.calibration import Calibration
+from tagger.calibration import Calibration, Thresholds
 from tagger.config import BatchesConfig, Config
 from tagger.decode import Lattice, Transitions, best_span, lattice, log_softmax, mean_probabilities, viterbi
 from tagger.documents import Document, Entity
@@ -27,6 +27,7 @@ from tagger.tags import OUTSIDE, TagScheme, UnitSpan
 from tagger.text import UnitMaker, Units, grouped, pieces, windows
 
 Item = TypeVar("Item")
+Along = TypeVar("Along")
 
 _RUNTIME_TEXTS = 128  # most texts in a batch for the runtime
 
@@ -110,6 +111,7 @@ class Tagger:
         workers: Number of threads that tag groups of texts side by side in `stream` and `results`.
         gazetteer: Mentions that are to be entities, or are more likely to be.
         identity: Which bundle this is; None where it comes from none.
+        thresholds: How probable an entity must be to be returned.
 
     Example:
         tagger = Tagger.load("bundle")
@@ -129,11 +131,13 @@ class Tagger:
         workers: int = 1,
         gazetteer: Gazetteer | None = None,
         identity: bundles.Identity | None = None,
+        thresholds: Thresholds | None = None,
     ) -> None:
         self.config, self.scheme, self.transitions = config, scheme, transitions
         self.units, self.lookup, self.runtime = units, lookup, runtime
         self.calibration, self.workers = calibration or Calibration(), workers
         self.gazetteer, self.identity = gazetteer, identity
+        self.thresholds = thresholds or Thresholds()
 
     @staticmethod
     def load(
@@ -201,7 +205,9 @@ class Tagger:
             certainty: Whether to compute `Result.path` and `Result.certainty`.
         """
         with ThreadPoolExecutor(self.workers) as pool:
-            yield from tag_in_order(pool, self.tag, grouped(texts, len), self.workers, answers, outside, certainty)
+            groups = ((None, group) for group in grouped(texts, len))
+            for _, results in tag_in_order(pool, self.tag, groups, self.workers, answers, outside, certainty):
+                yield from results
 
     def tag(
         self, texts: list[str], answers: bool = False, outside: bool = False, certainty: bool = False
@@ -292,7 +298,7 @@ class Tagger:
             if answer:
                 answer = answer._replace(score=round(self.calibration.probability(answer.score), 4))
             free = self._outside(marginals, int(places[row]), units) if outside and marginals is not None else None
-            predicted = self.calibration(units.text, entities)
+            predicted = self.thresholds(self.calibration(units.text, entities))
             results.append(Result(units.text, predicted, answer, free, likely[row] if likely else None))
         return results
 
@@ -333,16 +339,28 @@ def _split(items: Iterable[Item], counts: Iterable[int]) -> list[list[Item]]:
 
 
 def tag_in_order(
-    pool: Executor, tag: Callable[..., list[Result]], groups: Iterable[list[str]], ahead: int, *options: bool
-) -> Iterator[Result]:
-    """Yield the results of groups of texts, in order, as `tag(group, *options)` returns them in a pool.
+    pool: Executor,
+    tag: Callable[..., list[Result]],
+    groups: Iterable[tuple[Along, list[str]]],
+    ahead: int,
+    *options: Any,
+) -> Iterator[tuple[Along, list[Result]]]:
+    """Yield the results of groups of texts, in order, as `tag(texts, *options)` returns them in a pool.
 
     At most `ahead` + 1 groups are read before the first one's results are taken.
+
+    Args:
+        pool: Where `tag` is called.
+        tag: Texts -> results.
+        groups: What goes along with a group of texts, and the texts.
+        ahead: Groups that are submitted before the first one is waited for.
+        options: Of `tag`.
     """
-    waiting: deque[Future[list[Result]]] = deque()
-    for texts in groups:
-        waiting.append(pool.submit(tag, texts, *options))
+    waiting: deque[tuple[Along, Future[list[Result]]]] = deque()
+    for along, texts in groups:
+        waiting.append((along, pool.submit(tag, texts, *options)))
         if len(waiting) > ahead:
-            yield from waiting.popleft().result()
-    for future in waiting:
-        yield from future.result()
+            first, future = waiting.popleft()
+            yield first, future.result()
+    for first, future in waiting:
+        yield first, future.result()
