@@ -29,13 +29,13 @@ def read(path: str | Path, format: str = "", notes: Notes | None = None) -> Iter
         ConfigError: If there is no such format.
         CorpusError: At the first line that does not fit the format, with its number.
     """
-    with _opened(path, format) as (known, source):
+    with opened(path, format) as (known, source):
         yield from known.read(source, Notes() if notes is None else notes)
 
 
 def texts(path: str | Path, format: str = "") -> Iterator[str]:
     """Yield the text of each document, blank ones included; arguments and errors as for `read`."""
-    with _opened(path, format) as (known, source):
+    with opened(path, format) as (known, source):
         if known.texts:
             yield from known.texts(source)
         else:
@@ -43,7 +43,7 @@ def texts(path: str | Path, format: str = "") -> Iterator[str]:
 
 
 @contextmanager
-def _opened(path: str | Path, format: str) -> Iterator[tuple[Format, Any]]:
+def opened(path: str | Path, format: str) -> Iterator[tuple[Format, Any]]:
     """Yield the format of a corpus and what its reader takes: a `Source`, or the `Path` of a folder."""
     known = formats.by_name(format) if format else formats.by_folder(path)
     if known and known.folder:

@@ -3,9 +3,9 @@
 import re
 from bisect import bisect
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 CONTEST_LABEL = "CORE"
 
@@ -43,6 +43,9 @@ class Document:
         answers: Correct answers by the rules of the contest, without white space; they may not occur in the text.
         scores: Probability of each entity; empty where the file does not give one for every entity.
         unlabelled: Stretches (start, end) that were not annotated; an entity inside one may still be in `entities`.
+        extra: What else the record holds that it was read from, by key: `id` and whatever the format does not know.
+            Not compared.
+        place: Where it was read, as error messages show it: `train.jsonl:12 (id 37)`. Not compared.
     """
 
     text: str
@@ -50,6 +53,8 @@ class Document:
     answers: tuple[str, ...] = ()
     scores: tuple[float, ...] = ()
     unlabelled: tuple[tuple[int, int], ...] = ()
+    extra: Mapping[str, Any] = field(default_factory=dict, compare=False)
+    place: str = field(default="", compare=False)
 
 
 def labelled(text: str, spans: Iterable[Span], answers: Iterable[str] = (), scores: Iterable[float] = ()) -> Document:

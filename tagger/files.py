@@ -23,15 +23,19 @@ class Source:
     Args:
         raw: The unzipped bytes. A byte order mark at the start is dropped.
         path: As the user gave it; `-` is standard input.
+        tell: Returns how many bytes of the file have been read; 0 for a stream.
 
     Attributes:
         place: The path as error messages show it.
+        replaces: Whether `blocks` puts U+FFFD in the place of bytes that are not UTF-8.
     """
 
-    def __init__(self, raw: IO[bytes], path: str | Path) -> None:
+    def __init__(self, raw: IO[bytes], path: str | Path, tell: Callable[[], int] = lambda: 0) -> None:
         self.path = path
         self.place = "standard input" if str(path) == "-" else str(path)
-        self._raw = raw
+        self.replaces = False
+        self._raw, self._tell = raw, tell
+        self._passed = 0  # bytes, unzipped
         self._head: bytes | None = None
 
     @property
@@ -55,28 +59,48 @@ class Source:
         Raises:
             CorpusError: If the file is not UTF-8, or a damaged `.gz`.
         """
+        for number, line in self.raw_lines():
+            yield number, self.decoded(line, number)
+
+    def raw_lines(self) -> Iterator[tuple[int, bytes]]:
+        """Yield `(line number, line)` without line ends, not decoded.
+
+        Raises:
+            CorpusError: If the file is a damaged `.gz`.
+        """
         number = 0
         with self._readable(lambda: number + 1):
-            for number, line in enumerate(io.BufferedReader(_Rejoined(self.head, self._raw), _BLOCK), 1):
-                yield number, self._decoded(line.removesuffix(b"\n").removesuffix(b"\r"), number)
+            for number, line in enumerate(self._stream(), 1):
+                self._passed += len(line)
+                yield number, line.removesuffix(b"\n").removesuffix(b"\r")
+
+    def _stream(self) -> io.BufferedReader:
+        return io.BufferedReader(_Rejoined(self.head, self._raw), _BLOCK)
+
+    @property
+    def position(self) -> int:
+        """Bytes of the file that have been used, about; 0 for a stream."""
+        return min(self._passed, self._tell())
 
     def blocks(self) -> Iterator[str]:
         """Yield the text in pieces of bounded size, however long its lines are; errors as for `lines`."""
-        number, decoder = 1, codecs.getincrementaldecoder("utf-8")()
-        stream = io.BufferedReader(_Rejoined(self.head, self._raw), _BLOCK)
+        number, decoder = 1, codecs.getincrementaldecoder("utf-8")("replace" if self.replaces else "strict")
+        stream = self._stream()
         with self._readable(lambda: number):
             while block := stream.read(_BLOCK):
                 try:
                     yield decoder.decode(block)
                 except UnicodeDecodeError as error:
                     raise _not_utf8(self.place, error, number) from error
+                self._passed += len(block)
                 number += block.count(b"\n")
             try:
                 decoder.decode(b"", final=True)
             except UnicodeDecodeError as error:
                 raise _not_utf8(self.place, error, number) from error
 
-    def _decoded(self, line: bytes, number: int) -> str:
+    def decoded(self, line: bytes, number: int) -> str:
+        """Return the text of a raw line; errors as for `lines`."""
         try:
             return line.decode("utf-8")
         except UnicodeDecodeError as error:
@@ -134,10 +158,10 @@ def open_source(path: str | Path) -> Iterator[Source]:
         with open(path, "rb") as raw:
             zipped = raw.peek(2)[:2] == b"\x1f\x8b" if isinstance(raw, io.BufferedReader) else False
             if not zipped:
-                yield Source(raw, path)
+                yield Source(raw, path, raw.tell if raw.seekable() else lambda: 0)
                 return
             with gzip.open(raw) as unzipped:
-                yield Source(unzipped, path)  # type: ignore[arg-type]
+                yield Source(unzipped, path, raw.tell)  # type: ignore[arg-type]
     except OSError as error:
         raise _unreadable(path, error) from error
 

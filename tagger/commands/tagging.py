@@ -33,7 +33,7 @@ def evaluate(options: argparse.Namespace) -> None:
 
     if options.html:
         check_writable(options.html, options.force, [options.corpus, options.train, options.bundle, options.gazetteer])
-    tagger = _load_tagger(options)
+    tagger = load_tagger(options)
     notes = Notes()
     seen = analysis.mentions(corpus.read(options.train, options.source_format)) if options.train else None
     documents = read_corpus(options.corpus, options.source_format, notes)
@@ -45,7 +45,7 @@ def evaluate(options: argparse.Namespace) -> None:
         print(json.dumps(scores, ensure_ascii=False))
     else:
         print_scores(scores)
-    _report_cut_mentions(tagger)
+    report_cut_mentions(tagger)
 
 
 def _add_evaluate(parser: argparse.ArgumentParser) -> None:
@@ -57,7 +57,7 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
     about = "training corpus, to score mentions seen in training apart from new ones"
     parser.add_argument("--train", metavar="F", type=Path, help=about)
     add_from(parser)
-    _add_runtime(parser)
+    add_runtime(parser)
 
 
 EVALUATE = Command(
@@ -68,78 +68,6 @@ EVALUATE = Command(
   tagger evaluate bundle test.jsonl --json
   tagger evaluate bundle test.jsonl --html report.html --train train.jsonl
   tagger evaluate bundle test.jsonl --gazetteer names.tsv
-""",
-)
-
-
-# ---- predict ------------------------------------------------------------------------------------------------------
-
-
-def predict(options: argparse.Namespace) -> None:
-    """Tag text: predict its entities."""
-    if not options.files and not options.text:
-        raise ConfigError("nothing to tag: give files, - for standard input, or --text")
-    from tagger import formats
-    from tagger.documents import Notes
-    from tagger.outputs import check_writable, open_output
-    from tagger.reports.results import VIEWS, documents
-
-    if options.out:
-        check_writable(options.out, options.force, [*options.files, options.bundle, options.gazetteer])
-    tagger = _load_tagger(options)
-    answers, notes = options.format == "contest", Notes()
-    texts = _texts(options.text, options.files, options.source_format)
-    if not options.files:
-        results = tagger.results(texts, answers)
-    else:
-        from tagger import parallel
-
-        results = parallel.results(tagger, options.bundle, options.runtime, texts, answers)
-        results = progress(results, lambda result: result.text, bool(options.out) or not sys.stdout.isatty())
-    if options.format in VIEWS:
-        lines = VIEWS[options.format](results, tagger.labels)
-    else:
-        lines = formats.write(options.format, documents(results, answers), notes)
-    with open_output(options.out) as write:
-        for line in lines:
-            write(line)
-    print_notes(options.out or options.format, notes)
-    _report_cut_mentions(tagger)
-
-
-def _texts(given: list[str], files: list[str], source_format: str) -> Iterator[str]:
-    from tagger import corpus
-
-    yield from given
-    for file in files:
-        yield from corpus.texts(file, source_format)
-
-
-def _add_predict(parser: argparse.ArgumentParser) -> None:
-    from tagger.formats import FORMATS
-
-    add_bundle(parser)
-    parser.add_argument("files", nargs="*", metavar="F", help="text, or a corpus; .gz too; - is standard input")
-    parser.add_argument("--text", action="append", default=[], help="a text on the command line; may be repeated")
-    parser.add_argument("--out", metavar="F", type=Path, help="file to write to, instead of standard output")
-    add_force(parser)
-    choices = [*(name for name, row in FORMATS.items() if not row.folder), "table", "html"]
-    about = f"format of the result (default: jsonl): {', '.join(choices)}"
-    parser.add_argument("--format", choices=choices, default="jsonl", metavar="FORMAT", help=about)
-    add_from(parser)
-    _add_runtime(parser)
-
-
-PREDICT = Command(
-    predict,
-    _add_predict,
-    """
-  tagger predict bundle --text "遵义会议旧址，主要指召开遵义会议的那座小楼。"
-  tagger predict bundle texts.txt.gz --out entities.jsonl
-  tagger predict bundle texts.txt --format html --out page.html
-  tagger predict bundle texts.txt --format labelstudio --out tasks.json
-  cat texts.txt | tagger predict bundle - --format table
-  tagger predict bundle texts.txt --gazetteer names.tsv
 """,
 )
 
@@ -158,7 +86,7 @@ def serve(options: argparse.Namespace) -> None:
         raise ConfigError("--token must be of printable ASCII characters without spaces")
     limits = Limits(**{limit.name: getattr(options, f"max_{limit.name}") for limit in describe(Limits)})
     check_ranges(limits, "--max-")
-    tagger = _load_tagger(options)
+    tagger = load_tagger(options)
     save = CorpusFile(options.save) if options.save else None
     server.serve(tagger, options.host, options.port, limits, save, options.token)
 
@@ -173,7 +101,7 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--token", default=os.environ.get("TAGGER_TOKEN", ""), help=about)
     about = "corpus file to which the page appends corrected texts; --train reads it"
     parser.add_argument("--save", metavar="F.jsonl", type=Path, help=about)
-    _add_runtime(parser)
+    add_runtime(parser)
     for limit in describe(Limits):
         about = f"{limit.about} (default: {limit.default:,})"
         parser.add_argument(f"--max-{limit.name}", type=int, default=limit.default, metavar="N", help=about)
@@ -202,14 +130,14 @@ SERVE = Command(
 # ---- the tagger ---------------------------------------------------------------------------------------------------
 
 
-def _add_runtime(parser: argparse.ArgumentParser) -> None:
+def add_runtime(parser: argparse.ArgumentParser) -> None:
     about = "mentions that are to be entities, one a line: mention TAB label [TAB weight]"
     parser.add_argument("--gazetteer", metavar="F", type=Path, help=about)
     about = "; ".join(f"{name}: {row.about}" for name, row in RUNTIMES.items())
     parser.add_argument("--runtime", choices=RUNTIMES, default=DEFAULT, help=f"{about} (default: {DEFAULT})")
 
 
-def _load_tagger(options: argparse.Namespace) -> "Tagger":
+def load_tagger(options: argparse.Namespace) -> "Tagger":
     if RUNTIMES[options.runtime].tensorflow:
         import_tensorflow()
     from tagger.pipeline import Tagger
@@ -217,7 +145,7 @@ def _load_tagger(options: argparse.Namespace) -> "Tagger":
     return Tagger.load(options.bundle, options.runtime, gazetteer=options.gazetteer)
 
 
-def _report_cut_mentions(tagger: "Tagger") -> None:
+def report_cut_mentions(tagger: "Tagger") -> None:
     """Report the mentions of the gazetteer that do not fit the tagger's units."""
     cut = tagger.gazetteer.cut if tagger.gazetteer else None
     if cut:

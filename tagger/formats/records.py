@@ -20,6 +20,8 @@ _ARRAY = re.compile(rb"\s*\[\s*\{")
 
 _SPACE = re.compile(r"\s*")
 
+TEXTS = ("text", "content", "data")  # keys of the text of a record
+
 
 # ---- records of a file ------------------------------------------------------------------------------------------
 def reader(parse: Callable[[Record, str, Notes], Document]) -> Reader:
@@ -39,7 +41,7 @@ def read_records(source: Source) -> Iterator[tuple[str, Record]]:
         CorpusError: At what is not a JSON object.
     """
     if is_array(source.head):
-        yield from _items(source)
+        yield from items(source)
         return
     for number, line in source.lines():
         if line.strip():
@@ -72,7 +74,7 @@ def parse_object(line: str, place: str) -> Record:
     return value
 
 
-def _items(source: Source) -> Iterator[tuple[str, Record]]:
+def items(source: Source) -> Iterator[tuple[str, Record]]:
     """Yield (place, record) of an array, each as soon as its last character has been read."""
     decode, buffer, line, number, signs, need = json.JSONDecoder().raw_decode, "", 1, 0, "[", 0
     for block in itertools.chain(source.blocks(), [""]):
@@ -121,18 +123,19 @@ def _skip(text: str, at: int) -> int:
 def texts(source: Source) -> Iterator[str]:
     """Yield the text of each record of any JSON format, annotations unread; an empty line is an empty text."""
     if is_array(source.head):
-        for place, record in _items(source):
-            yield _text(record, place)
+        for place, record in items(source):
+            yield record_text(record, place)
         return
     for number, line in source.lines():
         place = f"{source.place}:{number}"
-        yield _text(parse_object(line, place), place) if line.strip() else ""
+        yield record_text(parse_object(line, place), place) if line.strip() else ""
 
 
-def _text(record: Record, place: str) -> str:
+def record_text(record: Record, place: str) -> str:
+    """Return the text of a record of any JSON format."""
     if isinstance(record.get("data"), dict):
         return task_text(record, place)
-    return string(record, next((key for key in ("text", "content", "data") if key in record), "text"), place)
+    return string(record, next((key for key in TEXTS if key in record), "text"), place)
 
 
 def task_text(record: Record, place: str) -> str:
