@@ -18,7 +18,7 @@ from tagger.errors import OutputError
 from tagger.files import sha256
 
 # The list of a folder's files and their SHA-256. A bundle's manifest is one too.
-LISTING, MANIFEST = ".tagger.json", "manifest.json"
+LISTING, MANIFEST = ".tagger-files.json", "manifest.json"
 
 _CLUTTER = {".DS_Store", "Thumbs.db", "desktop.ini"}  # what systems add to folders that are looked at
 
