@@ -97,9 +97,9 @@ def test_a_folder_is_replaced_only_if_all_in_it_is_known(tmp_path):
         (part / "variables").mkdir()
         (part / "variables" / "a").write_text("3")
     for name in strangers(folder):
-        with pytest.raises(OutputError, match=f"out: will not be replaced, as it holds {name}, which was not written"):
+        with pytest.raises(OutputError, match=f"out: exists already and holds {name}, which was not written"):
             check_writable(folder, True, folder=True)
-        with pytest.raises(OutputError, match="will not be replaced"), atomic_folder(folder, replace=True):
+        with pytest.raises(OutputError, match="exists already and holds"), atomic_folder(folder, replace=True):
             pytest.fail("the work was begun")
         assert (folder / "variables" / "a").read_text() == "3"
 
@@ -107,7 +107,7 @@ def test_a_folder_is_replaced_only_if_all_in_it_is_known(tmp_path):
 def test_a_folder_of_results_is_not_a_result(tmp_path):
     for name in ("one", "two"):
         make(tmp_path / "models" / name, a="1")
-    with pytest.raises(OutputError, match=r"models: will not be replaced, as it holds (one|two)/"):
+    with pytest.raises(OutputError, match=r"models: exists already and holds (one|two)/"):
         check_writable(tmp_path / "models", True, folder=True)
     (tmp_path / "page").mkdir()
     (tmp_path / "page" / "manifest.json").write_text('{"name": "a web page", "files": {"manifest.json": ""}}')
@@ -145,7 +145,7 @@ def test_where_nothing_can_be_written_is_known_before(tmp_path):
         (tmp_path / "file", False, False, "exists already"),
         (tmp_path / "file", True, True, "is a file, and a folder is to be written"),
         (tmp_path / "folder", True, False, "is a folder, and a file is to be written"),
-        (tmp_path / "none" / "a", False, False, "a: cannot be written: No such file or directory"),
+        (tmp_path / "none" / "a", False, False, "a: cannot be written: there is no folder .*none; create it"),
         (tmp_path / "file" / "a", False, False, "a: cannot be written: Not a directory"),
         (tmp_path / "file" / "a" / "b", False, True, "b: cannot be written: Not a directory"),
     ]
