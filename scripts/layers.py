@@ -16,6 +16,8 @@ def _others(folder: str, *named: str) -> list[str]:
 
 LAYERS = (
     "errors",
+    "cores",
+    "imports",
     "files",
     "progress",
     "settings",
@@ -30,6 +32,7 @@ LAYERS = (
     "corpus",
     "tags",
     "text",
+    "groups",
     "alignment",
     "gazetteer",
     "vectors",
@@ -70,6 +73,7 @@ LAYERS = (
     "reports.inspection",
     "reports.tables",
     "reports.pages",
+    "api",
     "serve",
     "serve.limits",
     "serve.batching",

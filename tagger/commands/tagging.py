@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tagger.commands.base import Command, add_bundle, add_from, import_tensorflow
+from tagger.commands.base import Command, add_bundle, add_from
 from tagger.commands.corpora import read_corpus
 from tagger.commands.output import print_notes, print_scores, progress, write_page
 from tagger.errors import ConfigError, require
@@ -200,14 +200,21 @@ def _add_runtime(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--gazetteer", metavar="F", type=Path, help=about)
     about = "; ".join(f"{name}: {row.about}" for name, row in RUNTIMES.items())
     parser.add_argument("--runtime", choices=RUNTIMES, default=DEFAULT, help=f"{about} (default: {DEFAULT})")
+    about = "threads or processes that tag side by side (default: one for each core that may be used)"
+    parser.add_argument("--workers", type=_workers, default=0, metavar="N", help=about)
+
+
+def _workers(given: str) -> int:
+    value = int(given)
+    if value < 1:
+        raise argparse.ArgumentTypeError("must be 1 or more")
+    return value
 
 
 def _load_tagger(options: argparse.Namespace) -> "Tagger":
-    if RUNTIMES[options.runtime].tensorflow:
-        import_tensorflow()
     from tagger.pipeline import Tagger
 
-    return Tagger.load(options.bundle, options.runtime, gazetteer=options.gazetteer)
+    return Tagger.load(options.bundle, options.runtime, options.workers, options.gazetteer)
 
 
 def _report_cut_mentions(tagger: "Tagger") -> None:
