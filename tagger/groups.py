@@ -1,6 +1,8 @@
 """Texts in groups of bounded size: what is tagged together."""
 
 import contextvars
+import os
+import stat
 import threading
 import time
 from collections import deque
@@ -10,7 +12,7 @@ from typing import Generic, Literal, TypeVar
 
 _CHARACTERS, _ITEMS = 20_000, 1_000  # at which a group is full
 
-_SECONDS = 0.2  # that an item of a slow source waits for others
+SECONDS = 0.2  # that an item of a slow source waits for others
 
 Wait = float | None | Literal["auto"]
 
@@ -58,8 +60,12 @@ def gathered(items: Iterable[Item], length: Callable[[Item], int], wait: float |
 
 
 def seconds_to_wait(items: object) -> float | None:
-    """Return what "auto" stands for as `wait` of `gathered`: some time for an open file, None for all else."""
-    return _SECONDS if hasattr(items, "fileno") else None
+    """Return what "auto" stands for as `wait` of `gathered`: a time for an open pipe, socket or terminal, else None."""
+    try:
+        mode = os.fstat(items.fileno()).st_mode  # type: ignore[attr-defined]
+    except (AttributeError, OSError, ValueError):
+        return None
+    return None if stat.S_ISREG(mode) else SECONDS
 
 
 class _Gathering(Generic[Item]):

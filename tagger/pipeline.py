@@ -222,7 +222,7 @@ class Tagger:
             wait: Seconds that a text of a slow source waits for others that are tagged with it; the texts are then read
                 in a thread of their own. None reads them in the thread of the caller, as what belongs to one thread
                 demands (a cursor of sqlite3, an iterator of `itertools.tee`): a text waits until its group is full.
-                "auto" is 0.2 for open files, pipes and sockets among them, and None for all else.
+                "auto" is 0.2 for an open pipe, socket or terminal, and None for all else.
 
         Raises:
             TypeError: If `texts` is a string, or has something else than strings in it.

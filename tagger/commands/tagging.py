@@ -88,7 +88,8 @@ def predict(options: argparse.Namespace) -> None:
     else:
         from tagger import parallel
 
-        results = parallel.results(tagger, options.bundle, options.runtime, texts, answers)
+        wait = _seconds_to_wait(options.files)
+        results = parallel.results(tagger, options.bundle, options.runtime, texts, answers, wait)
         results = progress(results, lambda result: result.text, bool(options.out) or not sys.stdout.isatty())
     if options.format in VIEWS:
         lines = VIEWS[options.format](results, tagger.labels)
@@ -107,6 +108,14 @@ def _texts(given: list[str], files: list[str], source_format: str) -> Iterator[s
     yield from given
     for file in files:
         yield from corpus.texts(file, source_format)
+
+
+def _seconds_to_wait(files: list[str]) -> float | None:
+    """Return how long a text waits for others: not long if they may come slowly, from a pipe or a terminal."""
+    from tagger.groups import SECONDS, seconds_to_wait
+
+    slow = any(seconds_to_wait(sys.stdin) if file == "-" else Path(file).is_fifo() for file in files)
+    return SECONDS if slow else None
 
 
 def _add_predict(parser: argparse.ArgumentParser) -> None:
