@@ -4,6 +4,9 @@ import codecs
 import gzip
 import hashlib
 import io
+import os
+import select
+import stat
 import sys
 import zlib
 from collections.abc import Callable, Iterator
@@ -14,6 +17,8 @@ from typing import IO, Any
 from tagger.errors import CorpusError
 
 _HEAD, _BLOCK = 1 << 20, 1 << 16
+
+_PAUSE = 0.2  # seconds without anything, after which the head of a stream is what has come so far
 
 
 # ---- reading ----------------------------------------------------------------------------------------------------
@@ -46,6 +51,8 @@ class Source:
             with self._readable(lambda: head.count(b"\n") + 1):
                 while len(head) < _HEAD and (block := self._raw.read(_BLOCK)):
                     head += block
+                    if b"\n" in block and getattr(self._raw, "pauses", bool)():
+                        break
             self._head = bytes(head).removeprefix(codecs.BOM_UTF8)
         return self._head
 
@@ -136,10 +143,38 @@ class _Rejoined(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         room = memoryview(buffer)
-        data = self._head[: len(room)] or self._rest.read(len(room))
+        data = self._head[: len(room)] or self._rest.read(len(room)) or b""
         self._head = self._head[len(data) :]
         room[: len(data)] = data
         return len(data)
+
+
+class _Arriving(io.RawIOBase):
+    """A pipe, socket or terminal, of which each reading returns what has come, however little."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        data = os.read(self._descriptor, len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+    def pauses(self) -> bool:
+        """Return whether nothing comes for a moment; at the end there is something: the end."""
+        return not select.select([self._descriptor], [], [], _PAUSE)[0]
+
+
+def arriving(stream: IO[bytes]) -> IO[bytes] | _Arriving:
+    """Return standard input as it is to be read: as it arrives, unless it is a file."""
+    try:
+        descriptor = stream.fileno()
+        return stream if stat.S_ISREG(os.fstat(descriptor).st_mode) else _Arriving(descriptor)
+    except (AttributeError, OSError, ValueError):  # replaced by something in memory
+        return stream
 
 
 @contextmanager
@@ -153,7 +188,7 @@ def open_source(path: str | Path) -> Iterator[Source]:
         if str(path) == "-":
             if sys.stdin is None:
                 raise CorpusError("standard input", "an open stream", "a closed one", "give a file")
-            yield Source(sys.stdin.buffer, path)
+            yield Source(arriving(sys.stdin.buffer), path)  # type: ignore[arg-type]
             return
         with open(path, "rb") as raw:
             zipped = raw.peek(2)[:2] == b"\x1f\x8b" if isinstance(raw, io.BufferedReader) else False

@@ -26,7 +26,8 @@ ERRORS: dict[Errors, str] = {
 # Suffixes of files in folders, besides those of the formats.
 _SUFFIXES = (".txt", ".json", ".text")
 
-_SOURCES = ("source", "source_file", "source_path", "tagger_source")
+# Keys for the name of a file.
+SOURCES = ("source", "source_file", "source_path", "tagger_source")
 
 _PEEKED = 200  # records of each input whose keys are looked at
 
@@ -127,7 +128,7 @@ class Inputs:
     ) -> None:
         self._texts, self._paths, self._format, self._errors = texts, paths, format, errors
         self._source_key = source_key
-        sizes = [_size(path) for path in paths]
+        sizes = [size_of(path) for path in paths]
         self.size = 0 if None in sizes else sum(size or 0 for size in sizes)
         self._before = 0  # bytes of the files before this one
         self._source: Source | None = None
@@ -152,7 +153,7 @@ class Inputs:
                 for item in _items(known, source, self._errors):
                     yield self._with_source(item, str(path)) if self._source_key else item
             self._source = None
-            self._before += _size(path) or 0
+            self._before += size_of(path) or 0
 
     def _with_source(self, item: Document | Fault, path: str) -> Document | Fault:
         if isinstance(item, Fault):
@@ -163,7 +164,7 @@ class Inputs:
         return replace(item, extra={self._source_key: path, **item.extra})
 
 
-def _size(path: str) -> int | None:
+def size_of(path: str) -> int | None:
     """Return the size of an input in bytes; None for a stream."""
     if path == "-" or (os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path))):
         return None
@@ -182,9 +183,9 @@ def source_key(paths: Sequence[str], format: str = "") -> str:
             items = iter(Inputs((), [path], format, "skip"))
             for _, item in zip(range(_PEEKED), items, strict=False):
                 keys.update(item.extra if isinstance(item, Document) else ())
-    free = next((key for key in _SOURCES if key not in keys), None)
+    free = next((key for key in SOURCES if key not in keys), None)
     if free is None:
-        raise ConfigError(f"--source: the records have all of the keys {', '.join(_SOURCES)}; rename one of them")
+        raise ConfigError(f"--source: the records have all of the keys {', '.join(SOURCES)}; rename one of them")
     return free
 
 

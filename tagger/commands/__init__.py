@@ -4,7 +4,8 @@ from tagger.commands.bundles import EXPORT, GAZETTEER
 from tagger.commands.corpora import CONVERT, INSPECT
 from tagger.commands.help import HELP
 from tagger.commands.learning import PRETRAIN, TRAIN, TRANSFER, VECTORS
-from tagger.commands.tagging import EVALUATE, PREDICT, SERVE
+from tagger.commands.prediction import PREDICT
+from tagger.commands.tagging import EVALUATE, SERVE
 
 COMMANDS = {
     "train": TRAIN,

@@ -2,10 +2,8 @@
 
 import argparse
 import contextlib
-import itertools
 import sys
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,13 +13,10 @@ from tagger.commands.tagging import add_runtime, add_threshold, load_tagger, rep
 from tagger.errors import ConfigError
 
 if TYPE_CHECKING:
-    from tagger.checkpoints import Checkpoints
-    from tagger.documents import Document
-    from tagger.inputs import Fault, Inputs
-    from tagger.pipeline import Result, Tagger
+    from tagger.pipeline import Tagger
 
-# Formats of which the results of one text do not stand alone.
-_WHOLE = ("labelstudio", "html")
+# Formats in which the results of one text do not stand alone.
+_ONE_PIECE = ("labelstudio", "html")
 
 
 def predict(options: argparse.Namespace) -> None:
@@ -29,17 +24,17 @@ def predict(options: argparse.Namespace) -> None:
     if not options.files and not options.text:
         raise ConfigError("nothing to tag: give files, - for standard input, or --text")
     if options.threshold and options.format == "contest":
-        raise ConfigError("--threshold: the format contest has one answer for each text, however probable")
+        raise ConfigError("--threshold: the format contest has one answer for each text, however probable it is")
     from tagger.checkpoints import checkpointed, errors_path
+    from tagger.documents import Notes
     from tagger.inputs import Inputs, expand, source_key
     from tagger.outputs import check_writable
 
     paths, left_out = expand(options.files)
-    if left_out:
-        print(f"tagger: left out, as their suffixes are of no known format ({len(left_out):,}): {', '.join(left_out[:5])}", file=sys.stderr)
-    reason = _not_resumable(options, paths)
-    if options.resume and reason:
-        raise ConfigError(f"--resume: {reason}")
+    _report_left_out(left_out)
+    obstacle = _why_not_resumable(options, paths)
+    if options.resume and obstacle:
+        raise ConfigError(f"--resume: {obstacle}")
     if options.out:
         read = [*paths, options.bundle, options.gazetteer]
         check_writable(options.out, options.force, read)
@@ -47,125 +42,146 @@ def predict(options: argparse.Namespace) -> None:
             check_writable(errors_path(options.out), options.force, read)
     key = source_key(paths, options.source_format) if options.source else ""
     tagger = load_tagger(options)
+    from tagger.prediction import Prediction
+
+    shown = bool(options.files) and (bool(options.out) or not sys.stdout.isatty())
+    run = Prediction(
+        tagger, Path(options.bundle), options.runtime, options.format, _seconds_to_wait(paths), shown, Notes()
+    )
     inputs = Inputs(options.text, paths, options.source_format, options.errors, key)
-    if reason:
-        with _plain_output(options) as output:
-            run = Prediction(options, tagger, inputs, *output)
-            run.write()
+    if obstacle:
+        with _output(options.out) as (write, write_fault):
+            run.run(inputs, write, write_fault)
     else:
-        with checkpointed(options.out, _identity(options, paths, tagger), options.resume, options.force) as checkpoints:
-            run = Prediction(options, tagger, inputs, checkpoints.write, checkpoints.fault, checkpoints)
-            run.write()
+        identity = _identity(options, paths, tagger)
+        with checkpointed(options.out, identity, options.resume, options.force) as checkpoints:
+            run.run(inputs, checkpoints.write, checkpoints.fault, checkpoints)
     print_notes(options.out or options.format, run.notes)
     if run.faults:
         done = "left out" if options.errors == "skip" else "replaced"
-        where = f"; see {errors_path(options.out)}" if options.out else ""
-        print(f"tagger: records or lines that could not be read, {done} ({run.faults:,}){where}", file=sys.stderr)
+        where = f": see {errors_path(options.out)}" if options.out and not _is_stream(options.out) else ""
+        print(f"tagger: could not be read and {done} ({run.faults:,}){where}", file=sys.stderr)
     report_cut_mentions(tagger)
 
 
-def _not_resumable(options: argparse.Namespace, paths: list[str]) -> str:
+def _report_left_out(files: list[str]) -> None:
+    if files:
+        shown = ", ".join(files[:5]) + (", ..." if len(files) > 5 else "")
+        print(f"tagger: files of no known suffix, left out ({len(files):,}): {shown}", file=sys.stderr)
+
+
+def _is_stream(path: Path) -> bool:
+    return path.exists() and not path.is_file()
+
+
+def _why_not_resumable(options: argparse.Namespace, paths: list[str]) -> str:
     """Return why a run cannot be resumed if it is interrupted; "" if it can."""
     from tagger.inputs import size_of
 
     if not options.out:
         return "needs --out, beside which it keeps what is done"
-    if options.out.exists() and not options.out.is_file():
+    if _is_stream(options.out):
         return f"{options.out} is not a file"
     if stream := next((path for path in paths if size_of(path) is None), None):
         name = "standard input" if stream == "-" else stream
         return f"{name} cannot be read again from its start; save it as a file"
-    if options.format in _WHOLE:
-        return f"the format {options.format} is one piece; use jsonl, and convert it"
+    if options.format in _ONE_PIECE:
+        return f"the format {options.format} is one piece; write jsonl, and convert that"
     return ""
 
 
 def _identity(options: argparse.Namespace, paths: list[str], tagger: "Tagger") -> dict[str, Any]:
-    """Return what the result depends on, in JSON."""
+    """Return all that the output of a run depends on, in JSON."""
     from tagger import __version__, corpus
     from tagger.checkpoints import fingerprint
 
     names = ("format", "source_format", "threshold", "source", "runtime", "text", "files")
     files = [file for path in paths for file in corpus.files(Path(path))]
     return {
-        "version of tagger": __version__,
+        "version": __version__,
         "bundle": tagger.identity.sha256 if tagger.identity else "",
         "gazetteer": fingerprint(options.gazetteer) if options.gazetteer else {},
-        "option": {name: getattr(options, name) for name in names},
+        "options": {name: getattr(options, name) for name in names},
         "errors": options.errors,
-        "input": {str(file): fingerprint(file) for file in files},
+        "files": {str(file): fingerprint(file) for file in files},
     }
 
 
+def _seconds_to_wait(paths: list[str]) -> float | None:
+    """Return how long a text waits for others: not long if they may come slowly, from a pipe or a terminal."""
+    from tagger.groups import SECONDS, seconds_to_wait
+
+    slow = any(seconds_to_wait(sys.stdin) if path == "-" else Path(path).is_fifo() for path in paths)
+    return SECONDS if slow else None
+
+
 @contextlib.contextmanager
-def _plain_output(options: argparse.Namespace) -> Iterator[tuple[Callable[[str], Any], Callable[[dict[str, Any]], Any]]]:
-    """Yield the functions that write a piece of the result, and what could not be read."""
+def _output(out: Path | None) -> Iterator[tuple[Callable[[str], Any], Callable[[dict[str, Any]], Any]]]:
+    """Yield functions that write a piece of the result and what could not be read, where a run cannot be resumed."""
     from tagger.checkpoints import errors_path
     from tagger.formats.records import dumps
     from tagger.outputs import open_output
 
     with contextlib.ExitStack() as stack:
-        write = stack.enter_context(open_output(options.out))
-        opened: list[Callable[[str], object]] = []
+        write = stack.enter_context(open_output(out))
+        write_line: Callable[[str], object] | None = None
 
         def write_fault(fault: dict[str, Any]) -> None:
-            if options.out is None or not errors_path_is_file(options.out):
+            nonlocal write_line
+            if out is None or _is_stream(out):
                 print(f"tagger: {fault['reason']}", file=sys.stderr)
                 return
-            if not opened:
-                opened.append(stack.enter_context(open_output(errors_path(options.out))))
-            opened[0](dumps(fault) + "\n")
+            write_line = write_line or stack.enter_context(open_output(errors_path(out)))
+            write_line(dumps(fault) + "\n")
 
         yield write, write_fault
 
 
-def errors_path_is_file(out: Path) -> bool:
-    """Return whether what could not be read is written beside an output: not where that is a device or a pipe."""
-    return out.is_file() or not out.exists()
+def _add_predict(parser: argparse.ArgumentParser) -> None:
+    from tagger.formats import FORMATS
+    from tagger.inputs import ERRORS
+
+    add_bundle(parser)
+    about = "text or a corpus; .gz too; a folder of such files, or a pattern; - is standard input"
+    parser.add_argument("files", nargs="*", metavar="F", help=about)
+    parser.add_argument("--text", action="append", default=[], help="a text on the command line; may be repeated")
+    parser.add_argument("--out", metavar="F", type=Path, help="file to write to, instead of standard output")
+    add_force(parser)
+    about = "go on with a run that was interrupted: the same command, with this added"
+    parser.add_argument("--resume", action="store_true", help=about)
+    choices = [*(name for name, row in FORMATS.items() if not row.folder), "table", "html"]
+    about = f"format of the result (default: jsonl): {', '.join(choices)}"
+    parser.add_argument("--format", choices=choices, default="jsonl", metavar="FORMAT", help=about)
+    add_from(parser)
+    about = "add the name of its file to each record, under the first of the keys {} that the inputs do not have"
+    parser.add_argument("--source", action="store_true", help=about.format(", ".join(_source_keys())))
+    about = "; ".join(f"{name}: {what}" for name, what in ERRORS.items())
+    parser.add_argument(
+        "--errors", choices=ERRORS, default="stop", help=f"about a record that cannot be read, {about} (default: stop)"
+    )
+    add_threshold(parser)
+    add_runtime(parser)
 
 
-# ---- a run --------------------------------------------------------------------------------------------------------
-@dataclass(frozen=True)
-class Group:
-    """Records that are tagged together.
+def _source_keys() -> tuple[str, ...]:
+    from tagger.inputs import SOURCES
 
-    Args:
-        items: Documents and faults, in the order of the input.
-        records: Items of the input up to the end of this group.
-        position: Bytes of the input up to there.
+    return SOURCES
+
+
+PREDICT = Command(
+    predict,
+    _add_predict,
     """
-
-    items: list["Document | Fault"]
-    records: int
-    position: int
-
-    @property
-    def texts(self) -> list[str]:
-        """The texts to tag."""
-        return [item.text for item in self.items if not is_fault(item)]  # type: ignore[union-attr]
-
-
-def is_fault(item: object) -> bool:
-    """Return whether an item of the input could not be read."""
-    from tagger.inputs import Fault
-
-    return isinstance(item, Fault)
-
-
-class Prediction:
-    """One run: records in, results out."""
-
-    def __init__(
-        self,
-        options: argparse.Namespace,
-        tagger: "Tagger",
-        inputs: "Inputs",
-        write: Callable[[str], Any],
-        write_fault: Callable[[dict[str, Any]], Any],
-        checkpoints: "Checkpoints | None" = None,
-    ) -> None:
-        from tagger.documents import Notes
-
-        self.options, self.tagger, self.inputs = options, tagger, inputs
-        self.checkpoints = checkpoints
-        self.notes = Notes(checkpoints.notes if checkpoints else {})
+  tagger predict bundle --text "遵义会议旧址，主要指召开遵义会议的那座小楼。"
+  tagger predict bundle texts.txt.gz --out entities.jsonl
+  tagger predict bundle texts.txt.gz --out entities.jsonl --resume
+  tagger predict bundle reviews.jsonl more/ --source --errors skip --out entities.jsonl.gz
+  tagger predict bundle texts.txt --threshold 0.5
+  tagger predict bundle texts.txt --threshold PER=0.8,LOC=0.6
+  tagger predict bundle texts.txt --format html --out page.html
+  tagger predict bundle texts.txt --format labelstudio --out tasks.json
+  cat texts.txt | tagger predict bundle - --format table
+  tagger predict bundle texts.txt --gazetteer names.tsv
+""",
+)

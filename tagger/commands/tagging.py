@@ -1,17 +1,16 @@
-"""The commands that tag text with a trained tagger: evaluate, predict, serve."""
+"""The commands that use a trained tagger on a corpus or over HTTP: evaluate, serve."""
 
 import argparse
 import json
 import os
 import re
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tagger.commands.base import Command, add_bundle, add_force, add_from, import_tensorflow
+from tagger.commands.base import Command, add_bundle, add_force, add_from
 from tagger.commands.corpora import read_corpus
-from tagger.commands.output import print_notes, print_scores, progress, write_page
+from tagger.commands.output import print_notes, print_scores, write_page
 from tagger.errors import ConfigError, require
 from tagger.runtime import DEFAULT, RUNTIMES
 from tagger.serve.limits import Limits
@@ -57,6 +56,7 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
     about = "training corpus, to score mentions seen in training apart from new ones"
     parser.add_argument("--train", metavar="F", type=Path, help=about)
     add_from(parser)
+    add_threshold(parser)
     add_runtime(parser)
 
 
@@ -130,19 +130,39 @@ SERVE = Command(
 # ---- the tagger ---------------------------------------------------------------------------------------------------
 
 
+def add_threshold(parser: argparse.ArgumentParser) -> None:
+    """Add the least probability of entities."""
+    about = "leave out entities that are less probable: 0.5, or by label PER=0.8,LOC=0.6 (default: none)"
+    parser.add_argument("--threshold", default="", metavar="P", help=about)
+
+
 def add_runtime(parser: argparse.ArgumentParser) -> None:
+    """Add what a tagger is loaded with."""
     about = "mentions that are to be entities, one a line: mention TAB label [TAB weight]"
     parser.add_argument("--gazetteer", metavar="F", type=Path, help=about)
     about = "; ".join(f"{name}: {row.about}" for name, row in RUNTIMES.items())
     parser.add_argument("--runtime", choices=RUNTIMES, default=DEFAULT, help=f"{about} (default: {DEFAULT})")
+    about = "threads or processes that tag side by side (default: one for each core that may be used)"
+    parser.add_argument("--workers", type=_workers, default=0, metavar="N", help=about)
+
+
+def _workers(given: str) -> int:
+    value = int(given)
+    if value < 1:
+        raise argparse.ArgumentTypeError("must be 1 or more")
+    return value
 
 
 def load_tagger(options: argparse.Namespace) -> "Tagger":
-    if RUNTIMES[options.runtime].tensorflow:
-        import_tensorflow()
+    """Return the tagger that the options ask for."""
     from tagger.pipeline import Tagger
 
-    return Tagger.load(options.bundle, options.runtime, gazetteer=options.gazetteer)
+    tagger = Tagger.load(options.bundle, options.runtime, options.workers, options.gazetteer)
+    if getattr(options, "threshold", ""):
+        from tagger.calibration import Thresholds
+
+        tagger.thresholds = Thresholds.parse(options.threshold, tagger.labels)
+    return tagger
 
 
 def report_cut_mentions(tagger: "Tagger") -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from tagger.errors import ConfigError
+from tagger.imports import import_tensorflow
 from tagger.settings import nearest
 
 if TYPE_CHECKING:
@@ -67,6 +68,8 @@ class RuntimeSpec:
             BundleError: If the bundle's model cannot be loaded.
             MissingExtraError: If a package that the runtime needs is not installed.
         """
+        if self.tensorflow:
+            import_tensorflow()
         module, _, name = self.home.partition(".")
         loaded: Runtime = getattr(importlib.import_module(f"{__name__}.{module}"), name).load(bundle, workers)
         return loaded
