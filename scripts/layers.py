@@ -16,6 +16,8 @@ def _others(folder: str, *named: str) -> list[str]:
 
 LAYERS = (
     "errors",
+    "reading",
+    "archives",
     "files",
     "progress",
     "settings",
@@ -25,7 +27,8 @@ LAYERS = (
     "documents",
     "formats.records",
     "formats.base",
-    *_others("formats", "records", "base"),
+    "formats.tagged",
+    *_others("formats", "records", "base", "tagged"),
     "formats",
     "corpus",
     "tags",
