@@ -224,7 +224,7 @@ def reliability_rows(runs: list[Figures]) -> Rows:
 def correct_share(bins: Sequence[Figures]) -> str:
     """Return the share of correct entities in rows of `Reliability.to_list`, as text."""
     predicted = sum(row["predicted"] for row in bins)
-    correct = sum(row["predicted"] * row["correct"] for row in bins)
+    correct = sum(row["predicted"] * row["accuracy"] for row in bins)
     return f"{100 * correct / predicted:.1f} % of {predicted:,}" if predicted else "-"
 
 

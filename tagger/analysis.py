@@ -1,5 +1,5 @@
-"""Where a tagger goes wrong: scores by length and for mentions seen in training or not, kinds of errors, what is taken
-for what, and the texts with the most confident mistakes."""
+"""Error analysis of a tagger: scores by length, and of mentions seen in training and not, kinds of errors, confusion
+of labels, and the texts with the most confident mistakes."""
 
 import heapq
 from collections import Counter
@@ -10,9 +10,9 @@ from typing import Any
 from tagger.documents import Document, Entity, Span
 from tagger.score import Counts, Scores
 
-NONE = ""  # the label of no entity
+NONE = ""  # label of an entity that is missing on one side
 
-WORST = 50
+WORST = 50  # texts kept
 
 ERRORS = ("type", "boundary", "both", "missed", "spurious")
 
@@ -20,20 +20,27 @@ LENGTHS = ("1", "2", "3", "4", "5", "6-9", "10+")
 
 
 def mentions(documents: Iterable[Document]) -> set[tuple[str, str]]:
-    """Return the entities of a training corpus as pairs of string and label."""
+    """Return string and label of each different entity of a training corpus."""
     return {(document.text[s:e], label) for document in documents for s, e, label in document.entities}
 
 
 @dataclass
 class Analysis(Scores):
-    """Scores, and all that an error report tells.
+    """Scores, and what else an error report contains.
 
-    `errors` counts each error once. An entity found and one missing that overlap are a pair: of the wrong "type", with
-    wrong bounds ("boundary"), or "both"; what is in no pair is "missed" or "spurious". So
-    `gold - right == type + boundary + both + missed`, and `found - right == type + boundary + both + spurious`.
+    Every error is counted once. A gold entity that is not predicted and a predicted one that is not gold form a pair if
+    they overlap (see `pairs`): of the wrong "type", with wrong bounds ("boundary"), or "both". An entity in no pair is
+    "missed" or "spurious". So `gold - correct == type + boundary + both + missed`, and
+    `predicted - correct == type + boundary + both + spurious`.
 
     Args:
-        trained: String and label of the entities of the training corpus; None where it is not known.
+        trained: String and label of the entities of the training corpus; None where they are not known.
+
+    Attributes:
+        lengths: Counts of the entities of each length, in characters.
+        seen: Counts of the entities that are in `trained` ("seen") and that are not ("unseen").
+        errors: Number of errors of each of the kinds `ERRORS`.
+        confusion: Number of pairs of a gold and a predicted label, whatever their bounds; `NONE` for a missing one.
     """
 
     trained: set[tuple[str, str]] | None = None
@@ -41,50 +48,52 @@ class Analysis(Scores):
     seen: dict[str, Counts] = field(default_factory=lambda: {"seen": Counts(), "unseen": Counts()})
     errors: Counter[str] = field(default_factory=Counter)
     confusion: Counter[tuple[str, str]] = field(default_factory=Counter)
-    """Pairs of gold label and label found, `NONE` on one side for what is in no pair; bounds may differ."""
     _worst: list[tuple[Any, dict[str, Any]]] = field(default_factory=list)
 
     def add(self, document: Document, entities: Iterable[Entity], best: Entity | None = None) -> None:
-        """Count the entities found in a document."""
+        """Count the entities predicted in a document."""
         entities = list(entities)
         super().add(document, entities, best)
         gold = set(document.entities)
-        found = {Span(e.start, e.end, e.label) for e in entities}
-        for spans, right, of in ((gold & found, 1, "correct"), (found, 1, "predicted"), (gold, 1, "gold")):
-            for span in spans:
-                for counts in self._groups(span, document.text):
-                    setattr(counts, of, getattr(counts, of) + right)
-        wrong: Counter[str] = Counter()
-        for span in gold & found:
-            self.confusion[span.label, span.label] += 1
-        for one, other in pairs(sorted(gold - found), sorted(found - gold)):
-            wrong[_kind(one, other)] += 1
-            self.confusion[one.label if one else NONE, other.label if other else NONE] += 1
-        self.errors += wrong
-        if wrong:
-            self._keep(document, entities, gold, wrong)
+        predicted = {Span(e.start, e.end, e.label) for e in entities}
+        for span in gold | predicted:
+            is_gold, is_predicted = span in gold, span in predicted
+            for counts in self._groups(span, document.text):
+                counts.add(correct=is_gold and is_predicted, predicted=is_predicted, gold=is_gold)
+            if is_gold and is_predicted:
+                self.confusion[span.label, span.label] += 1
+        errors: Counter[str] = Counter()
+        for expected, received in pairs(sorted(gold - predicted), sorted(predicted - gold)):
+            errors[_kind(expected, received)] += 1
+            self.confusion[expected.label if expected else NONE, received.label if received else NONE] += 1
+        self.errors += errors
+        if errors:
+            self._keep_worst(document, entities, gold, errors)
 
     def _groups(self, span: Span, text: str) -> Iterable[Counts]:
+        """Yield the counts of the groups of entities that a span belongs to."""
         length = span.end - span.start
         yield self.lengths[str(length) if length < 6 else "6-9" if length < 10 else "10+"]
         if self.trained is not None:
             known = (text[span.start : span.end], span.label) in self.trained
             yield self.seen["seen" if known else "unseen"]
 
-    def _keep(self, document: Document, entities: Sequence[Entity], gold: set[Span], wrong: Counter[str]) -> None:
-        """Keep a text if it is one of the worst: by its most probable mistake, then by their number."""
+    def _keep_worst(
+        self, document: Document, entities: Sequence[Entity], gold: set[Span], errors: Counter[str]
+    ) -> None:
+        """Keep a text if it is one of the worst: by the probability of its mistakes, then by their number."""
         mistakes = [e.score for e in entities if Span(e.start, e.end, e.label) not in gold]
         text = {
             "text": document.text,
             "gold": [span._asdict() for span in document.entities],
             "predicted": [entity._asdict() for entity in entities],
-            "errors": dict(wrong),
+            "errors": dict(errors),
         }
-        rank = (max(mistakes, default=0.0), wrong.total(), -self.texts)
+        rank = (max(mistakes, default=0.0), errors.total(), -self.texts)
         (heapq.heappush if len(self._worst) < WORST else heapq.heappushpop)(self._worst, (rank, text))
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the scores as plain numbers, lists and dictionaries."""
+        """Return the scores and the rest by name, as numbers, lists and dictionaries."""
         labels = sorted({label for pair in self.confusion for label in pair} - {NONE})
         result = super().to_dict()
         result["lengths"] = {length: counts.to_dict() for length, counts in self.lengths.items()}
@@ -93,37 +102,49 @@ class Analysis(Scores):
         result["errors"] = {kind: self.errors[kind] for kind in ERRORS}
         result["confusion"] = {
             "labels": [*labels, NONE],
-            "rows": [[self.confusion[gold, found] for found in (*labels, NONE)] for gold in (*labels, NONE)],
+            "rows": [[self.confusion[gold, predicted] for predicted in (*labels, NONE)] for gold in (*labels, NONE)],
         }
-        result["worst"] = [text for _, text in sorted(self._worst, key=lambda kept: kept[0], reverse=True)]
+        result["worst"] = [text for _, text in sorted(self._worst, key=lambda ranked: ranked[0], reverse=True)]
         return result
 
 
-def pairs(gold: Sequence[Span], found: Sequence[Span]) -> list[tuple[Span | None, Span | None]]:
-    """Return spans missing and spans found that overlap as pairs, and each that is left with None.
+def pairs(missed: Sequence[Span], spurious: Sequence[Span]) -> list[tuple[Span | None, Span | None]]:
+    """Match gold spans that are not predicted with predicted spans that are not gold.
 
-    Those with the same bounds come first, then those with the same label, then those with the largest overlap; a span
-    is in one pair only. Gold spans do not overlap each other, nor do found ones.
+    Spans that overlap are candidates: those with equal bounds come first, then those with the same label, then those
+    with the largest overlap. A span is in one pair only.
+
+    Args:
+        missed: Gold spans; they do not overlap each other.
+        spurious: Predicted spans; they do not overlap each other.
+
+    Returns:
+        Pairs of a gold and a predicted span, then the spans that are left, each with None.
     """
-    close = []
-    for one in gold:
-        for other in found:
+    candidates = []
+    for one in missed:
+        for other in spurious:
             shared = min(one.end, other.end) - max(one.start, other.start)
             if shared > 0:
-                close.append((one[:2] != other[:2], one.label != other.label, -shared, one, other))
-    made: list[tuple[Span | None, Span | None]] = []
-    left, right = set(gold), set(found)
-    for *_, one, other in sorted(close):
-        if one in left and other in right:
-            made.append((one, other))
-            left.remove(one)
-            right.remove(other)
-    return [*made, *((one, None) for one in sorted(left)), *((None, other) for other in sorted(right))]
+                candidates.append((one[:2] != other[:2], one.label != other.label, -shared, one, other))
+    matched: list[tuple[Span | None, Span | None]] = []
+    gold_left, predicted_left = set(missed), set(spurious)
+    for *_, one, other in sorted(candidates):
+        if one in gold_left and other in predicted_left:
+            matched.append((one, other))
+            gold_left.remove(one)
+            predicted_left.remove(other)
+    return [
+        *matched,
+        *((one, None) for one in sorted(gold_left)),
+        *((None, other) for other in sorted(predicted_left)),
+    ]
 
 
-def _kind(gold: Span | None, found: Span | None) -> str:
-    if gold is None or found is None:
+def _kind(gold: Span | None, predicted: Span | None) -> str:
+    """Return the kind of an error, one of `ERRORS`."""
+    if gold is None or predicted is None:
         return "spurious" if gold is None else "missed"
-    if gold[:2] == found[:2]:
+    if gold[:2] == predicted[:2]:
         return "type"
-    return "boundary" if gold.label == found.label else "both"
+    return "boundary" if gold.label == predicted.label else "both"

@@ -1,7 +1,7 @@
 """The bounded-memory batch generator.
 
-What waits on disk is ids and tags; vectors and one-hot labels are made last, one batch at a time, so memory
-depends on the batch and not on the corpus.
+Ids and tags of all texts are stored on disk; vectors and one-hot targets are made last, one batch at a time, so that
+memory depends on the size of a batch and not on that of the corpus.
 """
 
 import os
@@ -19,17 +19,17 @@ from tagger.config import BatchesConfig
 from tagger.lookup import Lookup
 from tagger.tags import OPEN
 
-_BLOCK = 1 << 16  # units read at once
+_BLOCK = 1 << 16  # units read from disk at once
 
 
 class Batch(NamedTuple):
-    """What the network is trained on.
+    """Texts as the network is trained on them, padded on the right.
 
     Args:
         inputs: `ids` (B, T, F) int32, `vectors` (B, T, D) float32, `lengths` (B,) int32.
-        targets: 1 for each tag that may be right, (B, T, K) float32: one tag, or all where the unit is not labelled;
-            all zero in padding.
-        weights: The text's weight for a unit, 0 for padding, (B, T) float32.
+        targets: 1 for each tag that may be correct, else 0, (B, T, K) float32. That is one tag for a labelled unit,
+            every tag for an unlabelled one, none for padding.
+        weights: Weight of each unit in the loss, (B, T) float32: that of its text, 0 for padding.
     """
 
     inputs: dict[str, np.ndarray]
@@ -41,20 +41,20 @@ class Store:
     """Ids and tags of many texts on disk; only their bounds and weights are in memory, 12 bytes a text.
 
     Args:
-        folder: Holds the files of `StoreWriter`.
+        folder: With the files of a `StoreWriter`.
 
     Attributes:
-        bounds: Of each text in the rows, (N + 1,) int64.
-        weights: How much each text counts, (N,) float32.
-        columns: Number F of id columns.
-        partial: Whether some unit is not labelled.
+        bounds: Text n has the rows `bounds[n]` to `bounds[n + 1]` of the file, (N + 1,) int64.
+        weights: Weight of each text in the loss, (N,) float32.
+        columns: Number F of columns of ids.
+        partial: Whether any unit is not labelled.
     """
 
     def __init__(self, folder: Path) -> None:
-        with np.load(folder / "texts.npz", allow_pickle=False) as kept:
-            self.bounds: np.ndarray = kept["bounds"]
-            self.weights: np.ndarray = kept["weights"]
-            self.columns, self.partial = int(kept["about"][0]), bool(kept["about"][1])
+        with np.load(folder / "texts.npz", allow_pickle=False) as texts:
+            self.bounds: np.ndarray = texts["bounds"]
+            self.weights: np.ndarray = texts["weights"]
+            self.columns, self.partial = int(texts["about"][0]), bool(texts["about"][1])
         self._rows = os.open(folder / "rows.bin", os.O_RDONLY)
 
     def __len__(self) -> int:
@@ -66,15 +66,15 @@ class Store:
 
     @property
     def lengths(self) -> np.ndarray:
-        """Units of each text, (N,) int64."""
+        """Number of units of each text, (N,) int64."""
         return np.diff(self.bounds)
 
     def occurring(self, columns: Sequence[int], count: int) -> np.ndarray:
-        """Return which of so many ids occur in these columns of ids, (count,) bool."""
-        found, size = np.zeros(count, bool), int(self.bounds[-1])
+        """Return which of the ids 0 to `count - 1` occur in these columns of ids, (count,) bool."""
+        occurs, size = np.zeros(count, bool), int(self.bounds[-1])
         for start in range(0, size, _BLOCK):
-            found[self._read(start, min(start + _BLOCK, size))[:, list(columns)]] = True
-        return found
+            occurs[self._read(start, min(start + _BLOCK, size))[:, list(columns)]] = True
+        return occurs
 
     def __getitem__(self, number: int) -> tuple[np.ndarray, np.ndarray]:
         """Return ids (T, F) and tags (T,) of a text, int32."""
@@ -84,7 +84,7 @@ class Store:
     def _read(self, start: int, stop: int) -> np.ndarray:
         """Return the ids and the tag of units `start` to `stop`, (stop - start, F + 1) int32."""
         width = 4 * (self.columns + 1)
-        # Not a memory map: mapped pages would count as this process's memory.
+        # Not a memory map: its pages would count as memory of this process.
         data = os.pread(self._rows, (stop - start) * width, start * width)
         return np.frombuffer(data, np.int32).reshape(-1, self.columns + 1)
 
@@ -93,8 +93,8 @@ class StoreWriter:
     """Writes the files of a `Store` text by text.
 
     Args:
-        folder: Made if absent.
-        columns: Number F of id columns.
+        folder: Created if absent.
+        columns: Number F of columns of ids.
     """
 
     def __init__(self, folder: Path, columns: int) -> None:
@@ -104,7 +104,7 @@ class StoreWriter:
         self._bounds, self._weights, self._partial = array("q", [0]), array("f"), False
 
     def add(self, ids: np.ndarray, tags: np.ndarray, weight: float = 1.0) -> None:
-        """Add a text's ids (T, F) and tags (T,), and how much it counts."""
+        """Add a text: ids (T, F), tags (T,) and weight in the loss."""
         rows = np.concatenate([ids, tags[:, None]], axis=1).astype(np.int32)
         self._file.write(rows.tobytes())
         self._bounds.append(self._bounds[-1] + len(rows))
@@ -112,7 +112,7 @@ class StoreWriter:
         self._partial = self._partial or bool((tags == OPEN).any())
 
     def close(self) -> Store:
-        """Finish, and return the store."""
+        """Complete the files and return the store."""
         self._file.close()
         bounds, weights = np.array(self._bounds, np.int64), np.array(self._weights, np.float32)
         about = np.array([self._columns, self._partial])
@@ -122,14 +122,14 @@ class StoreWriter:
 
 @dataclass(frozen=True)
 class BatchMaker:
-    """Makes vectors and one-hot labels from stored ids.
+    """Makes batches of vectors and one-hot targets from stored ids and tags.
 
     Args:
         store: Ids and tags.
         lookup: Ids -> vectors.
         tags: Number K of tags.
-        word_dropout: Share of words and bigrams taken for unknown where a random generator is given.
-        masking: Share of words masked there, with all that tells of them (`Lookup.mask`).
+        word_dropout: Share of words and bigrams made unknown (`Lookup.drop_words`), if a random generator is given.
+        masking: Share of words masked (`Lookup.mask`), if a random generator is given.
     """
 
     store: Store
@@ -174,12 +174,12 @@ def pad(rows: Sequence[np.ndarray], length: int = 0) -> tuple[np.ndarray, np.nda
 
 
 def group(lengths: np.ndarray, config: BatchesConfig) -> list[np.ndarray]:
-    """Group texts of like length into batches, shortest first.
+    """Group texts of similar length into batches, shortest first.
 
     Args:
         lengths: Units of each text, (N,) int.
-        config: The `[batches]` section: at most so many texts, and so many units with padding, in a batch; a text
-            longer than the budget is a batch of its own.
+        config: The `[batches]` section: the largest number of texts, and of units with padding, in a batch. A text
+            with more units forms a batch alone.
 
     Returns:
         Text numbers of each batch; each text is in exactly one, and no batch is empty.
@@ -195,16 +195,16 @@ def group(lengths: np.ndarray, config: BatchesConfig) -> list[np.ndarray]:
 
 
 def shuffled(groups: list[np.ndarray], lengths: np.ndarray, rng: np.random.Generator) -> list[np.ndarray]:
-    """Return as many groups of the same sizes, other texts of like length in each, in random order.
+    """Return groups of the same sizes with texts of similar length drawn anew, in random order.
 
-    Lengths within a group differ by about a tenth, so a group may exceed the budget of units by as much.
+    Lengths within a group differ by about a tenth, so a group may exceed the largest number of units by as much.
     """
     if not groups:
         return []
     noise = lengths * (1 + 0.1 * rng.random(len(lengths))) + 2 * rng.random(len(lengths))
     sizes = np.fromiter(map(len, groups), np.int64, len(groups))
-    mixed = np.split(np.argsort(noise, kind="stable"), np.cumsum(sizes)[:-1])
-    return [mixed[place] for place in rng.permutation(len(mixed))]
+    drawn = np.split(np.argsort(noise, kind="stable"), np.cumsum(sizes)[:-1])
+    return [drawn[number] for number in rng.permutation(len(drawn))]
 
 
 BatchT = TypeVar("BatchT")
@@ -223,14 +223,15 @@ class Maker(Protocol[BatchT_co]):
 
 
 class Batches(Generic[BatchT]):
-    """Batches without end, each text exactly once an epoch, in a new order every epoch.
+    """The batches of every epoch: each text exactly once an epoch, in a new order every epoch.
 
-    The order depends on the seed and the epoch's number alone, so that a resumed training goes on as it would have.
+    The order depends on the seed and the number of the epoch alone, so that a resumed training continues as it would
+    have without an interruption.
 
     Args:
         make: Makes a batch.
         config: The `[batches]` section.
-        seed: Of the order.
+        seed: Of the random order.
     """
 
     def __init__(self, make: Maker[BatchT], config: BatchesConfig, seed: int) -> None:
@@ -239,12 +240,12 @@ class Batches(Generic[BatchT]):
         self._groups = group(self._lengths, config)
 
     def __len__(self) -> int:
-        """Batches in an epoch."""
+        """Number of batches in an epoch."""
         return len(self._groups)
 
     @property
     def units(self) -> int:
-        """Units of an epoch, padding not counted."""
+        """Number of units in an epoch, without padding."""
         return int(self._lengths.sum())
 
     def epoch(self, number: int) -> Iterator[BatchT]:
@@ -254,31 +255,9 @@ class Batches(Generic[BatchT]):
 
 
 def ahead(batches: Iterator[BatchT], count: int = 2) -> Iterator[BatchT]:
-    """Yield batches in order, the next `count` of them made in another thread while one is trained on."""
+    """Yield batches in order; another thread makes the next `count` while one is in use."""
     with ThreadPoolExecutor(1) as pool:
         waiting = deque(pool.submit(next, batches, None) for _ in range(count))
         while (batch := waiting.popleft().result()) is not None:
             waiting.append(pool.submit(next, batches, None))
             yield batch
-
-
-# ---- the generators of the sources ------------------------------------------------------------------------------
-def random_batches(make: BatchMaker, size: int, seed: int) -> Iterator[Batch]:
-    """Yield batches of `size` random texts without end, as the 2017 article feeds `fit`; nothing for no texts."""
-    rng = np.random.default_rng(seed)
-    while len(make.store):
-        yield make(rng.integers(len(make.store), size=size))
-
-
-def sequential_batches(make: BatchMaker, size: int) -> Iterator[Batch]:
-    """Yield each text once, in order, `size` at a time; the last batch may be smaller, and none is empty."""
-    for start in range(0, len(make.store), size):
-        yield make(range(start, min(start + size, len(make.store))))
-
-
-def wrap_around(make: BatchMaker, size: int) -> Iterator[Batch]:
-    """Yield batches of exactly `size` texts in order without end, going on at the start where the texts end."""
-    start = 0
-    while count := len(make.store):
-        yield make((start + np.arange(size)) % count)
-        start = (start + size) % count

@@ -1,28 +1,27 @@
-"""What dev says of a trained tagger: how far to trust its probabilities, and whether an entity's string is an entity
-wherever it stands in a text."""
+"""Calibration of a trained tagger on dev: its probabilities, and whether an entity's string is an entity wherever it
+occurs in a text."""
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import numpy as np
 
 from tagger.documents import Document, Entity, Span
 
-_EDGE = 5e-5  # scores are told to four digits
+_EDGE = 5e-5  # probabilities are rounded to four digits
 
-_PRIOR = 10.0  # how many entities it takes to be believed, about
+_PRIOR = 10.0  # strength of the prior for an unchanged probability: about as much as so many entities
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """Corrects probabilities (Platt, 1999), and marks what a text repeats.
+    """Corrects probabilities (Platt, 1999), and marks other occurrences of an entity's string in the same text.
 
     Args:
         slope, offset: The log-odds of an entity become `slope * log-odds + offset`.
-        repeats: How often another occurrence of an entity's string in the same text is an entity too, as a share of
-            the entity's own probability; 0 where nothing is to be marked.
+        repeats: Probability that another occurrence of an entity's string is an entity too, as a share of the
+            probability of that entity; 0 where other occurrences are not marked.
     """
 
     slope: float = 1.0
@@ -30,35 +29,36 @@ class Calibration:
     repeats: float = 0.0
 
     def probability(self, score: float) -> float:
-        """Return the corrected probability."""
+        """Return the corrected probability for a probability."""
         if self.slope == 1.0 and self.offset == 0.0:
             return score
         score = min(max(score, _EDGE), 1 - _EDGE)
         return 1 / (1 + math.exp(-self.slope * math.log(score / (1 - score)) - self.offset))
 
     def __call__(self, text: str, entities: Sequence[Entity]) -> list[Entity]:
-        """Return the entities of a text, their scores corrected, and occurrences of their strings added."""
-        found = [e._replace(score=round(self.probability(e.score), 4)) for e in entities]
+        """Return the entities of a text with corrected probabilities, and other occurrences of their strings."""
+        corrected = [e._replace(score=round(self.probability(e.score), 4)) for e in entities]
         if self.repeats:
-            added = (e._replace(score=round(e.score * self.repeats, 4)) for e in repeated(text, found))
-            found = sorted([*found, *(e for e in added if e.score >= 0.5)])
-        return found
+            others = (e._replace(score=round(e.score * self.repeats, 4)) for e in repeated(text, corrected))
+            corrected = sorted([*corrected, *(e for e in others if e.score >= 0.5)])
+        return corrected
 
     def to_dict(self) -> dict[str, float]:
-        """Return the numbers by name."""
+        """Return the parameters by name."""
         return asdict(self)
 
 
 def repeated(text: str, entities: Iterable[Entity]) -> Iterator[Entity]:
-    """Yield the other occurrences of entities' strings, with label and score of the most probable one there.
+    """Yield the other occurrences of entities' strings, with label and score of the most probable entity of a string.
 
-    An occurrence that touches an entity does not count, nor does a single character: it is mostly part of a word.
+    Occurrences that overlap an entity are left out, and so are single characters, which are mostly part of a word.
+    Longer strings come first, and no two occurrences overlap.
     """
     entities = list(entities)
     strings: dict[str, Entity] = {}
     for entity in entities:
-        known = strings.get(entity.text)
-        if len(entity.text) > 1 and (known is None or entity.score > known.score):
+        best = strings.get(entity.text)
+        if len(entity.text) > 1 and (best is None or entity.score > best.score):
             strings[entity.text] = entity
     if sum(map(text.count, strings)) <= len(entities) and len(strings) == len(entities):
         return
@@ -78,40 +78,49 @@ def repeated(text: str, entities: Iterable[Entity]) -> Iterator[Entity]:
 
 
 class Calibrator:
-    """Gathers what an uncorrected tagger found on labelled documents, and learns a `Calibration` from it."""
+    """Collects the predictions of an uncalibrated tagger on labelled documents, and fits a `Calibration` to them."""
 
     def __init__(self) -> None:
-        self._found: list[tuple[float, bool]] = []
+        self._predicted: list[tuple[float, bool]] = []  # probability, and whether it is correct
         self._repeated: list[tuple[float, bool]] = []
 
     def add(self, document: Document, entities: Sequence[Entity]) -> None:
-        """Note which entities found in a document, and which other occurrences of their strings, are right."""
+        """Record which predicted entities of a document, and which other occurrences of their strings, are correct."""
         gold = set(document.entities)
-        for kept, some in ((self._found, entities), (self._repeated, repeated(document.text, entities))):
-            kept += [(e.score, Span(e.start, e.end, e.label) in gold) for e in some]
+        self._predicted += _outcomes(entities, gold)
+        self._repeated += _outcomes(repeated(document.text, entities), gold)
 
     def fit(self) -> Calibration:
-        """Return the most probable calibration, next to none where little was seen."""
-        slope, offset = _logistic(*_columns(self._found)) if self._found else (1.0, 0.0)
-        own = Calibration(slope, offset)
-        expected = sum(own.probability(score) for score, _ in self._repeated)
-        repeats = min(1.0, sum(right for _, right in self._repeated) / (expected + 1))
+        """Return the most probable calibration; it changes next to nothing where there are few predictions."""
+        slope, offset = 1.0, 0.0
+        if self._predicted:
+            probabilities, correct = np.array(self._predicted, np.float64).T
+            slope, offset = _logistic(probabilities, correct)
+        calibration = Calibration(slope, offset)
+        expected = sum(calibration.probability(score) for score, _ in self._repeated)
+        repeats = min(1.0, sum(correct for _, correct in self._repeated) / (expected + 1))
         return Calibration(slope, offset, repeats if repeats >= 0.5 else 0.0)
 
 
-def _columns(pairs: Sequence[tuple[float, bool]]) -> Any:
-    return np.array(pairs, np.float64).T
+def _outcomes(entities: Iterable[Entity], gold: Container[Span]) -> list[tuple[float, bool]]:
+    """Return the probability of each entity, and whether it is correct."""
+    return [(e.score, Span(e.start, e.end, e.label) in gold) for e in entities]
 
 
-def _logistic(scores: np.ndarray, right: np.ndarray) -> tuple[float, float]:
-    """Return slope and offset of the log-odds that make `right` most likely, drawn a little towards 1 and 0."""
-    scores = np.clip(scores, _EDGE, 1 - _EDGE)
-    inputs = np.stack([np.log(scores / (1 - scores)), np.ones_like(scores)])  # (2, N)
-    start = now = np.array([1.0, 0.0])
-    for _ in range(50):  # Newton's steps, none of them long
-        expected = 0.5 * (1 + np.tanh(now @ inputs / 2))
-        slope = inputs @ (expected - right) + _PRIOR * (now - start)
-        curve = (inputs * (expected * (1 - expected))) @ inputs.T + _PRIOR * np.eye(2)
-        step = np.linalg.solve(curve, slope)
-        now = now - step / max(1.0, float(np.abs(step).max()))
-    return max(float(now[0]), 0.05), float(now[1])
+def _logistic(probabilities: np.ndarray, correct: np.ndarray) -> tuple[float, float]:
+    """Return slope and offset of the log-odds under which `correct` is most likely, with a prior for 1 and 0.
+
+    Args:
+        probabilities: Of the predicted entities, (N,) float64.
+        correct: 1 for those that are correct, else 0, (N,) float64.
+    """
+    probabilities = np.clip(probabilities, _EDGE, 1 - _EDGE)
+    inputs = np.stack([np.log(probabilities / (1 - probabilities)), np.ones_like(probabilities)])  # (2, N)
+    prior = parameters = np.array([1.0, 0.0])
+    for _ in range(50):  # Newton's method with steps of bounded length
+        expected = 0.5 * (1 + np.tanh(parameters @ inputs / 2))
+        gradient = inputs @ (expected - correct) + _PRIOR * (parameters - prior)
+        hessian = (inputs * (expected * (1 - expected))) @ inputs.T + _PRIOR * np.eye(2)
+        step = np.linalg.solve(hessian, gradient)
+        parameters = parameters - step / max(1.0, float(np.abs(step).max()))
+    return max(float(parameters[0]), 0.05), float(parameters[1])

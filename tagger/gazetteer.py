@@ -1,7 +1,8 @@
-"""A gazetteer: mentions that are to be entities, or are more likely to be.
+"""The gazetteer: the user's own list of mentions that must be entities, or are more or less likely to be.
 
-A line is `mention TAB label`, which forces the entity, or `mention TAB label TAB weight`, which adds the weight to its
-log-odds; or the same as JSON Lines, `{"mention": ..., "label": ..., "weight": ...}`. `.gz` is read as it is.
+A line of its file is `mention TAB label`, which forces the entity, or `mention TAB label TAB weight`, which adds the
+weight to the log-odds of the entity; or the same as JSON, `{"mention": ..., "label": ..., "weight": ...}`. A file that
+ends in `.gz` is decompressed.
 """
 
 import json
@@ -19,11 +20,11 @@ from tagger.files import open_text
 from tagger.tags import TagScheme, UnitSpan
 from tagger.text import Units
 
-FORCED = math.inf
+FORCED = math.inf  # the weight of a forced entity
 
-HEAVIEST = 50.0  # a finite weight; e to its power is certain enough
+HEAVIEST = 50.0  # the largest finite weight; e to its power is certain enough
 
-_BARRED = 1e4  # taken off the scores of the tags that a forced entity does not have
+_BARRED = 1e4  # subtracted from the scores of all tags but those of a forced entity
 
 _FORM = "mention TAB label [TAB weight]"
 
@@ -33,7 +34,7 @@ _REMEDY = 'see "tagger help gazetteer"'
 
 
 class Matcher:
-    """Finds strings in texts, by the two characters they begin with.
+    """Finds all occurrences of many strings in a text, by their first two characters.
 
     Args:
         strings: Any number of strings; empty ones are ignored.
@@ -51,22 +52,25 @@ class Matcher:
         """Return start and end of every occurrence of every string, overlapping ones too."""
         heads = self._heads
         starts = [start for start, head in enumerate(map(add, text, text[1:])) if head in heads]
-        found = []
+        matches = []
         for start in starts:
             for length in heads[text[start : start + 2]]:
                 if text[start : start + length] in self._strings:
-                    found.append((start, start + length))
+                    matches.append((start, start + length))
         if self._single:
-            found += [(start, start + 1) for start, character in enumerate(text) if character in self._single]
-        return found
+            matches += [(start, start + 1) for start, character in enumerate(text) if character in self._single]
+        return matches
 
 
 class Gazetteer:
-    """The gazetteer, ready to be added to scores of tags.
+    """A gazetteer, to be added to the scores of tags.
 
     Args:
-        entries: Weight of each label of each mention; `FORCED` stands alone.
+        entries: Weight of each label of each mention; a label with the weight `FORCED` is the only one of its mention.
         scheme: The tags.
+
+    Attributes:
+        cut: How often each mention was ignored because its bounds are not bounds of units.
     """
 
     def __init__(self, entries: Mapping[str, Mapping[str, float]], scheme: TagScheme) -> None:
@@ -77,14 +81,13 @@ class Gazetteer:
         self._find = Matcher(entries)
         self._lock = threading.Lock()
         self.cut: Counter[str] = Counter()
-        """How often a mention was passed over because units cut it."""
 
     @staticmethod
     def read(path: Path | str, scheme: TagScheme) -> "Gazetteer":
         """Return the gazetteer in a file; of lines with the same mention and label the last counts.
 
         Raises:
-            CorpusError: At the first line that is not of the form, or whose label the scheme does not know.
+            CorpusError: At the first line that has another form, or a label that is not in the scheme.
         """
         entries: dict[str, dict[str, float]] = {}
         with open_text(path) as lines:
@@ -96,8 +99,8 @@ class Gazetteer:
                 place = f"{path}:{number}"
                 mention, label, weight = parse(line, place)
                 if label not in scheme.labels:
-                    known = f"one of the tagger's labels {', '.join(scheme.labels)}"
-                    raise CorpusError(place, known, label, "a gazetteer cannot bring new labels")
+                    expected = f"one of the tagger's labels {', '.join(scheme.labels)}"
+                    raise CorpusError(place, expected, label, "a gazetteer cannot add labels")
                 weights = entries.setdefault(mention, {})
                 weights[label] = weight
                 if len(weights) > 1 and FORCED in weights.values():
@@ -108,59 +111,60 @@ class Gazetteer:
     def __len__(self) -> int:
         return len(self._entries)
 
-    def found(self, units: Units) -> Iterator[tuple[UnitSpan, float]]:
-        """Yield the entries that count in a text and their weights, once for each label.
+    def matches(self, units: Units) -> Iterator[tuple[UnitSpan, float]]:
+        """Yield the span and the weight of each entry that applies to a text, once for each label of a mention.
 
-        No two mentions overlap: forced ones come first, then longer ones, then those on the left. One that units cut
-        is counted in `cut` and leaves its place to others.
+        No two mentions overlap: forced ones go first, then longer ones, then those on the left. A mention whose bounds
+        are not bounds of units is counted in `cut` and does not stand in the way of others.
         """
-        text, taken = units.text, bytearray(len(units.text))
+        text, covered = units.text, bytearray(len(units.text))
         matches = [(start, end, self._entries[text[start:end]]) for start, end in self._find(text)]
         matches.sort(key=lambda match: (match[2][0][1] != FORCED, match[0] - match[1], match[0]))
         for start, end, labels in matches:
-            if any(taken[start:end]):
+            if any(covered[start:end]):
                 continue
             span = units.unit_span(start, end)
             if span is None:
                 with self._lock:
                     self.cut[text[start:end]] += 1
                 continue
-            taken[start:end] = b"\1" * (end - start)
+            covered[start:end] = b"\1" * (end - start)
             for label, weight in labels:
                 yield UnitSpan(*span, label), weight
 
-    def add(self, made: Sequence[Units], scores: np.ndarray) -> None:
+    def add(self, texts: Sequence[Units], scores: np.ndarray) -> None:
         """Add the gazetteer to the scores of tags.
 
-        A weight is shared out among the units of its entity, so that it is added once to the score of a path with that
-        entity. Where an entity is forced, all tags but its own are barred.
+        A weight is divided among the units of its entity, so that it is added once to the score of a path with that
+        entity. Where an entity is forced, all tags but those of the entity are made impossible.
 
         Args:
-            made: Texts.
+            texts: The texts.
             scores: Score of each tag at each of their units, one text after another, (T, K) float32; modified.
         """
         rows: list[int] = []
         tags: list[int] = []
         weights: list[float] = []
         offset = 0
-        for units in made:
-            for (start, end, label), weight in self.found(units):
+        for units in texts:
+            for (start, end, label), weight in self.matches(units):
                 rows += range(offset + start, offset + end)
                 tags += TagScheme.entity_tags(label, end - start)
                 weights += [weight / (end - start)] * (end - start)
             offset += len(units)
         if not rows:
             return
-        places, columns, added = np.array(rows), np.array(tags), np.array(weights, np.float32)
+        positions, columns, added = np.array(rows), np.array(tags), np.array(weights, np.float32)
         forced = np.isinf(added)
-        scores[places[~forced], columns[~forced]] += added[~forced]
-        places, columns = places[forced], columns[forced]
-        own = scores[places, columns]
-        scores[places] -= np.float32(_BARRED)
-        scores[places, columns] = own
+        scores[positions[~forced], columns[~forced]] += added[~forced]
+        positions, columns = positions[forced], columns[forced]
+        unchanged = scores[positions, columns]
+        scores[positions] -= np.float32(_BARRED)
+        scores[positions, columns] = unchanged
 
 
 def _entry(line: str, place: str) -> tuple[str, str, float]:
+    """Return mention, label and weight of a line of the tabular form."""
     mention, *rest = line.split("\t")
     if not 1 <= len(rest) <= 2:
         raise CorpusError(place, _FORM, repr(line), _REMEDY)
@@ -172,21 +176,22 @@ def _entry(line: str, place: str) -> tuple[str, str, float]:
 
 
 def _json_entry(line: str, place: str) -> tuple[str, str, float]:
+    """Return mention, label and weight of a line of JSON."""
     try:
         value = json.loads(line)
     except (ValueError, RecursionError) as error:
         raise CorpusError(place, _JSON_FORM, f"{line.strip()!r} ({error})", _REMEDY) from error
-    given = [value.get(key) for key in ("mention", "label", "weight")] if isinstance(value, dict) else []
-    match given:
+    match [value.get(key) for key in ("mention", "label", "weight")] if isinstance(value, dict) else []:
         case [str(mention), str(label), None | int() | float() as weight] if not isinstance(weight, bool):
             return _checked(mention, label, FORCED if weight is None else float(weight), place)
     raise CorpusError(place, _JSON_FORM, line.strip(), _REMEDY)
 
 
 def _checked(mention: str, label: str, weight: float, place: str) -> tuple[str, str, float]:
+    """Return an entry whose mention and weight are valid."""
     if not mention or mention != mention.strip():
-        raise CorpusError(place, "a mention without white space round it", repr(mention), _REMEDY)
+        raise CorpusError(place, "a mention without white space at its ends", repr(mention), _REMEDY)
     if weight != FORCED and not abs(weight) <= HEAVIEST:
-        wanted = f"a weight from -{HEAVIEST:g} to {HEAVIEST:g}, or inf"
-        raise CorpusError(place, wanted, str(weight), "leave the weight out to force the entity")
+        expected = f"a weight from -{HEAVIEST:g} to {HEAVIEST:g}, or inf"
+        raise CorpusError(place, expected, str(weight), "leave the weight out to force the entity")
     return mention, label, weight

@@ -159,22 +159,23 @@ class Lookup:
     def embeddings(self, config: ModelConfig) -> list[Embedding]:
         """Return the small tables that are trained with the network."""
         frozen = dict(self.looked_up)
-        found: dict[str, Embedding] = {}
+        tables: dict[str, Embedding] = {}
         for number, column in enumerate(self.layout):
             if column.embedding and (dimensions := getattr(config, column.dimensions)):
-                others = found[column.embedding].columns if column.embedding in found else ()
+                others = tables[column.embedding].columns if column.embedding in tables else ()
                 size = column.ids or len(frozen[number].vocabulary)
-                found[column.embedding] = Embedding((*others, number), size, dimensions)
-        return list(found.values())
+                tables[column.embedding] = Embedding((*others, number), size, dimensions)
+        return list(tables.values())
 
     def ids(self, texts: Sequence[Units]) -> list[np.ndarray]:
         """Return the ids of the units of each text, (T, F) int32; many texts at once are faster than each alone."""
         # One space between texts, as a bigram at a text's start or end has it.
         words = list(itertools.chain.from_iterable([*units.words, " "] for units in texts))
-        columns = {"word": self.tables[-1].vocabulary.ids(words)}
+        word_ids = self.tables[-1].vocabulary.ids(words)
+        ids = word_ids[:, None]
         if self._of_characters:
-            columns = self._of_each_character(words, columns["word"])
-        ids = np.stack([columns[column.name] for column in self.layout], axis=1)
+            columns = self._of_each_character(words, word_ids)
+            ids = np.stack([columns[column.name] for column in self.layout], axis=1)
         ends = np.cumsum([len(units) + 1 for units in texts])
         return [part[:-1] for part in np.split(ids, ends[:-1])]
 
@@ -198,7 +199,7 @@ class Lookup:
         return columns
 
     def drop_words(self, ids: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
-        """Return rows of ids (B, T, F) with a random share of the words and bigrams at each unit taken for unknown."""
+        """Return rows of ids (B, T, F) with a random share of the words and bigrams of each unit made unknown."""
         ids = ids.copy()
         for name in dict.fromkeys(column.dropout for column in self._every_column if column.dropout):
             chosen = rng.random(ids.shape[:2]) < share

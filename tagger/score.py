@@ -1,4 +1,4 @@
-"""Entity precision, recall and F1, the contest's score, top-1; results are data, printing stands apart."""
+"""Precision, recall and F1 of entities, the contest's score, top-1 accuracy; as data, which others print."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -10,7 +10,7 @@ from tagger.documents import Document, Entity, Span, squeeze
 
 @dataclass
 class Counts:
-    """Entities found, expected, and both, under strict matching: start, end and label."""
+    """Numbers of entities; a predicted one is correct if start, end and label are those of a gold one."""
 
     correct: int = 0
     predicted: int = 0
@@ -18,21 +18,27 @@ class Counts:
 
     @property
     def precision(self) -> float:
-        """Share of the found entities that are right; 0 when none was found."""
+        """Share of the predicted entities that are correct; 0 when none is predicted."""
         return self.correct / self.predicted if self.predicted else 0.0
 
     @property
     def recall(self) -> float:
-        """Share of the gold entities that were found; 0 when there is none."""
+        """Share of the gold entities that are predicted; 0 when there is none."""
         return self.correct / self.gold if self.gold else 0.0
 
     @property
     def f1(self) -> float:
-        """Harmonic mean of precision and recall; 0 when nothing is right."""
+        """Harmonic mean of precision and recall; 0 when none is correct."""
         return 2 * self.correct / (self.predicted + self.gold) if self.correct else 0.0
 
+    def add(self, correct: int = 0, predicted: int = 0, gold: int = 0) -> None:
+        """Add to the counts."""
+        self.correct += correct
+        self.predicted += predicted
+        self.gold += gold
+
     def to_dict(self) -> dict[str, float]:
-        """Return shares and counts by name."""
+        """Return the three scores and the three counts by name."""
         return {
             "precision": self.precision, "recall": self.recall, "f1": self.f1,
             "gold": self.gold, "predicted": self.predicted, "correct": self.correct,
@@ -41,32 +47,38 @@ class Counts:
 
 @dataclass
 class Reliability:
-    """How often entities given a probability are right: a tenth of the probabilities in each row."""
+    """How often predicted entities are correct, by their probability: from 0 to 0.1, from 0.1 to 0.2, ..."""
 
     predicted: list[int] = field(default_factory=lambda: [0] * 10)
     correct: list[int] = field(default_factory=lambda: [0] * 10)
 
-    def add(self, probability: float, right: bool) -> None:
-        """Count an entity."""
+    def add(self, probability: float, correct: bool) -> None:
+        """Count a predicted entity."""
         row = min(int(10 * probability), 9)
         self.predicted[row] += 1
-        self.correct[row] += right
+        self.correct[row] += correct
 
     def to_list(self) -> list[dict[str, float]]:
-        """Return the rows that are not empty: probabilities from .. to, entities found, share of them right."""
+        """Return the rows that are not empty: range of probabilities, predicted entities, share of them correct."""
         return [
-            {"from": row / 10, "to": (row + 1) / 10, "predicted": found, "correct": right / found}
-            for row, (found, right) in enumerate(zip(self.predicted, self.correct, strict=True))
-            if found
+            {"from": row / 10, "to": (row + 1) / 10, "predicted": predicted, "accuracy": correct / predicted}
+            for row, (predicted, correct) in enumerate(zip(self.predicted, self.correct, strict=True))
+            if predicted
         ]
 
 
 @dataclass
 class Scores:
-    """Scores that grow document by document.
+    """Scores of a tagger, added up document by document.
 
-    `top1` counts texts whose most probable entity is an answer, `contest` sums the contest's score, both over the
-    `answered` texts that have an answer.
+    Attributes:
+        overall: Counts of all entities.
+        labels: Counts of the entities of each label.
+        texts: Number of documents.
+        answered: Number of documents that have answers, as those of the contest do.
+        top1: Number of these whose most probable entity is one of the answers.
+        contest: Sum of their scores in the contest.
+        reliability: Counts of the predicted entities by their probability.
     """
 
     overall: Counts = field(default_factory=Counts)
@@ -78,31 +90,23 @@ class Scores:
     reliability: Reliability = field(default_factory=Reliability)
 
     def add(self, document: Document, entities: Iterable[Entity], best: Entity | None = None) -> None:
-        """Count the entities found in a document, and whether `best` is one of its answers."""
+        """Count the entities predicted in a document, and whether `best` is one of its answers."""
         entities = list(entities)
-        gold, found = Counter(document.entities), Counter(Span(e.start, e.end, e.label) for e in entities)
+        gold, predicted = Counter(document.entities), Counter(Span(e.start, e.end, e.label) for e in entities)
         self.texts += 1
         for entity in entities:
             self.reliability.add(entity.score, Span(entity.start, entity.end, entity.label) in gold)
-        for span, number in (gold & found).items():
-            self._count(span.label, correct=number)
-        for span, number in found.items():
-            self._count(span.label, predicted=number)
-        for span, number in gold.items():
-            self._count(span.label, gold=number)
+        for spans, count in ((gold & predicted, "correct"), (predicted, "predicted"), (gold, "gold")):
+            for span, number in spans.items():
+                for counts in (self.overall, self.labels.setdefault(span.label, Counts())):
+                    counts.add(**{count: number})
         if document.answers:
             self.answered += 1
             self.top1 += best is not None and squeeze(best.text) in document.answers
             self.contest += contest_score({squeeze(e.text) for e in entities}, document.answers)
 
-    def _count(self, label: str, correct: int = 0, predicted: int = 0, gold: int = 0) -> None:
-        for counts in (self.overall, self.labels.setdefault(label, Counts())):
-            counts.correct += correct
-            counts.predicted += predicted
-            counts.gold += gold
-
     def to_dict(self) -> dict[str, Any]:
-        """Return the scores as plain numbers."""
+        """Return the scores by name, as numbers, lists and dictionaries."""
         result: dict[str, Any] = {"texts": self.texts, **self.overall.to_dict()}
         if self.answered:
             result["top1"] = self.top1 / self.answered
@@ -112,27 +116,30 @@ class Scores:
         return result
 
 
-def contest_score(found: Iterable[str], answers: Iterable[str]) -> float:
-    """Return the contest's score of one text: first right 1, each further +0.5, each wrong -0.5, never below 0."""
-    found, answers = set(found), set(answers)
-    right = len(found & answers)
-    return max(0.0, (0.5 + 0.5 * right if right else 0.0) - 0.5 * len(found - answers))
+def contest_score(predicted: Iterable[str], answers: Iterable[str]) -> float:
+    """Return the contest's score of one text, at least 0.
+
+    The first correct answer counts 1, each further one 0.5, each wrong one -0.5.
+    """
+    predicted, answers = set(predicted), set(answers)
+    correct = len(predicted & answers)
+    return max(0.0, (0.5 + 0.5 * correct if correct else 0.0) - 0.5 * len(predicted - answers))
 
 
 def rows(result: Mapping[str, Any]) -> list[tuple[str, ...]]:
-    """Return a table of `Scores.to_dict`: label, precision, recall, F1, gold, found."""
+    """Return the table of `Scores.to_dict`: label, precision, recall, F1, gold, predicted."""
     return [row(name, counts) for name, counts in [*result["labels"].items(), ("all", result)]]
 
 
 def row(name: str, counts: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return a row of such a table, of `Counts.to_dict`."""
+    """Return the row of `Counts.to_dict` in such a table."""
     shares = (f"{100 * counts[key]:.2f}" for key in ("precision", "recall", "f1"))
     return (name, *shares, f"{counts['gold']:,}", f"{counts['predicted']:,}")
 
 
 def reliability_rows(result: Mapping[str, Any]) -> list[tuple[str, ...]]:
-    """Return the reliability table of `Scores.to_dict`: probability given, entities found, share of them right."""
+    """Return the reliability table of `Scores.to_dict`: range of probabilities, predicted, accuracy in percent."""
     return [
-        (f"{row['from']:.1f} to {row['to']:.1f}", f"{row['predicted']:,}", f"{100 * row['correct']:.1f}")
+        (f"{row['from']:.1f} to {row['to']:.1f}", f"{row['predicted']:,}", f"{100 * row['accuracy']:.1f}")
         for row in result.get("reliability", ())
     ]

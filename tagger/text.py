@@ -1,7 +1,7 @@
 """Source string -> units with character offsets: cleaning, segmentation, windows over long text.
 
-Units tile the text: unit t is `text[bounds[t]:bounds[t + 1]]`, whatever cleaning did, because cleaning
-replaces character by character. A unit is a jieba word or a single character.
+A unit is what gets a tag: a single character, or a word of jieba. Units tile the text: unit t is
+`text[bounds[t]:bounds[t + 1]]`, also of a cleaned text, because cleaning replaces character by character.
 """
 
 import hashlib
@@ -23,8 +23,8 @@ _HAN = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U000323af"
 
 _UNCLEAN = re.compile(rf"[^{_HAN}0-9a-zA-Z《》()（）“”·.]")
 
-# What segmentation must not cut (2016 method): the inside of 《…》, of “…” up to ten characters, and runs of
-# Latin letters, digits, dots and the spaces between them.
+# What the segmenter must not cut (2016 method): the inside of 《…》, the inside of “…” up to ten characters, and runs
+# of Latin letters, digits, dots and the spaces between them.
 _WHOLE = re.compile(r"(?<=《)[^《》]+(?=》)|(?<=“)[^“”]{1,10}(?=”)|[a-zA-Z0-9.](?:[a-zA-Z0-9. ]*[a-zA-Z0-9.])?| +")
 
 _SENTENCE_END = frozenset("。！？!?；;…\n")
@@ -50,28 +50,29 @@ _FOLDED |= {code: 0x61 + number for number, code in enumerate(range(0xFF41, 0xFF
 
 
 def normal(text: str, fold: bool = False) -> str:
-    """Return `text` in the form that vocabularies know, one character for one character.
+    """Return the normal form of a text, in which vocabularies hold words, character by character.
 
     Args:
         text: Any string.
-        fold: Also make Latin letters small and every digit 0.
+        fold: Also replace Latin capitals by small letters and every digit by 0.
     """
     return text.translate(_FOLDED if fold else _NORMAL)
 
 
 def clean(text: str) -> str:
-    """Return `text` with every character that the 2016 method drops replaced by one space."""
+    """Return `text` with each character that the 2016 method discards replaced by one space."""
     return _UNCLEAN.sub(" ", text)
 
 
 class Segmenter:
-    """jieba's words, HMM off, from `rjieba` where it is installed and from `jieba` itself elsewhere.
+    """Cuts text into jieba's words, HMM off, with `rjieba` where it is installed and else with `jieba` itself.
 
-    `rjieba` is ten times as fast and gives the same words, but for exact ties between two ways to cut, which rounding
-    decides (掏心掏: 掏心/掏 or 掏/心掏).
+    `rjieba` is ten times as fast and gives the same words, except for exact ties between two ways to cut, which
+    rounding decides (掏心掏: 掏心/掏 or 掏/心掏).
 
     Args:
-        words: Words to add to the dictionary.
+        words: Words to add to jieba's dictionary.
+        engine: "rjieba" or "jieba"; by default the faster one that is installed.
     """
 
     def __init__(self, words: Sequence[str] = (), engine: str = "") -> None:
@@ -84,9 +85,9 @@ class Segmenter:
 
     @cached_property
     def fingerprint(self) -> str:
-        """A hash of what the segmenter does to a fixed probe: equal for equal dictionaries.
+        """A hash of how the segmenter cuts a fixed text, and of its added words: equal for equal dictionaries.
 
-        A bundle keeps it: vectors of words are of use only to a segmenter that makes the same words.
+        A bundle stores it, because vectors of words are useful only with a segmenter that cuts the same words.
         """
         probe = "/".join(self.cut(_PROBE)) + "|" + "/".join(sorted(self.words))
         return hashlib.sha256(probe.encode("utf-8", "replace")).hexdigest()[:16]
@@ -101,16 +102,17 @@ _PROBE = (
 
 
 def _engine(words: Sequence[str], engine: str) -> tuple[str, Callable[[str], list[str]]]:
+    """Return the name of an engine, and a function that cuts a text into words, these added to its dictionary."""
     if engine in ("", "rjieba"):
         try:
             import rjieba
 
             if not words:
                 return "rjieba", lambda text: rjieba.cut(text, hmm=False)
-            own = rjieba.Jieba()
+            segmenter = rjieba.Jieba()
             for word in words:
-                own.add_word(word, None, None)
-            return "rjieba", lambda text: own.cut(text, hmm=False)
+                segmenter.add_word(word, None, None)
+            return "rjieba", lambda text: segmenter.cut(text, hmm=False)
         except ImportError:
             if engine:
                 raise
@@ -132,7 +134,8 @@ class Units:
     Args:
         text: The text as given.
         bounds: Unit t is `text[bounds[t]:bounds[t + 1]]`, (T + 1,) int32.
-        words: The words of the cleaned, normal form of the text; their lengths add up to `len(text)`.
+        words: The words of the normal (and, if configured, cleaned) form of the text; their lengths add up to
+            `len(text)`.
     """
 
     text: str
@@ -143,7 +146,7 @@ class Units:
         return len(self.bounds) - 1
 
     def unit_span(self, start: int, end: int) -> tuple[int, int] | None:
-        """Return the units that characters `start` to `end` fill, or None when a unit is cut."""
+        """Return first unit and end of the units that are characters `start` to `end`, or None where a unit is cut."""
         if len(self) == len(self.text):
             return (start, end) if 0 <= start < end <= len(self) else None
         first, last = np.searchsorted(self.bounds, (start, end))
@@ -152,12 +155,12 @@ class Units:
         return None
 
     def touched(self, start: int, end: int) -> slice:
-        """Return the units that have one of the characters `start` to `end`."""
+        """Return the units that contain any of the characters `start` to `end`."""
         first, last = np.searchsorted(self.bounds, (start, end), "right") - 1
         return slice(int(first), int(last) + bool(self.bounds[last] < end))
 
     def sentence_ends(self) -> np.ndarray:
-        """True at bound t where a sentence ends, (T + 1,) bool; the text's end counts."""
+        """Return whether a sentence ends at each bound, (T + 1,) bool; the text's end counts."""
         ends = np.zeros(len(self.bounds), bool)
         ends[1:] = [self.text[bound - 1] in _SENTENCE_END for bound in self.bounds[1:]]
         ends[-1] = True
@@ -165,7 +168,7 @@ class Units:
 
 
 class UnitMaker:
-    """Cuts texts into units as `[text]` says.
+    """Cuts texts into units as the `[text]` section says.
 
     Args:
         config: The `[text]` section.
@@ -190,17 +193,17 @@ class UnitMaker:
             return self.segmenter.cut(text)
         text = clean(text)
         words: list[str] = []
-        done = 0
+        end = 0
         for whole in _WHOLE.finditer(text):
-            words += self.segmenter.cut(text[done : whole.start()])
+            words += self.segmenter.cut(text[end : whole.start()])
             words.append(whole.group())
-            done = whole.end()
-        return words + self.segmenter.cut(text[done:])
+            end = whole.end()
+        return words + self.segmenter.cut(text[end:])
 
 
 @dataclass(frozen=True)
 class Window:
-    """Units `start` to `stop` go through the network together; `keep` to `keep_stop` of them count."""
+    """Units `start` to `stop` go through the network together; the output for `keep` to `keep_stop` is used."""
 
     start: int
     stop: int
@@ -209,36 +212,36 @@ class Window:
 
 
 def windows(units: Units, maxlen: int, overlap: int = 0, whole: Iterable[UnitSpan] = ()) -> list[Window]:
-    """Cut `units` into windows of at most `maxlen`, at sentence ends where there are any.
+    """Cut `units` into windows of at most `maxlen` units, at sentence ends where there are any.
 
     Args:
         units: Units of one text.
         maxlen: Longest window.
-        overlap: Units that a window repeats of the one before, as context; at most `maxlen // 4`. Each unit
-            counts in one window only, the one it lies deeper in.
-        whole: Spans that no cut may fall into (gold entities in training), as far as they fit a window; for an
-            overlap of 0.
+        overlap: Units that a window shares with the one before, as context; at most `maxlen // 4`. A unit is kept in
+            one window only, the one in which it is farther from the edge.
+        whole: Spans that must not be cut (gold entities in training) if they fit into a window; for an overlap of 0.
 
     Returns:
-        Windows in order; the kept parts tile the units. None for no units.
+        Windows in order; the kept parts tile the units. Empty for no units.
     """
     size = len(units)
     if size <= maxlen:
         return [Window(0, size, 0, size)] if size else []
-    good = units.sentence_ends()
-    fine = np.ones(size + 1, bool)
+    sentence_ends = units.sentence_ends()
+    allowed = np.ones(size + 1, bool)  # where no span is cut
     for start, end, _ in whole:
-        fine[start + 1 : end] = False
+        allowed[start + 1 : end] = False
     cuts = []  # (start, stop) of each window
     start = 0
     while True:
         stop = min(start + maxlen, size)
         if stop < size:
-            stop = _last(good & fine, start + maxlen // 2, stop) or _last(fine, start, stop) or stop
+            middle = start + maxlen // 2
+            stop = _last(sentence_ends & allowed, middle, stop) or _last(allowed, start, stop) or stop
         cuts.append((start, stop))
         if stop == size:
             break
-        start = max(_last(good, stop - overlap, stop - overlap // 2) or stop - overlap, start + 1)
+        start = max(_last(sentence_ends, stop - overlap, stop - overlap // 2) or stop - overlap, start + 1)
     inner = [(after + stop) // 2 for (_, stop), (after, _) in itertools.pairwise(cuts)]
     keeps = [0, *inner, size]
     return [Window(s, e, k, ks) for (s, e), (k, ks) in zip(cuts, itertools.pairwise(keeps), strict=True)]
@@ -246,11 +249,11 @@ def windows(units: Units, maxlen: int, overlap: int = 0, whole: Iterable[UnitSpa
 
 def _last(marks: np.ndarray, after: int, until: int) -> int | None:
     """Return the last marked bound in `after + 1 .. until`, or None."""
-    found = np.flatnonzero(marks[after + 1 : until + 1])
-    return int(found[-1]) + after + 1 if len(found) else None
+    places = np.flatnonzero(marks[after + 1 : until + 1])
+    return int(places[-1]) + after + 1 if len(places) else None
 
 
-_PIECE = 20_000  # characters; the words of a text are in memory at once
+_PIECE = 20_000  # characters; all words of a piece are in memory at once
 
 
 def pieces(text: str) -> list[tuple[int, int]]:
@@ -262,8 +265,8 @@ def pieces(text: str) -> list[tuple[int, int]]:
     cuts = [0]
     while len(text) - cuts[-1] > _PIECE:
         latest = cuts[-1] + _PIECE
-        found = max(text.rfind(mark, cuts[-1] + _PIECE // 2, latest) for mark in _SENTENCE_END)
-        cuts.append(found + 1 if found >= 0 else latest)
+        mark = max(text.rfind(mark, cuts[-1] + _PIECE // 2, latest) for mark in _SENTENCE_END)
+        cuts.append(mark + 1 if mark >= 0 else latest)
     return list(itertools.pairwise([*cuts, len(text)]))
 
 
@@ -273,11 +276,11 @@ Item = TypeVar("Item")
 
 
 def grouped(items: Iterable[Item], length: Callable[[Item], int]) -> Iterator[list[Item]]:
-    """Yield texts, or what has texts, in groups of bounded size: memory does not depend on how many follow.
+    """Yield items (texts, or objects with texts) in groups of bounded size, so that memory is bounded as well.
 
     Args:
-        items: Any iterable; read as far as needed.
-        length: Returns the characters of one.
+        items: Any iterable; read only as far as needed.
+        length: Returns the number of characters of an item.
     """
     group: list[Item] = []
     size = 0
@@ -292,10 +295,14 @@ def grouped(items: Iterable[Item], length: Callable[[Item], int]) -> Iterator[li
 
 
 def read_words(lines: Iterable[str], place: str) -> Iterator[str]:
-    """Yield the user words of a file, one a line; what jieba allows after it (frequency, tag) is ignored.
+    """Yield the words of a file of user words, one a line; a frequency or tag after it, as jieba allows, is ignored.
+
+    Args:
+        lines: Of the file.
+        place: Its name, for errors.
 
     Raises:
-        ConfigError: If a line holds a word with white space inside or control characters.
+        ConfigError: If a word has white space other than a space or tab, or control characters, inside.
     """
     for number, line in enumerate(lines, 1):
         word = line.strip().split(" ")[0].split("\t")[0]

@@ -1,6 +1,6 @@
-"""word2vec training, loading, and the tables that ids are looked up in.
+"""Training word2vec vectors, loading them, and the tables in which ids are looked up.
 
-Id 0 is padding (a zero vector), id 1 is unknown (the mean of the rarest items' vectors).
+Id 0 is padding (a zero vector), id 1 is unknown (the mean of the vectors of the rarest items).
 """
 
 import contextlib
@@ -25,11 +25,11 @@ PADDING, UNKNOWN = 0, 1
 
 RESERVED = 2  # ids of words start here
 
-_SPACE = "\u2581"  # stands for a space inside a word in the spooled lines that word2vec reads
+_SPACE = "\u2581"  # replaces a space inside a word in the temporary files that word2vec reads
 
-_LONGEST = 10_000  # gensim drops what a sentence has beyond this
+_LONGEST = 10_000  # items of a sentence; gensim drops the rest
 
-_COUNTED = 2_000_000  # items counted at once; the rarest are forgotten beyond this, so that memory is bounded
+_COUNTED = 2_000_000  # different items counted at once; beyond this the rarest are dropped, so that memory is bounded
 
 
 class Vocabulary:
@@ -55,7 +55,7 @@ class Vocabulary:
     def id(self, word: str) -> int:
         """Return the id of `word`, of its longest known ending, or of its longest known beginning.
 
-        The ending says most about a Chinese word: 纪念馆 stands in for an unknown 遵义会议纪念馆.
+        The ending says most about a Chinese word: an unknown 遵义会议纪念馆 gets the id of 纪念馆.
         """
         ids = self._ids
         endings = (word[start:] for start in range(len(word)))
@@ -64,10 +64,10 @@ class Vocabulary:
 
     def ids(self, words: Sequence[str]) -> np.ndarray:
         """Return the id of each word, (len(words),) int32."""
-        found = np.fromiter(map(self._ids.get, words, itertools.repeat(-1)), np.int32, len(words))
-        for position in np.flatnonzero(found < 0).tolist():
-            found[position] = self.id(words[position])
-        return found
+        ids = np.fromiter(map(self._ids.get, words, itertools.repeat(-1)), np.int32, len(words))
+        for position in np.flatnonzero(ids < 0).tolist():
+            ids[position] = self.id(words[position])
+        return ids
 
 
 @dataclass(frozen=True)
@@ -94,16 +94,18 @@ class Table:
     @property
     def largest(self) -> float:
         """Largest absolute number in the vectors."""
-        rows = np.abs(self.vectors).max() if self.scales is None else 127 * self.scales.max()
-        return float(rows)
+        return float(np.abs(self.vectors).max() if self.scales is None else 127 * self.scales.max())
 
     def rows(self, ids: np.ndarray) -> np.ndarray:
         """Return the vectors of `ids`, (..., D) float32."""
-        found: np.ndarray = self.vectors[ids]
-        return found if self.scales is None else found * self.scales[ids]
+        vectors: np.ndarray = self.vectors[ids]
+        return vectors if self.scales is None else vectors * self.scales[ids]
 
     def head(self, limit: int) -> "Table":
-        """Return the table with its first `limit` words, the most frequent; all for 0."""
+        """Return the table of the first `limit` words, the most frequent; of all for 0.
+
+        The vector for unknown words stays the one of the whole table.
+        """
         if not limit or limit >= len(self.vocabulary.words):
             return self
         scales = None if self.scales is None else self.scales[: limit + RESERVED]
@@ -111,7 +113,7 @@ class Table:
         return Table(self.name, words, self.vectors[: limit + RESERVED], scales)
 
     def save(self, folder: Path) -> None:
-        """Write `NAME.txt` and `NAME.npy` (and `NAME.scales.npy`) into `folder`."""
+        """Write `NAME.txt`, `NAME.npy` and, for int8 vectors, `NAME.scales.npy` into `folder`."""
         (folder / f"{self.name}.txt").write_text("".join(f"{w}\n" for w in self.vocabulary.words), "utf-8")
         np.save(folder / f"{self.name}.npy", self.vectors, allow_pickle=False)
         scaled = folder / f"{self.name}.scales.npy"
@@ -121,7 +123,7 @@ class Table:
 
     @staticmethod
     def load(folder: Path, name: str) -> "Table":
-        """Return a saved table; its vectors stay on disk and are mapped.
+        """Return a saved table; its vectors stay on disk and are memory-mapped.
 
         Raises:
             VectorsError: If a file is missing or the files do not fit together.
@@ -134,7 +136,7 @@ class Table:
         except (OSError, ValueError, EOFError) as error:
             raise VectorsError(f"{folder}: table {name!r} cannot be read: {error}") from error
         if vectors.ndim != 2 or len(vectors) != len(words) + RESERVED:
-            raise VectorsError(f"{folder}: {name}.npy is {vectors.shape} for {len(words)} words in {name}.txt")
+            raise VectorsError(f"{folder}: {name}.npy has shape {vectors.shape} for {len(words)} words in {name}.txt")
         shape = (len(vectors), 1) if vectors.dtype == np.int8 else None
         if shape != (None if scales is None else scales.shape):
             raise VectorsError(f"{folder}: {name}.npy and {name}.scales.npy do not fit together")
@@ -159,11 +161,11 @@ def make_table(name: str, words: Sequence[str], vectors: np.ndarray, config: Vec
     if config.storage == "float32":
         return Table(name, Vocabulary(words), rows)
     scales = np.maximum(np.abs(rows).max(axis=1, keepdims=True), 1e-3) / 127
-    scales = scales.astype(np.float16).astype(np.float32)  # as files keep them
+    scales = scales.astype(np.float16).astype(np.float32)  # the precision of the file
     return Table(name, Vocabulary(words), np.clip(np.rint(rows / scales), -127, 127).astype(np.int8), scales)
 
 
-# What each table's vectors are learnt from: the items of a segmented text, in order.
+# The items of a segmented text, in order, from which the vectors of each table are learnt.
 def _words(words: Sequence[str]) -> Sequence[str]:
     return words
 
@@ -184,7 +186,7 @@ ITEMS: dict[str, Callable[[Sequence[str]], Sequence[str]]] = {
     "bigram": _bigrams,
 }
 
-# The tables each kind of unit uses.
+# The tables that each kind of unit uses.
 TABLES = {"word": ("word",), "char": ("char", "bigram", "word")}
 
 
@@ -199,7 +201,7 @@ def learn(
 ) -> list[Table]:
     """Return the tables that word2vec learns from `texts`, one for each kind of item.
 
-    The texts are segmented once and spooled to `folder`; memory does not depend on how many there are.
+    The texts are segmented once and written to temporary files; memory does not depend on how many there are.
 
     Args:
         texts: Labelled and unlabelled texts together; read once.
@@ -207,7 +209,7 @@ def learn(
         config: The `[vectors]` section: skip-gram with negative sampling (Mikolov et al., 2013).
         seed: Same seed and texts, same vectors, while `config.workers` is 1.
         folder: For temporary files, about three times the size of the texts.
-        names: Which tables; all that this kind of unit uses, when empty.
+        names: Of the tables to learn; by default all that this kind of unit uses.
 
     Raises:
         VectorsError: If there is no text.
@@ -218,8 +220,8 @@ def learn(
         counts = _spool(texts, units, names, paths)
         if not all(counts):
             raise VectorsError("no text to learn vectors from; check the training and unlabelled files")
-        every = zip(names, paths, counts, strict=True)
-        return [_word2vec(name, path, count, config, seed) for name, path, count in every]
+        files = zip(names, paths, counts, strict=True)
+        return [_word2vec(name, path, count, config, seed) for name, path, count in files]
 
 
 def _spool(texts: Iterable[str], units: UnitMaker, names: Sequence[str], paths: Sequence[Path]) -> list[int]:
@@ -278,7 +280,8 @@ def _word2vec(name: str, corpus: Path, count: int, config: VectorsConfig, seed: 
 def reduced(vectors: np.ndarray, dimensions: int) -> np.ndarray:
     """Return vectors (V, D), scaled to unit length, in their first principal components, (V, dimensions).
 
-    Components of the 30,000 most frequent, about the origin; as given where there is nothing to reduce.
+    The components are those of the 30,000 most frequent words, about the origin. Vectors that have no more dimensions
+    already are returned unchanged.
     """
     if vectors.shape[1] <= dimensions:
         return vectors
@@ -295,7 +298,8 @@ def load_word2vec(path: Path, config: VectorsConfig, fold: bool = False) -> Tabl
     Args:
         path: The file.
         config: The `[vectors]` section.
-        fold: As `[text] fold`: words are looked up in that form. Of words that become one, the first counts.
+        fold: As `[text] fold`: words are looked up in that form. Of words that become equal, the first counts, with
+            its vector and its place in the order of frequency.
 
     Raises:
         VectorsError: If the file is missing or in neither format.
@@ -323,7 +327,7 @@ def save_tables(tables: Sequence[Table], folder: Path) -> None:
 
 
 def load_tables(folder: Path, unit: str) -> list[Table]:
-    """Return the tables that this kind of unit uses, from where `save_tables` put them.
+    """Return the tables that this kind of unit uses, from a folder of `save_tables`.
 
     Raises:
         VectorsError: If one is missing or damaged.

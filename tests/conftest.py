@@ -1,6 +1,7 @@
 """What several test files share: the embedded sample, the development corpora, and one small trained bundle."""
 
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -60,11 +61,12 @@ def shared_folder(factory: pytest.TempPathFactory, name: str, make: Callable[[Pa
     """Return a folder that the first worker to ask for it makes, and that all workers read."""
     base = factory.getbasetemp()
     folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / name
-    with FileLock(f"{folder}.lock"):
-        if not folder.exists():
-            part = factory.mktemp(name) / "made"
-            make(part)
-            part.rename(folder)
+    done = folder.with_name(f"{name}.done")
+    with FileLock(folder.with_name(f"{name}.lock")):
+        if not done.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            make(folder)
+            done.touch()
     return folder
 
 

@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tagger.batches import Batches, BatchMaker, StoreWriter, group, pad, random_batches, sequential_batches, shuffled
-from tagger.batches import wrap_around as wrapped
+from tagger.batches import Batches, BatchMaker, StoreWriter, ahead, group, pad, shuffled
 from tagger.config import BatchesConfig
 from tagger.tags import OPEN
 from tagger.vectors import UNKNOWN
@@ -65,9 +64,7 @@ def test_a_store_knows_which_ids_occur(make):
 def test_an_empty_store_has_no_batches(make):
     batches = Batches(make([]), BatchesConfig(), seed=1)
     assert (len(batches), batches.units, list(batches.epoch(0))) == (0, 0, [])
-    assert list(sequential_batches(batches.make, 4)) == []
-    assert list(wrapped(batches.make, 4)) == []
-    assert list(random_batches(batches.make, 4, seed=1)) == []
+    assert list(ahead(batches.epoch(0))) == []
 
 
 # ---- grouping -----------------------------------------------------------------------------------------------------
@@ -94,7 +91,10 @@ def test_groups_hold_each_text_once_within_the_budgets(lengths, config):
 )
 def test_the_last_batch_is_kept_and_none_is_empty(make, count, texts, sizes):
     assert [len(some) for some in group(np.full(count, 7), BatchesConfig(units=0, texts=texts))] == sizes
-    assert [len(batch.weights) for batch in sequential_batches(make([7] * count), texts)] == sizes
+    batches = Batches(make([7] * count), BatchesConfig(units=0, texts=texts), seed=1)
+    assert len(batches) == len(sizes)
+    for epoch in range(2):
+        assert sorted((len(batch.weights) for batch in batches.epoch(epoch)), reverse=True) == sizes
 
 
 @few
@@ -134,20 +134,43 @@ def test_epochs_hold_each_text_once_in_an_order_of_their_own(make):
     assert batches.units == sum(range(1, 61))
 
 
+@pytest.mark.parametrize("count", [1, 2, 5, 100])
+def test_batches_made_ahead_are_the_same_in_the_same_order(make, count):
+    batches = Batches(make(range(1, 31)), BatchesConfig(units=90), seed=3)
+    assert numbers(ahead(batches.epoch(0), count)) == numbers(batches.epoch(0))
+
+
+def test_batches_are_made_ahead_of_their_use(make):
+    batches = Batches(make(range(1, 31)), BatchesConfig(units=90), seed=3)
+    made = []
+
+    def watched():
+        for batch in batches.epoch(0):
+            made.append(batch)
+            yield batch
+
+    waiting = ahead(watched(), 2)
+    first = next(waiting)
+    second = next(waiting)
+    assert made[:2] == [first, second]
+    assert 2 <= len(made) <= 4  # those used, and at most two more
+    waiting.close()
+
+
 @pytest.mark.parametrize("lookup", [char_lookup, word_lookup])
-def test_in_training_some_words_are_hidden(make, lookup):
+def test_in_training_some_words_are_masked(make, lookup):
     whole = make([50] * 400, lookup())  # of characters, each odd text is one word
-    hiding = replace(whole, masking=0.25)
-    (some,), (every,) = ([*sequential_batches(maker, 400)] for maker in (hiding, whole))
+    masking_maker = replace(whole, masking=0.25)
+    some, every = (maker(range(400)) for maker in (masking_maker, whole))
     np.testing.assert_array_equal(some.inputs["ids"], every.inputs["ids"])  # only where there is a random generator
-    batches = Batches(hiding, BatchesConfig(units=400), seed=3)
+    batches = Batches(masking_maker, BatchesConfig(units=400), seed=3)
     ids = np.concatenate([batch.inputs["ids"].reshape(-1, whole.lookup.columns) for batch in batches.epoch(0)])
     assert (ids[:, 0] == UNKNOWN).mean() == pytest.approx(0.25, abs=0.05)
     again = np.concatenate([batch.inputs["ids"].reshape(-1, whole.lookup.columns) for batch in batches.epoch(0)])
     np.testing.assert_array_equal(ids, again)
 
 
-def test_in_training_some_words_are_forgotten(make):
+def test_in_training_some_words_are_dropped(make):
     batches = Batches(replace(make([50] * 40, char_lookup()), word_dropout=0.25), BatchesConfig(units=400), seed=3)
     whole = Batches(make([50] * 40, char_lookup()), BatchesConfig(units=400), seed=3)
 
@@ -156,9 +179,9 @@ def test_in_training_some_words_are_forgotten(make):
         return ids.T
 
     for number, (some, every) in enumerate(zip(columns(batches), columns(whole), strict=True)):
-        forgotten = some != every
-        assert (some[forgotten] == UNKNOWN).all()
-        assert forgotten.mean() == pytest.approx(0.25 if number in (1, 2, 3) else 0.0, abs=0.05)
+        dropped = some != every
+        assert (some[dropped] == UNKNOWN).all()
+        assert dropped.mean() == pytest.approx(0.25 if number in (1, 2, 3) else 0.0, abs=0.05)
     np.testing.assert_array_equal(columns(batches), columns(batches))
 
 
@@ -208,35 +231,3 @@ def test_padding_keeps_rows_and_reaches_the_length(sizes, length):
     assert lengths.tolist() == sizes
     assert [row[:size].tolist() for row, size in zip(padded, lengths, strict=True)] == [row.tolist() for row in rows]
     assert padded.sum() == sum(row.sum() for row in rows)
-
-
-# ---- the generators of the sources ---------------------------------------------------------------------------------
-
-
-def test_sequential_batches_hold_each_text_once_in_order(make):
-    assert numbers(sequential_batches(make(range(1, 8)), 3)) == [[0, 1, 2], [3, 4, 5], [6]]
-
-
-@pytest.mark.parametrize(
-    ("count", "size", "expected"),
-    [
-        (5, 3, [[0, 1, 2], [3, 4, 0], [1, 2, 3], [4, 0, 1]]),
-        (4, 2, [[0, 1], [2, 3], [0, 1], [2, 3]]),
-        (2, 5, [[0, 1, 0, 1, 0], [1, 0, 1, 0, 1]]),
-        (1, 1, [[0], [0]]),
-    ],
-)
-def test_wrap_around_goes_on_at_the_start(make, count, size, expected):
-    endless = wrapped(make(range(1, count + 1)), size)
-    assert numbers(itertools.islice(endless, len(expected))) == expected
-
-
-def test_random_batches_come_without_end_and_repeat_with_the_seed(make):
-    maker = make(range(1, 31))
-
-    def first(seed):
-        return numbers(itertools.islice(random_batches(maker, 8, seed), 40))
-
-    assert first(1) == first(1) != first(2)
-    assert {len(some) for some in first(1)} == {8}
-    assert set(itertools.chain.from_iterable(first(1))) == set(range(30))

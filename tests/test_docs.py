@@ -9,7 +9,7 @@ import tomllib
 import pytest
 
 from tagger import cli, corpus
-from tagger.config import Config, load
+from tagger.config import Config, load, sections
 from tagger.export import EXPORTERS
 from tagger.formats import FORMATS
 from tagger.gazetteer import Gazetteer
@@ -131,7 +131,7 @@ def test_the_gazetteers_are_read_and_are_the_same(tmp_path):
     for content in (columns, records):
         (tmp_path / "gazetteer").write_text(content, "utf-8")
         gazetteer = Gazetteer.read(tmp_path / "gazetteer", scheme)
-        matches.append(list(gazetteer.found(units("小楼里的遵义会议旧址"))))
+        matches.append(list(gazetteer.matches(units("小楼里的遵义会议旧址"))))
     assert matches[0] == matches[1]
     assert [span[:2] for span, _ in matches[0]] == [(4, 10), (0, 2)]
 
@@ -258,6 +258,14 @@ def test_every_topic_that_a_message_names_is_a_page():
     for file in (ROOT / "tagger").rglob("*.py"):
         for topic in re.findall(r"tagger help ([a-z][\w-]*)", file.read_text("utf-8")):
             assert topic == "readme" or (DOCS / f"{topic}.md").is_file(), f"{file.name}: {topic}"
+
+
+def test_every_new_name_of_a_setting_in_the_changelog_exists():
+    renamed = re.findall(r"^\| `(\w+\.\w+)` \| `(\w+\.\w+)` \|$", (DOCS / "changelog.md").read_text("utf-8"), re.M)
+    assert len(renamed) == 17
+    names = {setting.name for _, _, settings in sections() for setting in settings}
+    assert {new for _, new in renamed} <= names
+    assert not {old for old, _ in renamed} & names
 
 
 def test_the_size_of_the_sample_is_as_the_readmes_say():

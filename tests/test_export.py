@@ -59,9 +59,7 @@ def run_alone(code, folder, bundle):
 
 
 def test_saved_model_is_served_without_tagger(bundle, tmp_path):
-    from tagger.export import to_saved_model
-
-    to_saved_model(bundle, tmp_path / "served")
+    EXPORTERS["saved_model"].write(bundle, tmp_path / "served")
     code = """if True:
         import numpy as np, tensorflow as tf
         given = np.load("in.npz")
@@ -74,9 +72,7 @@ def test_saved_model_is_served_without_tagger(bundle, tmp_path):
 
 
 def test_litert_runs_one_text_after_another(bundle, tmp_path):
-    from tagger.export import to_litert
-
-    to_litert(bundle, tmp_path / "model.tflite")
+    EXPORTERS["litert"].write(bundle, tmp_path / "model.tflite")
     code = """if True:
         import numpy as np
         try:
@@ -126,8 +122,8 @@ FOREIGN = """
 import base64, json
 import numpy as np, onnxruntime
 
-told = json.load(open("onnx/tagger.json", encoding="utf-8"))
-known = {name: {s: id for id, s in enumerate(strings, 2)} for name, strings in told["vocabularies"].items()}
+spec = json.load(open("onnx/tagger.json", encoding="utf-8"))
+known = {name: {s: id for id, s in enumerate(strings, 2)} for name, strings in spec["vocabularies"].items()}
 
 
 def by_parts(word):
@@ -145,9 +141,9 @@ def key(word):
 
 
 lexicon = {}
-if told["lexicon"]:
-    own, keys, tags = (base64.b64decode(told["lexicon"][part]) for part in ("vocabulary_tags", "keys", "tags"))
-    for word, tag in zip(told["vocabularies"]["word"], own):
+if spec["lexicon"]:
+    own, keys, tags = (base64.b64decode(spec["lexicon"][part]) for part in ("vocabulary_tags", "keys", "tags"))
+    for word, tag in zip(spec["vocabularies"]["word"], own):
         if tag:
             lexicon.setdefault(key(word), (tag, known["word"][word]))
     for number, tag in zip(np.frombuffer(keys, "<u4").tolist(), tags):
@@ -164,18 +160,18 @@ def longest(text, spans):
 
 
 def rows(words):
-    if told["unit"] == "word":
+    if spec["unit"] == "word":
         return [[by_parts(word)] for word in words]
     text, found = "".join(words), []
     for word in words:
-        places = told["positions"][str(min(len(word), 4))]
+        places = spec["positions"][str(min(len(word), 4))]
         places = places[:2] + [8] * (len(word) - 4) + places[2:] if len(word) > 4 else places
         for place in places:
             at, around = len(found), (" " + text + " ")[len(found) : len(found) + 3]
             row = [known["char"].get(around[1], 1)]
             row += [known["bigram"].get(pair, 1) for pair in (around[1:], around[:2])]
             row += [by_parts(word), place]
-            if told["lexicon"]:
+            if spec["lexicon"]:
                 sizes = range(2, 9)
                 begins = longest(text, [(at, at + n) for n in sizes])
                 covers = longest(text, [(at - before, at - before + n) for n in sizes for before in range(1, n - 1)])
@@ -193,9 +189,9 @@ def numbers(scores):
 
 
 def decode(scores):
-    if told["decode"]["log_softmax"]:
+    if spec["decode"]["log_softmax"]:
         scores = scores - np.log(np.exp(scores).sum(axis=1, keepdims=True))
-    (starts, ends), steps = numbers([told["starts"], told["ends"]]), numbers(told["transitions"])
+    (starts, ends), steps = numbers([spec["starts"], spec["ends"]]), numbers(spec["transitions"])
     best, back = starts + scores[0], []
     for now in scores[1:]:
         ways = best[:, None] + steps
@@ -204,7 +200,7 @@ def decode(scores):
     path = [int((best + ends).argmax())]
     for step in reversed(back):
         path.append(int(step[path[-1]]))
-    return [told["tags"][tag] for tag in reversed(path)]
+    return [spec["tags"][tag] for tag in reversed(path)]
 
 
 given = np.load("in.npz")
@@ -212,7 +208,7 @@ session = onnxruntime.InferenceSession("onnx/model.onnx")
 (scores,) = session.run(["scores"], {"ids": given["ids"], "lengths": given["lengths"]})
 np.save("scores.npy", scores)
 out = {
-    "normal": ["".join(told["text"]["replace"].get(c, c) for c in text) for text in TEXTS],
+    "normal": ["".join(spec["text"]["replace"].get(c, c) for c in text) for text in TEXTS],
     "ids": [rows(words) for words in json.load(open("words.json", encoding="utf-8"))],
     "tags": [decode(row[:length]) for row, length in zip(scores, given["lengths"])],
 }
@@ -223,9 +219,7 @@ json.dump(out, open("out.json", "w"))
 def test_the_onnx_folder_describes_all_that_another_language_needs(bundle, tmp_path):
     import onnx
 
-    from tagger.export import to_onnx
-
-    to_onnx(bundle, tmp_path / "onnx")
+    EXPORTERS["onnx"].write(bundle, tmp_path / "onnx")
     domains = {node.domain for node in onnx.load(tmp_path / "onnx" / "model.onnx").graph.node}
     assert domains == {""}  # standard operators
     keras, ids, lengths = run_alone(f"TEXTS = {TEXTS!r}\n{FOREIGN}", tmp_path, bundle)

@@ -14,7 +14,8 @@ from tagger.documents import Document, Span, squeeze
 from tagger.errors import ConfigError, CorpusError
 from tagger.formats.native import to_native
 from tagger.reports.inspection import FINDINGS, inspect, scripts
-from tagger.reports.pages import corpus_page, examples, heading_and_rows
+from tagger.reports.pages import corpus_page
+from tagger.reports.tables import corpus_examples, corpus_table
 from tests.conftest import SAMPLE
 from tests.samples import few
 
@@ -74,7 +75,7 @@ def test_findings(look, documents, found, example):
     assert example in shown or not example
 
 
-def test_scripts_are_told_apart(look):
+def test_scripts_are_distinguished(look):
     simplified, traditional = scripts()
     assert set("国说们这发") <= simplified
     assert set("國說們這發") <= traditional
@@ -92,9 +93,9 @@ def test_labels_and_lengths(look):
         "entities": 2,
         "share": 2 / 3,
         "mentions": 2,
-        "lengths": {"median": 2, "ninety": 2, "longest": 2, "counts": {"2": 2}},
+        "lengths": {"median": 2, "percentile_90": 2, "longest": 2, "counts": {"2": 2}},
     }
-    assert split["entity_lengths"] == {"median": 2, "ninety": 3, "longest": 3, "counts": {"2": 2, "3": 1}}
+    assert split["entity_lengths"] == {"median": 2, "percentile_90": 3, "longest": 3, "counts": {"2": 2, "3": 1}}
 
 
 def test_what_units_cut(look):
@@ -102,7 +103,7 @@ def test_what_units_cut(look):
     assert split["findings"]["cut"] == {"count": 1, "examples": ["北京大学 in 北京/大学生/活动中心"]}
 
 
-def test_contradictions_are_told(look):
+def test_contradictions_are_reported(look):
     train = [
         document("他到北京去", ("北京", "LOC")),
         document("北京与他说", ("北京", "ORG")),
@@ -131,7 +132,7 @@ words = st.lists(st.sampled_from(["北京", "上海", "他", "在", " ", "，", 
 
 @few
 @given(st.lists(st.lists(st.tuples(words, st.booleans()), max_size=6), min_size=1, max_size=3))
-def test_repeats_are_those_of_counting(tmp_path_factory, splits):
+def test_repeats_equal_those_of_a_counter(tmp_path_factory, splits):
     folder, paths, texts = tmp_path_factory.mktemp("splits"), [], []
     for number, rows in enumerate(splits):
         paths.append(folder / f"{number}.jsonl")
@@ -146,11 +147,11 @@ def test_repeats_are_those_of_counting(tmp_path_factory, splits):
         assert pair["texts"] == len(set(texts[first]) & set(texts[second]))
     assert json.loads(json.dumps(found)) == found
     assert corpus_page(found).endswith("</html>\n")
-    assert len(list(examples(found))) >= 3
+    assert len(list(corpus_examples(found))) >= 3
 
 
 def test_a_table_has_a_column_a_file(look):
-    heading, rows = heading_and_rows(look([document("我", ("我", "A"))], [document("你", ("你", "B"))]))
+    heading, rows = corpus_table(look([document("我", ("我", "A"))], [document("你", ("你", "B"))]))
     assert len(heading) == 3
     assert all(len(row) == 3 for row in rows)
     assert ("entities A", "1 (100.0 %)", "0") in rows

@@ -9,7 +9,9 @@ from tagger.cli import main
 from tagger.documents import Document, Entity, Span
 from tagger.reports.html import COLOURS, marked
 from tagger.reports.inspection import FINDINGS
-from tagger.reports.pages import CHINESE, bundle_page, bundle_tables, evaluation_page
+from tagger.reports.pages import bundle_page, evaluation_page
+from tagger.reports.tables import bundle_tables
+from tagger.reports.words import CHINESE
 from tests.conftest import SAMPLE
 
 VOID = {"meta", "br", "path", "polyline"}
@@ -62,13 +64,22 @@ def evaluation():
     return analysis.to_dict()
 
 
-def test_an_evaluation_page_tells_all_and_escapes_it():
+def test_an_evaluation_page_has_all_sections_and_escapes_text():
     text = evaluation_page("<corpus>.jsonl", evaluation())
     page = checked(text)
     shown = "".join(page.text)
     assert "<corpus>.jsonl" in shown
     assert 'alert("1")</script> & ?' in shown
-    for heading in ("Scores", "By length of the entity", "Seen and unseen mentions", "Errors", "Worst texts"):
+    headings = (
+        "Scores",
+        "Reliability",
+        "Scores by entity length",
+        "Seen and unseen mentions",
+        "Errors",
+        "Confusion matrix",
+        "Most confident mistakes",
+    )
+    for heading in headings:
         assert f"{heading} {CHINESE[heading]}" in shown
     assert text.count('wrong" title') == 2  # LOC on one side, a<b on the other
     assert "a&lt;b 0.80" in text
@@ -136,7 +147,7 @@ def test_a_network_that_is_only_pretrained_has_tables_and_a_page():
     empty = {"settings": {}, "vectors": {}, "gazetteer": 0, "alignment": {}, "files": {}, "metrics": {}, "labels": []}
     found = {**empty, "preset": "default", "history": history}
     rows = [("1", "4.0000", "25.00", "1.0"), ("2", "2.0000", "50.00", "1.0")]
-    assert bundle_tables(found) == {"Epochs": (["epoch", "loss", "hidden told", "seconds"], rows)}
+    assert bundle_tables(found) == {"Epochs": (["epoch", "loss", "masked accuracy", "seconds"], rows)}
     assert checked(bundle_page("pretrained", found)).tags.count("polyline") == 2
 
 
@@ -155,6 +166,6 @@ def test_an_evaluation_is_a_page_and_the_same_numbers(bundle, small_corpus, tmp_
 
 
 @pytest.mark.parametrize("arguments", [["tagger"], ["tagger", "data/dev.jsonl"]])
-def test_what_is_no_bundle(arguments, capsys):
+def test_a_folder_without_a_bundle_is_an_error(arguments, capsys):
     assert main(["inspect", *arguments]) in (1, 2)
     assert "bundle" in capsys.readouterr().err

@@ -82,18 +82,23 @@ CONVERT = Command(
 
 def inspect(options: argparse.Namespace) -> None:
     """Look at a corpus before training, or into a bundle."""
+    from tagger import formats
     from tagger.bundle import is_bundle
 
     if any(map(is_bundle, options.what)):
         if len(options.what) > 1:
             raise ConfigError("inspect looks into one bundle at a time, or at the files of one corpus")
         _inspect_bundle(options)
-    else:
-        _inspect_corpus(options)
+        return
+    for path in options.what:
+        if path.is_dir() and not formats.by_folder(path):
+            expected = "a corpus, or the folder of a bundle"
+            raise CorpusError(str(path), expected, "another folder", 'see "tagger help formats"')
+    _inspect_corpus(options)
 
 
 def _inspect_corpus(options: argparse.Namespace) -> None:
-    from tagger.reports import inspection, pages
+    from tagger.reports import inspection, pages, tables
 
     config = load_config(options)
     report = inspection.inspect(
@@ -111,14 +116,14 @@ def _inspect_corpus(options: argparse.Namespace) -> None:
     if options.json:
         print(json.dumps(report, ensure_ascii=False))
     else:
-        print_table(*pages.heading_and_rows(report))
-        for line in pages.examples(report):
+        print_table(*tables.corpus_table(report))
+        for line in tables.corpus_examples(report):
             print(line)
 
 
 def _inspect_bundle(options: argparse.Namespace) -> None:
     from tagger import bundle as bundles
-    from tagger.reports import inspection, pages
+    from tagger.reports import inspection, pages, tables
 
     report = inspection.inspect_bundle(bundles.load(options.what[0]))
     if options.html:
@@ -126,8 +131,8 @@ def _inspect_bundle(options: argparse.Namespace) -> None:
     if options.json:
         print(json.dumps(report, ensure_ascii=False))
     else:
-        for heading, rows in pages.bundle_tables(report).values():
-            print_table(heading, rows)
+        for table in tables.bundle_tables(report).values():
+            print_table(*table)
         if report["metrics"]:  # a network that is only pretrained has none
             print_scores(report["metrics"])
 

@@ -68,9 +68,9 @@ def description(bundle: Bundle) -> dict[str, Any]:
 
 
 def _replaced(fold: bool) -> dict[str, str]:
-    """Return every character that is looked up as another one, but for lone surrogates, which JSON cannot hold."""
-    every = "".join(map(chr, [*range(0xD800), *range(0xE000, 0x110000)]))
-    return {old: new for old, new in zip(every, normal(every, fold), strict=True) if old != new}
+    """Return each character that is looked up as another one, except lone surrogates, which JSON cannot hold."""
+    characters = "".join(map(chr, [*range(0xD800), *range(0xE000, 0x110000)]))
+    return {old: new for old, new in zip(characters, normal(characters, fold), strict=True) if old != new}
 
 
 def _legal(scores: np.ndarray) -> list[float | None]:
@@ -94,16 +94,16 @@ def _lexicon(folder: Path) -> dict[str, Any]:
     }
 
 
-# What stands in tagger.json beside the numbers.
+# Explanations in tagger.json.
 _ABOUT = (
     "How to use model.onnx. Inputs: ids (B, T, F) int32, a row of F ids for each unit, padded on the right with 0; "
-    "lengths (B,) int32, units of each text, at least 1. Output: scores (B, T, K) float32, one for each tag; what "
-    "stands past a text's end has no meaning. Text -> words -> units -> ids -> scores -> tags -> entities."
+    "lengths (B,) int32, number of units of each text, at least 1. Output: scores (B, T, K) float32, one for each tag; "
+    "those past the end of a text have no meaning. Text -> words -> units -> ids -> scores -> tags -> entities."
 )
 
 _TEXT = (
-    "A character is a Unicode code point. Replace characters by 'replace', one for one, so that places in the text "
-    "stay; fold says whether that makes Latin letters small and digits 0. With clean, every character outside Han, "
+    "A character is a Unicode code point. Replace characters by 'replace', one for one, so that offsets stay the same; "
+    "fold tells whether Latin letters become lower case and digits 0 thereby. With clean, every character outside Han, "
     "0-9, a-z, A-Z, 《》 () （） “” · . then becomes one space, and these are one word each, the leftmost first: the "
     "inside of 《…》, the inside of “…” up to ten characters, a run of Latin letters, digits, dots and the spaces "
     "between them, a run of spaces. The rest is cut into words by the segmenter. A unit is a character, or, with unit "
@@ -113,8 +113,8 @@ _TEXT = (
 _SEGMENTER = "jieba's standard dictionary and these words; HMM off. The words of a text, joined, are the text again."
 
 _WINDOW = (
-    "Longest text, in units, that the network was made for. A longer one goes through it in windows that share units "
-    "with the one before; the score of a unit is taken from the window in which it lies deeper."
+    "Longest text, in units, that the network takes at once. A longer one is scored in windows, each of which shares "
+    "'overlap' units with the one before; the score of a unit is that of the window in which it is farther from an end."
 )
 
 _IDS = "A vocabulary's strings have ids from 'first' on, in order; 'unknown' is for strings that are not in it."

@@ -31,7 +31,7 @@ from tagger.learning.fitting import (
     write_networks,
 )
 from tagger.learning.preparation import ALIGNMENT, NO_TAGS, alignment_report, make_lookup, text_store
-from tagger.learning.run import RunFolder, TextSources
+from tagger.learning.run import RunFolder, TextSources, run_folder_of
 from tagger.lookup import Lookup
 from tagger.progress import say
 from tagger.settings import merge, unless_auto
@@ -67,7 +67,7 @@ def pretrain(
     refuse_existing(out, replace)
     if config.text.unit != "char":
         raise ConfigError('tagger pretrain needs text.unit = "char"')
-    run = RunFolder(out.with_name(out.name + ".training"), config, sources, resume)
+    run = RunFolder(run_folder_of(out), config, sources, resume)
     use_device(config.training)
     units = UnitMaker(config.text)
     lookup = make_lookup(run, config, sources, units)

@@ -29,7 +29,7 @@ from tagger.learning.fitting import (
 )
 from tagger.learning.plots import draw_curves
 from tagger.learning.preparation import ALIGNMENT, alignment_report, make_lookup, training_labels, training_store
-from tagger.learning.run import RunFolder, Sources
+from tagger.learning.run import RunFolder, Sources, run_folder_of
 from tagger.lookup import Lookup
 from tagger.pipeline import Tagger
 from tagger.progress import say
@@ -59,7 +59,7 @@ def train(config: Config, sources: Sources, out: Path, resume: bool = False, rep
         TaggerError: If a file, a setting or the output folder is at fault.
     """
     refuse_existing(out, replace)
-    run = RunFolder(out.with_name(out.name + ".training"), config, sources, resume)
+    run = RunFolder(run_folder_of(out), config, sources, resume)
     use_device(config.training)
     scheme = TagScheme(training_labels(run, sources.train))
     if not scheme.labels:

@@ -1,4 +1,4 @@
-"""Results to look at, a table and a page, and as documents, which `formats` writes. All streaming."""
+"""What `tagger predict` writes: a table or a page to look at, or documents in a corpus format. All are streams."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
@@ -8,7 +8,7 @@ from tagger.reports.html import head, legend, marked
 
 
 def documents(results: Iterable[Result], answers: bool) -> Iterator[Document]:
-    """Yield each result as a document, for the writers of `formats`: its entities, or its answer alone."""
+    """Yield each result as a document, for the writers of `formats`: its entities or, with `answers`, its answer."""
     for result in results:
         if answers:
             yield Document(result.text, answers=(result.answer.text,) if result.answer else ())
@@ -18,7 +18,7 @@ def documents(results: Iterable[Result], answers: bool) -> Iterator[Document]:
 
 
 def table(results: Iterable[Result], labels: Sequence[str]) -> Iterator[str]:
-    """Yield a line an entity: text number, start, end, label, score, entity, separated by tabs; a heading first."""
+    """Yield a heading, and a line for each entity: text number, start, end, label, score, entity, between tabs."""
     yield "text\tstart\tend\tlabel\tscore\tentity\n"
     for number, result in enumerate(results, 1):
         for entity in result.entities:
@@ -27,7 +27,7 @@ def table(results: Iterable[Result], labels: Sequence[str]) -> Iterator[str]:
 
 
 def page(results: Iterable[Result], labels: Sequence[str]) -> Iterator[str]:
-    """Yield an HTML page of its own with the entities highlighted, a colour a label, the score on hover."""
+    """Yield an HTML page with the entities in the colours of their labels, and the score on hover."""
     style = "p{margin:0;padding:.5rem 0;border-bottom:1px solid #8883;white-space:pre-wrap}\n"
     yield f"{head('tagger', labels, style)}<header>{legend(labels)}</header>\n"
     for result in results:
@@ -35,4 +35,5 @@ def page(results: Iterable[Result], labels: Sequence[str]) -> Iterator[str]:
     yield "</html>\n"
 
 
+# Views of results by the name that `--format` gives them: result and labels in, pieces of text out.
 VIEWS: dict[str, Callable[[Iterable[Result], Sequence[str]], Iterator[str]]] = {"table": table, "html": page}

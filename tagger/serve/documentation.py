@@ -92,11 +92,7 @@ def _picture(request: Request, name: str) -> Response:
 @cache
 def _pictures() -> frozenset[str]:
     folder = resources.files("tagger.docs").joinpath("pictures")
-    return (
-        frozenset(file.name for file in folder.iterdir() if file.name.endswith(".png"))
-        if folder.is_dir()
-        else frozenset()
-    )
+    return frozenset(file.name for file in folder.iterdir() if file.name.endswith(".png"))
 
 
 # ---- the frame ---------------------------------------------------------------------------------------------------
@@ -110,7 +106,7 @@ def _document(topic: str, language: str, query: str) -> str:
     links = "".join(
         f'<li><a href="/docs/{name}{query}"{_lang(name, language)}{_current(name == topic)}>'
         f"{escape(_title(name, language))}</a></li>\n"
-        for name in docs.topics()
+        for name in docs.topics(language)
     )
     frame = Template(resources.files("tagger.serve").joinpath("page", "docs.html").read_text("utf-8"))
     return frame.substitute(
