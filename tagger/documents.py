@@ -9,10 +9,21 @@ from typing import Any, NamedTuple
 
 CONTEST_LABEL = "CORE"
 
-# What reading or writing a corpus did to its content, counted by kind: "lost: ..." could not be represented,
-# "repaired: ..." and "changed: ..." differ from the source, "left out: ..." has no place in a document (ids, comments,
-# relations).
-Notes = Counter[str]
+# What was read of a text that an annotator skipped, rejected or never opened.
+UNANNOTATED = "texts that nobody has annotated"
+
+
+class Notes(Counter[str]):
+    """What reading or writing a corpus did to its content, counted by kind.
+
+    "lost: ..." could not be represented, "repaired: ..." and "changed: ..." differ from the source, "left out: ..." has
+    no place in a document (comments, relations).
+
+    Attributes:
+        format: Name of the format that was read, as soon as it is known; else empty.
+    """
+
+    format = ""
 
 
 class Span(NamedTuple):
@@ -56,12 +67,30 @@ class Document:
     extra: Mapping[str, Any] = field(default_factory=dict, compare=False)
     place: str = field(default="", compare=False)
 
+    @property
+    def is_unlabelled(self) -> bool:
+        """Whether no part of the text was annotated."""
+        return bool(self.text) and self.unlabelled == ((0, len(self.text)),)
 
-def labelled(text: str, spans: Iterable[Span], answers: Iterable[str] = (), scores: Iterable[float] = ()) -> Document:
+
+def labelled(
+    text: str,
+    spans: Iterable[Span],
+    answers: Iterable[str] = (),
+    scores: Iterable[float] = (),
+    extra: Mapping[str, Any] | None = None,
+    place: str = "",
+) -> Document:
     """Return a document whose entities are also answers; `spans` must be in order and must not overlap."""
     spans = tuple(spans)
     mentions = (text[span.start : span.end] for span in spans)
-    return Document(text, spans, distinct([*answers, *mentions]), tuple(scores))
+    return Document(text, spans, distinct([*answers, *mentions]), tuple(scores), extra=extra or {}, place=place)
+
+
+def unannotated(text: str, notes: Notes, extra: Mapping[str, Any] | None = None) -> Document:
+    """Return the document of a text that nobody has annotated, and count it."""
+    notes[UNANNOTATED] += 1
+    return Document(text, unlabelled=((0, len(text)),) if text else (), extra=extra or {})
 
 
 def distinct(answers: Iterable[str]) -> tuple[str, ...]:
@@ -81,15 +110,22 @@ def mark(text: str, answers: Iterable[str]) -> tuple[Span, ...]:
     answer wins.
     """
     spans: list[Span] = []
+    taken = bytearray(len(text))
     for answer in sorted(distinct(answers), key=lambda a: (-len(a), a)):
         pattern, at = re.compile(r"\s*".join(map(re.escape, answer))), 0
         while match := pattern.search(text, at):
-            span = Span(match.start(), match.end(), CONTEST_LABEL)
-            is_free = all(span.end <= other.start or other.end <= span.start for other in spans)
+            start, end = match.span()
+            is_free = taken.find(1, start, end) < 0
             if is_free:
-                spans.append(span)
-            at = match.end() if is_free else match.start() + 1
+                spans.append(Span(start, end, CONTEST_LABEL))
+                taken[start:end] = b"\1" * (end - start)
+            at = end if is_free else start + 1
     return tuple(sorted(spans))
+
+
+def is_label(label: object) -> bool:
+    """Return whether something can be the label of an entity: printable characters without white space."""
+    return isinstance(label, str) and label.isprintable() and " " not in label and bool(label)
 
 
 def without_overlaps(spans: Iterable[Span], notes: Notes) -> list[Span]:

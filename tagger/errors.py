@@ -35,6 +35,7 @@ class CorpusError(TaggerError):
     def __init__(self, place: str, expected: str, received: str, remedy: str) -> None:
         shown = received if len(received) <= 80 else received[:77] + "..."
         super().__init__(f"{place}: expected {expected}, received {shown}; {remedy}")
+        self.place = place
 
 
 SEE_FORMATS = 'see "tagger help formats"'  # the remedy for most of what is malformed in a corpus

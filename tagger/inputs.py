@@ -13,7 +13,7 @@ from tagger.errors import ConfigError, CorpusError
 from tagger.files import Source
 from tagger.formats import records
 from tagger.formats.base import Format
-from tagger.formats.records import Record
+from tagger.formats.records import Record, Unread
 
 Errors = Literal["stop", "skip", "replace"]
 
@@ -148,12 +148,52 @@ class Inputs:
         for path in self._paths:
             with corpus.opened(path, self._format) as (known, source):
                 self._source = source if isinstance(source, Source) else None
-                if self._source:
-                    self._source.replaces = self._errors == "replace"
-                for item in _items(known, source, self._errors):
+                if self._source and self._errors == "replace":
+                    self._source.replaced = []
+                for item in self._items(known, source):
                     yield self._with_source(item, str(path)) if self._source_key else item
             self._source = None
             self._before += size_of(path) or 0
+
+    def _items(self, known: Format, source: Any) -> Iterator[Document | Fault]:
+        if known.records:
+            for place, record in known.records(source):
+                yield from self._replaced()
+                yield from self._document(record, place)
+        elif known.name == "plain":
+            for number, line in source.raw_lines():
+                try:
+                    document = Document(source.decoded(line, number))
+                except CorpusError as error:
+                    yield from self._document(Unread(error, line.decode("utf-8", "backslashreplace")), "")
+                else:
+                    yield from self._replaced()
+                    yield document
+        else:
+            for document in known.read(source, Notes()):
+                yield from self._replaced()
+                gold = [span._asdict() for span in document.entities] or None
+                yield Document(document.text, extra=kept(dict(document.extra), gold), place=document.place)
+
+    def _document(self, record: Record | Unread, place: str) -> Iterator[Document | Fault]:
+        """Yield the document of a record or, if it is none, what is to be done about that."""
+        try:
+            if isinstance(record, Unread):
+                raise record.error
+            yield carried(record, place)
+        except CorpusError as error:
+            if self._errors == "stop":
+                raise
+            raw = record.raw if isinstance(record, Unread) else records.dumps(record)
+            yield _fault(error, raw)
+            if self._errors == "replace":
+                yield Document("", extra={"error": str(error)}, place=place)
+
+    def _replaced(self) -> Iterator[Fault]:
+        """Yield the faults of bytes that were replaced since the last call."""
+        while self._source and self._source.replaced:
+            error, line = self._source.replaced.pop(0)
+            yield _fault(error, line.decode("utf-8", "backslashreplace"))
 
     def _with_source(self, item: Document | Fault, path: str) -> Document | Fault:
         if isinstance(item, Fault):
@@ -162,6 +202,10 @@ class Inputs:
             expected = f'no key "{self._source_key}", as --source adds it and the first records have none'
             raise CorpusError(item.place or path, expected, "one", "rename it in the input, or leave --source out")
         return replace(item, extra={self._source_key: path, **item.extra})
+
+
+def _fault(error: CorpusError, raw: str) -> Fault:
+    return Fault(error.place, str(error), raw[:_SHOWN])
 
 
 def size_of(path: str) -> int | None:
@@ -189,72 +233,6 @@ def source_key(paths: Sequence[str], format: str = "") -> str:
     return free
 
 
-def _items(known: Format, source: Any, errors: Errors) -> Iterator[Document | Fault]:
-    if known.texts is records.texts:
-        yield from _records(source, errors)
-    elif known.name == "plain":
-        yield from _lines(source, errors)
-    else:
-        for document in known.read(source, Notes()):
-            gold = [span._asdict() for span in document.entities]
-            yield Document(
-                document.text, extra=kept(dict(document.extra), gold if gold else None), place=document.place
-            )
-
-
-def _lines(source: Source, errors: Errors) -> Iterator[Document | Fault]:
-    """Yield a document for each line of plain text."""
-    for number, raw in source.raw_lines():
-        text, fault = _decoded(source, raw, number, errors)
-        if fault:
-            yield fault
-        if text is not None:
-            yield Document(text)
-
-
-def _records(source: Source, errors: Errors) -> Iterator[Document | Fault]:
-    """Yield a document for each JSON record; a blank line is an empty text."""
-    if records.is_array(source.head):
-        for place, record in records.items(source):
-            yield from _document(record, place, errors)
-        return
-    for number, raw in source.raw_lines():
-        place = f"{source.place}:{number}"
-        text, fault = _decoded(source, raw, number, errors)
-        if fault:
-            yield fault
-        if text is None:
-            continue
-        if text.strip():
-            yield from _document(text, place, errors)
-        else:
-            yield Document("")
-
-
-def _document(record: Record | str, place: str, errors: Errors) -> Iterator[Document | Fault]:
-    """Yield the document of a record or of a line of JSON or, if it is none, what `errors` says."""
-    try:
-        yield carried(records.parse_object(record, place) if isinstance(record, str) else record, place)
-    except CorpusError as error:
-        if errors == "stop":
-            raise
-        raw = record if isinstance(record, str) else records.dumps(record)
-        yield Fault(place, str(error), raw[:_SHOWN])
-        if errors == "replace":
-            yield Document("", extra={"error": str(error)}, place=place)
-
-
-def _decoded(source: Source, raw: bytes, number: int, errors: Errors) -> tuple[str | None, Fault | None]:
-    """Return the text of a line, None if it is left out; and what is wrong with it, None if nothing is."""
-    try:
-        return source.decoded(raw, number), None
-    except CorpusError as error:
-        if errors == "stop":
-            raise
-        fault = Fault(f"{source.place}:{number}", str(error), raw[:_SHOWN].decode("utf-8", "backslashreplace"))
-        return raw.decode("utf-8", "replace") if errors == "replace" else None, fault
-
-
 # ---- what else a record holds -------------------------------------------------------------------------------------
 _ANNOTATIONS = ("entities", "label", "labels", "annotations", "completions", "predictions", "spans", "result_list")
 
@@ -267,15 +245,13 @@ def carried(record: Record, place: str) -> Document:
     Raises:
         CorpusError: If it has no text.
     """
-    text = records.record_text(record, place)
+    text = formats.text_of(record, place)
     data = record.get("data")
     if isinstance(data, dict):
-        inner = {key: value for key, value in data.items() if key != "text"}
-        record = {**{key: value for key, value in record.items() if key != "data"}, **inner}
-    else:
-        key = next(key for key in records.TEXTS if key in record)
-        record = {name: value for name, value in record.items() if name != key}
-    return Document(text, extra=kept(record, None), place=place)
+        record = {**{key: value for key, value in record.items() if key != "data"}, **data}
+    key = next((key for key in records.TEXTS if key in record), None)
+    rest = {name: value for name, value in record.items() if name != key} if key and record[key] == text else record
+    return Document(text, extra=kept(rest, None), place=place)
 
 
 def kept(record: Record, gold: Any) -> Record:
