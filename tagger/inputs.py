@@ -147,12 +147,14 @@ class Inputs:
         yield from map(Document, self._texts)
         for path in self._paths:
             with corpus.opened(path, self._format) as (known, source):
-                self._source = source if isinstance(source, Source) else None
-                if self._source and self._errors == "replace":
-                    self._source.replaced = []
-                for item in self._items(known, source):
-                    yield self._with_source(item, str(path)) if self._source_key else item
-            self._source = None
+                try:
+                    self._source = source if isinstance(source, Source) else None
+                    if self._source and self._errors == "replace":
+                        self._source.replaced = []
+                    for item in self._items(known, source):
+                        yield self._with_source(item, str(path)) if self._source_key else item
+                finally:
+                    self._source = None
             self._before += size_of(path) or 0
 
     def _items(self, known: Format, source: Any) -> Iterator[Document | Fault]:

@@ -1,7 +1,7 @@
 """The work of `tagger predict`: records in, results out, each with all that its record holds."""
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -69,6 +69,7 @@ class Prediction:
         write: Callable[[str], Any],
         write_fault: Callable[[dict[str, Any]], Any],
         checkpoints: Checkpoints | None = None,
+        first: Sequence[Document] = (),
     ) -> None:
         """Tag the records of inputs, as far as that is not done, and write the results.
 
@@ -77,27 +78,51 @@ class Prediction:
             write: Called with pieces of the output.
             write_fault: Called with what could not be read.
             checkpoints: How far the run is, and where to mark that; None where it cannot be resumed.
+            first: The first documents of the input, see `first_documents`; needed with checkpoints.
 
         Raises:
             TaggerError: If the input cannot be read, or the output cannot be written.
         """
-        self._write_fault, self._checkpoints, self._results_done = write_fault, checkpoints, 0
-        done = 0
+        self._write_fault, self._checkpoints = write_fault, checkpoints
+        done = results_done = 0
         if checkpoints and checkpoints.records:
             done, self.faults = checkpoints.records, checkpoints.faults
             self.notes.update(checkpoints.notes)
-            self._results_done = done - checkpoints.faults
+            results_done = done - checkpoints.faults
             say(f"{done:,} records are done; going on after them")
         groups = self._groups(inputs, done)
         answers = self.format == "contest"
         results = self._results(parallel.tagged(self.tagger, self.bundle, self.runtime, groups, answers), inputs)
         if self.format in VIEWS:
-            pieces = VIEWS[self.format]((result for _, result in results), self.tagger.labels, self._results_done)
+            pieces = VIEWS[self.format]((result for _, result in results), self.tagger.labels, results_done)
         else:
             documents = (document(result, given.extra, answers) for given, result in results)
-            pieces = formats.write(self.format, documents, self.notes)
+            pieces = self._formatted(documents, first, bool(done))
         for piece in pieces:
             write(piece)
+
+    def _formatted(self, documents: Iterator[Document], first: Sequence[Document], resumed: bool) -> Iterator[Any]:
+        """Yield what to write for documents, each before the next is asked for.
+
+        A format with a heading asks for documents ahead. It is given the first of the input for that, before the real
+        ones: what it writes for them is dropped, but for the heading of a run from the start.
+
+        Args:
+            documents: The results.
+            first: As many documents of the input as the writer asks for; none if it may ask for the results ahead.
+            resumed: Whether the heading has been written.
+        """
+        if not first:
+            yield from formats.write(self.format, documents, self.notes, predicted=True)
+            return
+        before = Notes(self.notes)
+        pieces = formats.write(self.format, itertools.chain(first, documents), self.notes, predicted=True)
+        heading, *_ = itertools.islice(pieces, 1 + len(first))
+        self.notes.clear()
+        self.notes.update(before)
+        if not resumed:
+            yield heading
+        yield from pieces
 
     def _groups(self, inputs: Inputs, done: int) -> Iterator[Group]:
         """Yield groups of the items after those that are done; groups depend on the items alone, unless one waits."""
@@ -130,6 +155,18 @@ class Prediction:
                         yield item, next(rest)
                 progress.update(group)
                 before = group
+
+
+def first_documents(inputs: Inputs, format: str) -> list[Document]:
+    """Return as many documents of an input as the writer of a format asks for ahead, the same again if it has fewer.
+
+    Args:
+        inputs: Other ones than those of the run.
+        format: Name of the format.
+    """
+    ahead = formats.by_name(format).ahead if format not in VIEWS else 0
+    documents = list(itertools.islice((item for item in inputs if isinstance(item, Document)), ahead)) if ahead else []
+    return list(itertools.islice(itertools.cycle(documents), ahead))
 
 
 def _length(item: Document | Fault) -> int:

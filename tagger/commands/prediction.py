@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,21 +43,23 @@ def predict(options: argparse.Namespace) -> None:
             check_writable(errors_path(options.out), options.force, read)
     key = source_key(paths, options.source_format) if options.source else ""
     tagger = load_tagger(options)
-    from tagger.prediction import Prediction
+    from tagger.prediction import Prediction, first_documents
 
     shown = bool(options.files) and (bool(options.out) or not sys.stdout.isatty())
     run = Prediction(
         tagger, Path(options.bundle), options.runtime, options.format, _seconds_to_wait(paths), shown, Notes()
     )
-    inputs = Inputs(options.text, paths, options.source_format, options.errors, key)
+    read_again = partial(Inputs, options.text, paths, options.source_format, options.errors, key)
+    inputs = read_again()
     if obstacle:
         with _output(options.out) as (write, write_fault):
             run.run(inputs, write, write_fault)
     else:
         identity = _identity(options, paths, tagger)
         with checkpointed(options.out, identity, options.resume, options.force) as checkpoints:
-            run.run(inputs, checkpoints.write, checkpoints.fault, checkpoints)
-    print_notes(options.out or options.format, run.notes)
+            first = first_documents(read_again(), options.format)
+            run.run(inputs, checkpoints.write, checkpoints.fault, checkpoints, first)
+    print_notes(options.out or options.format, run.notes, every=True)
     if run.faults:
         done = "left out" if options.errors == "skip" else "replaced"
         where = f": see {errors_path(options.out)}" if options.out and not _is_stream(options.out) else ""
@@ -138,7 +141,7 @@ def _output(out: Path | None) -> Iterator[tuple[Callable[[str], Any], Callable[[
 
 
 def _add_predict(parser: argparse.ArgumentParser) -> None:
-    from tagger.formats import FORMATS
+    from tagger.formats import FORMATS, WRITABLE
     from tagger.inputs import ERRORS
 
     add_bundle(parser)
@@ -149,7 +152,7 @@ def _add_predict(parser: argparse.ArgumentParser) -> None:
     add_force(parser)
     about = "go on with a run that was interrupted: the same command, with this added"
     parser.add_argument("--resume", action="store_true", help=about)
-    choices = [*(name for name, row in FORMATS.items() if not row.folder), "table", "html"]
+    choices = [*(name for name in WRITABLE if not FORMATS[name].folder), "table", "html"]
     about = f"format of the result (default: jsonl): {', '.join(choices)}"
     parser.add_argument("--format", choices=choices, default="jsonl", metavar="FORMAT", help=about)
     add_from(parser)

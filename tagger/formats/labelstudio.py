@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -139,6 +139,21 @@ def _code_points(value: Record, text: str, place: str, notes: Notes) -> tuple[An
     raise CorpusError(place, f"{mention!r} at {start} to {end}", repr(text[start:end]), SEE_FORMATS)
 
 
+def _parted(extra: Mapping[str, Any]) -> tuple[Record, Record]:
+    """Return what a task has beside its data, and what belongs into that; annotations may be kept as `gold`."""
+    beside: Record = {}
+    data: Record = {}
+    for key, value in extra.items():
+        name = {"gold": "annotations", "gold_annotations": "annotations", "gold_predictions": "predictions"}.get(key)
+        if name and isinstance(value, list) and all(isinstance(one, dict) and "result" in one for one in value):
+            beside[name] = value
+        elif (key == "id" and type(value) is int) or key in _BOOKKEEPING:
+            beside[key] = value
+        else:
+            data[key] = value
+    return beside, data
+
+
 def write(documents: Iterable[Document], notes: Notes) -> Iterator[str]:
     """Yield an array of tasks, with predictions for documents that have scores, else with annotations.
 
@@ -151,16 +166,19 @@ def write(documents: Iterable[Document], notes: Notes) -> Iterator[str]:
              "value": {"start": start, "end": end, "text": document.text[start:end], "labels": [label]}}
             for number, (start, end, label) in enumerate(document.entities, 1)
         ]  # fmt: skip
-        number = {key: value for key, value in document.extra.items() if key == "id" and type(value) is int}
-        data = {key: value for key, value in document.extra.items() if key not in number}
-        task: Record = {**number, "data": with_further({"text": document.text}, replace(document, extra=data), notes)}
+        beside, data = _parted(document.extra)
+        others = beside.pop("predictions", [])
+        task: Record = {**beside, "data": with_further({"text": document.text}, replace(document, extra=data), notes)}
         if document.scores:
             for result, score in zip(results, document.scores, strict=True):
                 result["score"] = score
             mean = sum(document.scores) / len(results)
-            task["predictions"] = [{"model_version": "tagger", "score": round(mean, 4), "result": results}]
-        elif not document.is_unlabelled:
+            prediction = {"model_version": "tagger", "score": round(mean, 4), "result": results}
+            task["predictions"] = [prediction, *others]
+        elif document.unlabelled != ((0, len(document.text)),):
             task["annotations"] = [{"result": results}]
+        elif others:
+            task["predictions"] = others
         yield before + dumps(task)
         before = ",\n"
     yield "[]\n" if before == "[\n" else "\n]\n"
