@@ -60,6 +60,7 @@ from packaging.requirements import Requirement
 
 from tagger.corpus import read
 from tagger.documents import Document, Entity
+from tagger.runtime import RUNTIMES
 from tagger.score import Scores
 
 NAME = "bench"
@@ -190,8 +191,8 @@ def planned(options: argparse.Namespace, folder: Path) -> Iterator[tuple[str, Ca
     """Yield name and maker of each row; a maker installs or trains what the system needs."""
     yield "2016 script, its loop", script_2016
     for units, bundle, runtimes in (
-        ("characters", options.default, ("onnx", "int8", "openvino", "keras")),
-        ("words", options.word, ("onnx", "openvino", "keras")),
+        ("characters", options.default, list(RUNTIMES)),
+        ("words", options.word, [name for name in RUNTIMES if name != "int8"]),
     ):
         for runtime in runtimes if bundle else ():
             yield f"tagger, {units}, {runtime}", partial(this_tagger, bundle.resolve(), runtime)
@@ -209,7 +210,8 @@ def script_2016() -> System:
 
 def this_tagger(bundle: Path, runtime: str) -> System:
     """Return a bundle of this tagger on a runtime."""
-    size = installed_mb({"keras": "hantagger[train]", "openvino": "hantagger[fast]"}.get(runtime, "hantagger"))
+    extra = RUNTIMES[runtime].extra
+    size = installed_mb(f"hantagger[{extra}]" if extra else "hantagger")
     runner = (sys.executable, "tagger", bundle, runtime)
     return System(runner, size, model=bundle, threads="all cores", bundle=(bundle, runtime))
 

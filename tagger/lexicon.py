@@ -1,5 +1,5 @@
-"""jieba's dictionary as a gazetteer: which of its words begin at, cover, and end at a character, their vectors, and
-their parts of speech (nr: person, ns: place, nt: organisation, ...).
+"""The lexicon, which is jieba's dictionary with the user's words: which of its words begin at, cover and end at a
+character, their vectors, and their parts of speech (nr: person, ns: place, nt: organisation, ...).
 
 Lexicon features after Ma et al. (2020), of the longest words only.
 """
@@ -19,20 +19,20 @@ LONGEST = 8  # characters; longer words are not in the lexicon
 
 NO_WORD, UNTAGGED = 0, 1  # parts of speech have ids from 2 on
 
-TAGS = 64  # ids of parts of speech, the two above included
+TAGS = 64  # number of ids of parts of speech, including the two above
 
-LENGTHS = 64  # joint lengths of the words that begin at, cover, and end at a character
+LENGTHS = 64  # number of joint lengths of the words that begin at, cover and end at a character
 
-_BUCKETS = 19  # bits of a key that say where to look for it
+_BUCKETS = 19  # leading bits of a key that choose where its search starts
 
 
 class Features(NamedTuple):
-    """What the lexicon says of each of N characters.
+    """Features of N characters.
 
     Args:
-        lengths: Joint lengths of the longest words that begin at, cover, and end at it, (1, N) int32.
-        tags: Parts of speech of the word around it and of these three, (4, N) int32.
-        words: Ids of these three in the table of words' vectors, 0 for no word, (3, N) int32.
+        lengths: Joint length of the longest words that begin at, cover and end at each character, (1, N) int32.
+        tags: Parts of speech of the segmented word around it and of these three, (4, N) int32.
+        words: Ids of these three in the table of word vectors, 0 for no word, (3, N) int32.
     """
 
     lengths: np.ndarray
@@ -41,11 +41,11 @@ class Features(NamedTuple):
 
 
 class Lexicon:
-    """Words and their parts of speech, found by 32-bit hash; about one string in ten thousand is taken for a word.
+    """Words and their parts of speech, stored as 32-bit hashes; about one string in 10,000 is mistaken for a word.
 
     Args:
-        vocabulary: Of the table of words' vectors.
-        vocabulary_tags: Part of speech of each of its words, `NO_WORD` for what is no word, (V,) uint8.
+        vocabulary: Of the table of word vectors.
+        vocabulary_tags: Part of speech of each of its words, `NO_WORD` if it is not in the lexicon, (V,) uint8.
         keys: Hashes of other words, (N,) uint32.
         tags: Part of speech of each of these, (N,) uint8.
     """
@@ -53,8 +53,8 @@ class Lexicon:
     def __init__(self, vocabulary: Vocabulary, vocabulary_tags: np.ndarray, keys: np.ndarray, tags: np.ndarray) -> None:
         self._parts = vocabulary_tags, keys, tags
         known = np.flatnonzero(vocabulary_tags)
-        both = np.concatenate([_keys([vocabulary.words[number] for number in known]), keys])
-        sorted_keys, first = np.unique(both, return_index=True)  # the first of equal ones: a word with a vector
+        all_keys = np.concatenate([_keys([vocabulary.words[number] for number in known]), keys])
+        sorted_keys, first = np.unique(all_keys, return_index=True)  # the first of equal keys: a word with a vector
         self._keys = np.append(sorted_keys, np.uint32(2**32 - 1))
         self._tags = np.append(np.concatenate([vocabulary_tags[known], tags])[first], np.uint8(NO_WORD))
         ids = np.concatenate([known + RESERVED, np.full(len(keys), UNKNOWN)])[first]
@@ -67,64 +67,68 @@ class Lexicon:
         """Return the lexicon of words and their parts of speech; the first of equal words counts.
 
         Args:
-            words: Words, and tags such as "nr"; an empty tag for none.
-            vocabulary: Of the table of words' vectors.
+            words: Words and their parts of speech, such as "nr"; "" for none.
+            vocabulary: Of the table of word vectors.
             fold: As `[text] fold`.
         """
-        tags: dict[str, int] = {}
-        found: dict[str, int] = {}
+        tag_ids: dict[str, int] = {}
+        tags: dict[str, int] = {}  # of each word
         for word, tag in words:
             word = normal(word, fold)
             if 0 < len(word) <= LONGEST and " " not in word:
-                known = tags.setdefault(tag, min(len(tags) + 2, TAGS - 1)) if tag else UNTAGGED
-                found.setdefault(word, known)
-        own = np.fromiter((found.pop(word, NO_WORD) for word in vocabulary.words), np.uint8, len(vocabulary.words))
-        return Lexicon(vocabulary, own, _keys(list(found)), np.fromiter(found.values(), np.uint8, len(found)))
+                tag_id = tag_ids.setdefault(tag, min(len(tag_ids) + 2, TAGS - 1)) if tag else UNTAGGED
+                tags.setdefault(word, tag_id)
+        size = len(vocabulary.words)
+        vocabulary_tags = np.fromiter((tags.pop(word, NO_WORD) for word in vocabulary.words), np.uint8, size)
+        return Lexicon(vocabulary, vocabulary_tags, _keys(list(tags)), np.fromiter(tags.values(), np.uint8, len(tags)))
 
     def __len__(self) -> int:
         return len(self._keys) - 1
 
     def find(self, keys: np.ndarray) -> np.ndarray:
-        """Return the place of the word with each key, that behind the last word where there is none, (N,) int32."""
-        place = self._first[keys >> np.uint32(32 - _BUCKETS)]
-        before = np.flatnonzero(self._keys[place] < keys)
+        """Return the number of the word with each key, `len(self)` where there is none, (N,) int32."""
+        numbers = self._first[keys >> np.uint32(32 - _BUCKETS)]
+        before = np.flatnonzero(self._keys[numbers] < keys)
         while len(before):
-            place[before] += 1
-            before = before[self._keys[place[before]] < keys[before]]
-        place[self._keys[place] != keys] = len(self)
-        return place
+            numbers[before] += 1
+            before = before[self._keys[numbers[before]] < keys[before]]
+        numbers[self._keys[numbers] != keys] = len(self)
+        return numbers
 
     def features(self, codes: np.ndarray, lengths: np.ndarray) -> Features:
         """Return the features of each character of a text.
 
         Args:
-            codes: Code points, (N,) uint32. A space is in no word.
+            codes: Code points, (N,) uint32. No word contains a space.
             lengths: Of the segmented words, (W,) int; they add up to N.
         """
         size = len(codes)
-        longest = np.zeros((3, size), np.int32)  # word that begins at, covers, ends at a character
-        places = np.full((4, size), len(self), np.int32)  # of the word around, and of these three
-        around, begins, covers, ends = places
-        found = self._strings(codes)
+        longest = np.zeros((3, size), np.int32)  # lengths of the words that begin at, cover, end at a character
+        numbers = np.full((4, size), len(self), np.int32)  # of the segmented word around it, and of these three
+        around, begins, covers, ends = numbers
+        strings = self._strings(codes)
         starts = np.cumsum(lengths) - lengths
         short = lengths <= LONGEST
-        around[starts[short]] = found[lengths[short] - 1, starts[short]]
+        around[starts[short]] = strings[lengths[short] - 1, starts[short]]
         around[:] = np.repeat(around[starts], lengths)
-        # All words in the text, the longest last, and of equally long ones the first: what is written last stays.
-        row, at = np.nonzero(found[1:, ::-1] < len(self))
-        length, at = row + 2, size - 1 - at
-        words, last = found[length - 1, at], at + length - 1
-        begins[at], longest[0, at] = words, length
+        # Every word in the text, the longest last, and of equally long ones the first: the last one written stays.
+        row, start = np.nonzero(strings[1:, ::-1] < len(self))
+        length, start = row + 2, size - 1 - start
+        words, last = strings[length - 1, start], start + length - 1
+        begins[start], longest[0, start] = words, length
         ends[last], longest[2, last] = words, length
-        inner = np.repeat(np.arange(len(at)), length - 2)  # the word, for each character between its first and last
-        inside = at[inner] + np.arange(len(inner)) - np.repeat(np.cumsum(length - 2) - length + 1, length - 2)
+        inner = np.repeat(np.arange(len(start)), length - 2)  # the word, for each character between its first and last
+        inside = start[inner] + np.arange(len(inner)) - np.repeat(np.cumsum(length - 2) - length + 1, length - 2)
         covers[inside], longest[1, inside] = words[inner], length[inner]
         begin, cover, end = np.clip(longest - 1, 0, 3)
         joint = 16 * begin + 4 * cover + end
-        return Features(joint[None], self._tags[places].astype(np.int32), self._ids[places[1:]])
+        return Features(joint[None], self._tags[numbers].astype(np.int32), self._ids[numbers[1:]])
 
     def _strings(self, codes: np.ndarray) -> np.ndarray:
-        """Return the place of each string of 1 to `LONGEST` characters, by length and start, (LONGEST, N) int32."""
+        """Return the number of the word that each string of 1 to `LONGEST` characters is, (LONGEST, N) int32.
+
+        Row and column are the length less 1 and the start of the string; `len(self)` where it is not a word.
+        """
         size = len(codes)
         codes = np.append(codes, np.full(LONGEST - 1, _SPACE))
         steps = np.stack([codes[row : row + size] for row in range(LONGEST)])  # each string's last character
@@ -132,9 +136,9 @@ class Lexicon:
         for row in range(LONGEST):
             states[row] = state = _on(state, steps[row])
         keys = _key(states, np.arange(1, LONGEST + 1, dtype=np.uint32)[:, None])
-        found = self.find(keys.ravel()).reshape(keys.shape)
-        found[np.logical_or.accumulate(steps == _SPACE)] = len(self)  # whatever its key is: it may be in two texts
-        return found
+        numbers = self.find(keys.ravel()).reshape(keys.shape)
+        numbers[np.logical_or.accumulate(steps == _SPACE)] = len(self)  # whatever its key: it may be from two texts
+        return numbers
 
     def save(self, folder: Path) -> None:
         """Write `lexicon.words.npy`, `lexicon.keys.npy` and `lexicon.tags.npy` into `folder`."""
@@ -149,13 +153,13 @@ class Lexicon:
             VectorsError: If a file is missing or they do not fit together.
         """
         try:
-            own, keys, tags = (np.load(folder / name, allow_pickle=False) for name in _FILES)
+            vocabulary_tags, keys, tags = (np.load(folder / name, allow_pickle=False) for name in _FILES)
         except (OSError, ValueError, EOFError) as error:
             raise VectorsError(f"{folder}: the lexicon cannot be read: {error}") from error
-        fit = own.shape == (len(vocabulary.words),) and keys.shape == tags.shape and keys.ndim == 1
-        if not fit or (own.dtype, keys.dtype, tags.dtype) != (np.uint8, np.uint32, np.uint8):
+        fit = vocabulary_tags.shape == (len(vocabulary.words),) and keys.shape == tags.shape and keys.ndim == 1
+        if not fit or (vocabulary_tags.dtype, keys.dtype, tags.dtype) != (np.uint8, np.uint32, np.uint8):
             raise VectorsError(f"{folder}: the files of the lexicon do not fit together: {', '.join(_FILES)}")
-        return Lexicon(vocabulary, own, keys, tags)
+        return Lexicon(vocabulary, vocabulary_tags, keys, tags)
 
 
 _SPACE = np.uint32(32)
@@ -179,11 +183,11 @@ def _keys(words: Sequence[str]) -> np.ndarray:
 
 
 def jieba_lexicon(config: TextConfig, vocabulary: Vocabulary) -> Lexicon:
-    """Return the lexicon of jieba's dictionary, and of the words of `[text]`.
+    """Return the lexicon of jieba's dictionary and of the user's words, `text.words`.
 
     Args:
         config: The `[text]` section.
-        vocabulary: Of the table of words' vectors.
+        vocabulary: Of the table of word vectors.
     """
     import jieba
 
@@ -198,12 +202,12 @@ def jieba_lexicon(config: TextConfig, vocabulary: Vocabulary) -> Lexicon:
 
 
 def _on(state: np.ndarray, codes: np.ndarray) -> np.ndarray:
-    """Return the hash states of strings one character longer."""
+    """Return the states of the hash after one more character of each string."""
     return (state ^ codes) * np.uint32(0x9E3779B1) + np.uint32(0x7F4A7C15)
 
 
 def _key(state: np.ndarray, length: np.ndarray | np.uint32) -> np.ndarray:
-    """Return the keys of strings of these lengths: their states, stirred."""
+    """Return the keys of strings of these lengths, mixed from the final states of their hashes."""
     state = (state + length) * np.uint32(0x85EBCA6B)
     state = (state ^ (state >> np.uint32(15))) * np.uint32(0xC2B2AE35)
     return state ^ (state >> np.uint32(16))

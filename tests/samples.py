@@ -11,7 +11,7 @@ from tagger import Tagger
 from tagger.config import VectorsConfig, load
 from tagger.decode import Transitions
 from tagger.lookup import Lookup
-from tagger.tags import TagScheme, UnitSpan
+from tagger.tags import OUTSIDE, SINGLE, TagScheme, UnitSpan
 from tagger.text import UnitMaker
 from tagger.vectors import RESERVED, Table, Vocabulary, make_table
 from tests.conftest import SAMPLE
@@ -71,13 +71,13 @@ class Planted:
 
     def scores(self, ids, lengths):
         scores = np.zeros((*ids.shape[:2], self.tags), np.float32)
-        scores[:, :, 0] = 5
-        scores[:, :, 1] = np.where(ids[:, :, 0] == self.wanted, 10, -10)
+        scores[:, :, OUTSIDE] = 5
+        scores[:, :, SINGLE] = np.where(ids[:, :, 0] == self.wanted, 10, -10)
         return scores
 
 
 def planted(unit="char", labels=("CORE",), workers=1):
-    """A tagger that finds 龘, and nothing else."""
+    """A tagger that predicts 龘, and nothing else."""
     names = ("char", "bigram", "word") if unit == "char" else ("word",)
     lookup = Lookup([make_table(name, ["龘"], np.ones((1, 4)), VectorsConfig()) for name in names])
     preset = load("default" if unit == "char" else "contest", ["decode.transitions=model"])
@@ -86,6 +86,6 @@ def planted(unit="char", labels=("CORE",), workers=1):
     return Tagger(preset, scheme, Transitions.legal(scheme), UnitMaker(preset.text), lookup, runtime, workers=workers)
 
 
-def probability(around, row, span):
+def probability(lattice, row, span):
     """The probability of one span of text `row` in a lattice."""
-    return float(around.spans(np.array([row]), np.array([span]))[0])
+    return float(lattice.spans(np.array([row]), np.array([span]))[0])

@@ -29,23 +29,23 @@ def test_every_error_counts_once(rows):
         for one in (analysis, scores):
             one.add(document, entities(text, spans(found)))
         trained += sum(span.end - span.start == 1 and span.label == "PER" for span in document.entities)
-    told, plain = analysis.to_dict(), scores.to_dict()
-    assert {key: told[key] for key in plain} == plain
-    errors, gold, found, right = told["errors"], told["gold"], told["predicted"], told["correct"]
+    report, plain = analysis.to_dict(), scores.to_dict()
+    assert {key: report[key] for key in plain} == plain
+    errors, gold, found, right = report["errors"], report["gold"], report["predicted"], report["correct"]
     paired = errors["type"] + errors["boundary"] + errors["both"]
     assert gold - right == paired + errors["missed"]
     assert found - right == paired + errors["spurious"]
-    for counts in (told["lengths"], told["mentions"]):
+    for counts in (report["lengths"], report["mentions"]):
         for of in ("gold", "predicted", "correct"):
-            assert sum(some[of] for some in counts.values()) == told[of]
-    assert told["mentions"]["seen"]["gold"] == trained
-    confusion = told["confusion"]
+            assert sum(some[of] for some in counts.values()) == report[of]
+    assert report["mentions"]["seen"]["gold"] == trained
+    confusion = report["confusion"]
     assert sum(map(sum, confusion["rows"])) == right + sum(errors.values())
     for place, label in enumerate(confusion["labels"][:-1]):
-        assert sum(confusion["rows"][place]) == told["labels"][label]["gold"]
-        assert sum(row[place] for row in confusion["rows"]) == told["labels"][label]["predicted"]
+        assert sum(confusion["rows"][place]) == report["labels"][label]["gold"]
+        assert sum(row[place] for row in confusion["rows"]) == report["labels"][label]["predicted"]
     assert confusion["rows"][-1][-1] == 0
-    assert sum(sum(text["errors"].values()) for text in told["worst"]) == sum(errors.values())
+    assert sum(sum(text["errors"].values()) for text in report["worst"]) == sum(errors.values())
 
 
 @few
@@ -78,10 +78,10 @@ def test_pairs_overlap_and_use_each_span_once(gold, found):
 def test_kinds_of_errors(gold, found, errors, confused):
     analysis = Analysis()
     analysis.add(Document("李明在北京", tuple(Span(*s) for s in gold)), entities("李明在北京", found))
-    told = analysis.to_dict()
-    assert told["errors"] == {kind: errors.get(kind, 0) for kind in ERRORS}
+    report = analysis.to_dict()
+    assert report["errors"] == {kind: errors.get(kind, 0) for kind in ERRORS}
     assert analysis.confusion[confused] == 1
-    assert "mentions" not in told
+    assert "mentions" not in report
 
 
 def test_the_most_confident_mistakes_come_first_and_few_are_kept():
@@ -105,8 +105,10 @@ def test_seen_is_a_string_with_its_label():
     text = "北京人李明"
     gold = (Span(0, 2, "LOC"), Span(3, 5, "LOC"))
     analysis.add(Document(text, gold), entities(text, [(0, 2, "LOC"), (3, 5, "PER")]))
-    told = analysis.to_dict()["mentions"]
-    assert [(told[kind]["gold"], told[kind]["predicted"], told[kind]["correct"]) for kind in ("seen", "unseen")] == [
+    report = analysis.to_dict()["mentions"]
+    assert [
+        (report[kind]["gold"], report[kind]["predicted"], report[kind]["correct"]) for kind in ("seen", "unseen")
+    ] == [
         (1, 2, 1),
         (1, 0, 0),
     ]

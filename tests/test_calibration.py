@@ -39,7 +39,7 @@ def test_a_longer_string_goes_before_one_inside_it():
     assert places(found) == [(5, 9)]
 
 
-def test_a_repeated_entity_has_label_and_score_of_the_surest():
+def test_a_repeated_entity_has_label_and_score_of_the_most_probable():
     (found,) = repeated(
         "北京北京北京", [entity(0, 2, 0.6, "ORG", "北京北京北京"), entity(2, 4, 0.8, "LOC", "北京北京北京")]
     )
@@ -70,7 +70,7 @@ def test_what_is_repeated_is_in_order_and_less_sure():
 def test_probabilities_become_those_seen():
     rng, calibrator = np.random.default_rng(1), Calibrator()
     for given_ in rng.uniform(0.5, 1, 5000):
-        right = rng.random() < 0.5 * given_  # told twice as sure as it is
+        right = rng.random() < 0.5 * given_  # the tagger is twice as sure as it should be
         calibrator.add(Document("某地", (Span(0, 2, "LOC"),) if right else ()), [entity(0, 2, given_, text="某地")])
     calibration = calibrator.fit()
     assert calibration.probability(0.9) == pytest.approx(0.45, abs=0.05)

@@ -9,7 +9,7 @@ import tomllib
 import pytest
 
 from tagger import cli, corpus
-from tagger.config import Config, load
+from tagger.config import Config, load, sections
 from tagger.export import EXPORTERS
 from tagger.formats import FORMATS
 from tagger.gazetteer import Gazetteer
@@ -258,6 +258,14 @@ def test_every_topic_that_a_message_names_is_a_page():
     for file in (ROOT / "tagger").rglob("*.py"):
         for topic in re.findall(r"tagger help ([a-z][\w-]*)", file.read_text("utf-8")):
             assert topic == "readme" or (DOCS / f"{topic}.md").is_file(), f"{file.name}: {topic}"
+
+
+def test_every_new_name_of_a_setting_in_the_changelog_exists():
+    renamed = re.findall(r"^\| `(\w+\.\w+)` \| `(\w+\.\w+)` \|$", (DOCS / "changelog.md").read_text("utf-8"), re.M)
+    assert len(renamed) == 17
+    names = {setting.name for _, _, settings in sections() for setting in settings}
+    assert {new for _, new in renamed} <= names
+    assert not {old for old, _ in renamed} & names
 
 
 def test_the_size_of_the_sample_is_as_the_readmes_say():

@@ -66,7 +66,7 @@ def test_forced_mentions_come_before_longer_ones_that_are_not():
     assert list(gazetteer.matches(CHARACTERS("北京大学"))) == [(UnitSpan(0, 2, 0), FORCED)]
 
 
-def test_what_words_cut_is_counted_and_leaves_its_place():
+def test_mentions_that_words_cut_are_counted_and_make_room_for_others():
     gazetteer = Gazetteer({"大学": {"LOC": FORCED}, "京大学": {"LOC": FORCED}, "北京": {"LOC": FORCED}}, SCHEME)
     text = "北京大学生活动中心"  # 北京/大学生/活动中心
     assert list(gazetteer.matches(WORDS(text))) == [(UnitSpan(0, 1, 0), FORCED)]
@@ -175,7 +175,7 @@ def test_offsets_hold_and_forced_mentions_come_out_in_any_text(preset, some, ent
 @pytest.mark.parametrize("preset", ["default", "contest"])
 @few
 @given(st.lists(texts, max_size=4))
-def test_a_dictionary_without_a_match_changes_nothing(preset, some):
+def test_a_gazetteer_without_a_match_changes_nothing(preset, some):
     plain = list(tagger(preset).results(some))
     assert list(tagger(preset, {}).results(some)) == plain
     assert list(tagger(preset, {"从来没有": {"PER": FORCED}}).results(some)) == plain
@@ -210,7 +210,7 @@ JSON = [
         "".join(json.dumps(row) + "\n" for row in JSON),
     ],
 )
-def test_a_dictionary_is_read(write, content):
+def test_a_gazetteer_is_read(write, content):
     gazetteer = Gazetteer.read(write(content), SCHEME)
     assert len(gazetteer) == 4
     assert list(gazetteer.matches(CHARACTERS("北京，李 明，华盛顿"))) == [
@@ -240,7 +240,7 @@ def test_a_dictionary_is_read(write, content):
         ("上海\tLOC".encode("gbk"), "UTF-8"),
     ],
 )
-def test_a_bad_line_is_told_with_its_place(write, line, expected):
+def test_a_bad_line_is_reported_with_its_place(write, line, expected):
     path = write(b"\xe5\x8c\x97\xe4\xba\xac\tLOC\n\n" + (line if isinstance(line, bytes) else line.encode()))
     with pytest.raises(CorpusError, match=f"^{re.escape(f'{path}:3: expected {expected}')}[^\n]*$"):
         Gazetteer.read(path, SCHEME)
@@ -254,7 +254,7 @@ def test_a_bad_line_is_told_with_its_place(write, line, expected):
         "上海\tLOC", "{" * 100_000,
     ],
 )  # fmt: skip
-def test_a_bad_json_line_is_told_with_its_place(write, line):
+def test_a_bad_json_line_is_reported_with_its_place(write, line):
     path = write('{"mention": "北京", "label": "LOC"}\n' + line)
     with pytest.raises(CorpusError, match=f'^{re.escape(str(path))}:2: expected {{"mention"[^\n]*$'):
         Gazetteer.read(path, SCHEME)
@@ -264,7 +264,7 @@ def test_a_bad_json_line_is_told_with_its_place(write, line):
 
 
 @pytest.mark.train
-def test_a_bundle_keeps_a_dictionary(bundle, write, tmp_path, capsys):
+def test_a_bundle_keeps_a_gazetteer(bundle, write, tmp_path, capsys):
     copy = shutil.copytree(bundle, tmp_path / "copy")
     text = next(corpus.texts(SAMPLE / "dev.jsonl")) + "曰天曰地"
     names = write("天曰地\tCORE\n")
@@ -289,7 +289,7 @@ def test_a_bundle_keeps_a_dictionary(bundle, write, tmp_path, capsys):
 
 
 @pytest.mark.train
-def test_what_words_cut_is_told(contest_bundle, write, capsys):
+def test_mentions_that_words_cut_are_reported(contest_bundle, write, capsys):
     names = str(write("大学\tCORE\n"))
     assert main(["predict", str(contest_bundle), "--text", "北京大学生活动中心", "--gazetteer", names]) == 0
-    assert "mentions of the gazetteer that words cut, passed over (1): 大学 (1)" in capsys.readouterr().err
+    assert "mentions of the gazetteer that words cut, ignored (1): 大学 (1)" in capsys.readouterr().err

@@ -75,7 +75,7 @@ def test_findings(look, documents, found, example):
     assert example in shown or not example
 
 
-def test_scripts_are_told_apart(look):
+def test_scripts_are_distinguished(look):
     simplified, traditional = scripts()
     assert set("国说们这发") <= simplified
     assert set("國說們這發") <= traditional
@@ -103,7 +103,7 @@ def test_what_units_cut(look):
     assert split["findings"]["cut"] == {"count": 1, "examples": ["北京大学 in 北京/大学生/活动中心"]}
 
 
-def test_contradictions_are_told(look):
+def test_contradictions_are_reported(look):
     train = [
         document("他到北京去", ("北京", "LOC")),
         document("北京与他说", ("北京", "ORG")),
@@ -132,7 +132,7 @@ words = st.lists(st.sampled_from(["北京", "上海", "他", "在", " ", "，", 
 
 @few
 @given(st.lists(st.lists(st.tuples(words, st.booleans()), max_size=6), min_size=1, max_size=3))
-def test_repeats_are_those_of_counting(tmp_path_factory, splits):
+def test_repeats_equal_those_of_a_counter(tmp_path_factory, splits):
     folder, paths, texts = tmp_path_factory.mktemp("splits"), [], []
     for number, rows in enumerate(splits):
         paths.append(folder / f"{number}.jsonl")

@@ -64,7 +64,7 @@ def test_features_are_those_of_the_definition(words):
         np.testing.assert_array_equal(ours, expected)
 
 
-def test_words_are_found_whatever_their_number():
+def test_words_are_found_in_a_lexicon_of_any_size():
     rng = np.random.default_rng(1)
     strings = {"".join(map(chr, rng.integers(0x4E00, 0x9FFF, size))) for size in rng.integers(1, 9, 20_000)}
     lexicon = Lexicon.of([(word, "n") for word in strings], EMPTY, fold=False)
@@ -109,7 +109,7 @@ def test_it_is_the_same_after_saving(tmp_path):
 
 
 @pytest.mark.parametrize("damage", ["missing", "short", "type", "vocabulary"])
-def test_damage_is_told(tmp_path, damage):
+def test_damage_is_reported(tmp_path, damage):
     LEXICON.save(tmp_path)
     file = tmp_path / "lexicon.tags.npy"
     if damage == "missing":

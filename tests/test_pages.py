@@ -64,7 +64,7 @@ def evaluation():
     return analysis.to_dict()
 
 
-def test_an_evaluation_page_tells_all_and_escapes_it():
+def test_an_evaluation_page_has_all_sections_and_escapes_text():
     text = evaluation_page("<corpus>.jsonl", evaluation())
     page = checked(text)
     shown = "".join(page.text)
@@ -166,6 +166,6 @@ def test_an_evaluation_is_a_page_and_the_same_numbers(bundle, small_corpus, tmp_
 
 
 @pytest.mark.parametrize("arguments", [["tagger"], ["tagger", "data/dev.jsonl"]])
-def test_what_is_no_bundle(arguments, capsys):
+def test_a_folder_without_a_bundle_is_an_error(arguments, capsys):
     assert main(["inspect", *arguments]) in (1, 2)
     assert "bundle" in capsys.readouterr().err

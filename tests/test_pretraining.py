@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tagger import bundle as bundles
+from tagger.batches import StoreWriter
 from tagger.config import TextConfig
 from tagger.lookup import Lookup
 from tagger.text import UnitMaker
@@ -29,31 +30,50 @@ def lookup():
 
 @few
 @given(st.integers(0, 2**32), st.floats(0, 1))
-def test_whole_words_are_hidden_and_padding_is_not(seed, share):
-    made = UnitMaker(TextConfig())(TEXT)
-    found = lookup()
-    ids = np.zeros((2, len(TEXT) + 3, found.columns), np.int32)
-    ids[:, : len(TEXT)] = found.ids([made])[0]
-    chosen = found.sample_words(ids, share, np.random.default_rng(seed))
-    assert not chosen[:, len(TEXT) :].any()
+def test_whole_words_are_masked_and_padding_is_not(seed, share):
+    units, tables = UnitMaker(TextConfig())(TEXT), lookup()
+    ids = np.zeros((2, len(TEXT) + 3, tables.columns), np.int32)
+    ids[:, : len(TEXT)] = tables.ids([units])[0]
+    masked = tables.sample_words(ids, share, np.random.default_rng(seed))
+    assert not masked[:, len(TEXT) :].any()
     start = 0
-    for word in made.words:
-        assert len(set(chosen[0, start : start + len(word)].tolist())) == 1
+    for word in units.words:
+        assert len(set(masked[0, start : start + len(word)].tolist())) == 1
         start += len(word)
 
 
-def test_what_is_hidden_is_told_by_nothing():
-    """Texts that differ in the hidden characters alone look the same."""
-    found, units = lookup(), UnitMaker(TextConfig())
-    chosen = np.zeros((1, 5), bool)
-    chosen[0, 2] = True
-    seen = [found.mask(found.ids([units(text)])[0][None], chosen) for text in ("北京大学生", "北京去学生")]
-    columns = [0, 1, 2]  # the word, and the place in it, are those of the segmenter, who hides whole words
-    np.testing.assert_array_equal(seen[0][:, :, columns], seen[1][:, :, columns])
-    assert (seen[0][0, 2, [0, 1, 2, 3]] == UNKNOWN).all()
-    assert seen[0][0, 2, 4] == found.ids([units("北京大学生")])[0][2, 4]
-    assert (seen[0][0, [1, 3], 1] == UNKNOWN).all()
-    assert (seen[0][0, [0, 4], 0] != UNKNOWN).all()
+def test_nothing_reveals_what_is_masked():
+    """Texts that differ in the masked characters alone have the same ids."""
+    tables, units = lookup(), UnitMaker(TextConfig())
+    masked = np.zeros((1, 5), bool)
+    masked[0, 2] = True
+    first, second = (tables.mask(tables.ids([units(text)])[0][None], masked) for text in ("北京大学生", "北京去学生"))
+    columns = [0, 1, 2]  # the others depend on the word, and words are masked as a whole
+    np.testing.assert_array_equal(first[:, :, columns], second[:, :, columns])
+    assert (first[0, 2, [0, 1, 2, 3]] == UNKNOWN).all()
+    assert first[0, 2, 4] == tables.ids([units("北京大学生")])[0][2, 4]
+    assert (first[0, [1, 3], 1] == UNKNOWN).all()
+    assert (first[0, [0, 4], 0] != UNKNOWN).all()
+
+
+@pytest.mark.train
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_a_batch_has_the_characters_that_its_inputs_hide(tmp_path, share):
+    from tagger.learning.pretraining import MaskedBatchMaker
+
+    tables, units = lookup(), UnitMaker(TextConfig())
+    writer = StoreWriter(tmp_path / "store", tables.columns)
+    texts = [TEXT, TEXT[:4]]
+    for ids in tables.ids([units(text) for text in texts]):
+        writer.add(ids, np.zeros(len(ids), np.int32))
+    batch = MaskedBatchMaker(writer.close(), tables, share)([1, 0], np.random.default_rng(1))
+    assert batch.inputs["lengths"].tolist() == [4, len(TEXT)]
+    assert (batch.characters.shape, batch.masked.shape, batch.masked.dtype) == ((2, len(TEXT)),) * 2 + (np.bool_,)
+    characters = batch.inputs["ids"][:, :, 0]
+    assert (characters[batch.masked] == UNKNOWN).all()
+    np.testing.assert_array_equal(characters[~batch.masked], batch.characters[~batch.masked])
+    if share in (0, 1):
+        np.testing.assert_array_equal(batch.masked, (batch.characters != 0) & (share == 1))
 
 
 def command(what, *arguments):
@@ -65,7 +85,10 @@ def run(what, *arguments):
 
 
 @pytest.mark.train
-def test_a_killed_pretraining_goes_on_and_training_starts_from_it(small_corpus, tmp_path):
+@pytest.mark.slow
+def test_a_killed_pretraining_resumes_and_training_starts_from_it(small_corpus, tmp_path, capsys):
+    from tagger.cli import main
+
     texts = (small_corpus / "more.txt", small_corpus / "train.jsonl")
     assert run("pretrain", *texts, "--out", tmp_path / "whole", *SETTINGS).returncode == 0
     out = tmp_path / "killed"
@@ -83,19 +106,19 @@ def test_a_killed_pretraining_goes_on_and_training_starts_from_it(small_corpus, 
     assert (whole.folder / bundles.ONNX).read_bytes() == (killed.folder / bundles.ONNX).read_bytes()
     history = killed.json("history.json")
     assert history[-1]["loss"] < history[0]["loss"]
-    assert run("inspect", out).returncode == 0
+    assert main(["inspect", str(out)]) == 0
     corpora = ("--train", small_corpus / "train.jsonl", "--dev", small_corpus / "dev.jsonl")
     done = run("train", *corpora, "--out", tmp_path / "trained", "--start", out, *SETTINGS)
     assert done.returncode == 0, done.stderr
     trained = bundles.load(tmp_path / "trained")
     assert (trained.folder / "word.npy").read_bytes() == (out / "word.npy").read_bytes()
-    done = run("train", *corpora, "--out", tmp_path / "b", "--start", out, *SETTINGS, "--set", "model.layers=[8]")
-    assert done.returncode == 1
-    assert "model.layers is [8] and model.merge 'concat', expected [16, 16]" in done.stderr
+    other = ("--start", out, *SETTINGS, "--set", "model.layers=[8]")
+    assert main(command("train", *corpora, "--out", tmp_path / "b", *other)[3:]) == 1
+    assert "model.layers is [8] and model.merge 'concat', expected [16, 16]" in capsys.readouterr().err
 
 
 @pytest.mark.train
-def test_the_start_is_what_training_begins_with(small_corpus, bundle):
+def test_training_begins_with_the_weights_of_its_start(small_corpus, bundle):
     from tagger.tags import TagScheme
     from tagger.weights import fresh_model
 
@@ -111,8 +134,8 @@ def test_the_start_is_what_training_begins_with(small_corpus, bundle):
 
 
 @pytest.mark.train
-def test_pretraining_goes_on_from_another_network(small_corpus, bundle, tmp_path):
-    """With steps too small to tell, what comes out is what it started from."""
+def test_pretraining_continues_from_another_network(small_corpus, bundle, tmp_path):
+    """With a learning rate next to zero, the result is what it started from."""
     still = [*SETTINGS, "--set", "training.learning_rate=1e-12"]
     done = run("pretrain", small_corpus / "more.txt", "--out", tmp_path / "on", "--start", bundle, *still)
     assert done.returncode == 0, done.stderr
@@ -131,7 +154,7 @@ def test_pretraining_goes_on_from_another_network(small_corpus, bundle, tmp_path
         (["{c}/more.txt", "--set", "pretrain.masking=0"], 2, "pretrain.masking must be above 0 and below 1"),
     ],
 )
-def test_what_cannot_be_is_told_in_a_line(small_corpus, tmp_path, capsys, arguments, code, message):
+def test_errors_are_one_line(small_corpus, tmp_path, capsys, arguments, code, message):
     from tagger.cli import main
 
     given = [argument.format(c=small_corpus) for argument in arguments]

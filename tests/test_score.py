@@ -12,7 +12,7 @@ from tests.samples import few, laid_out
 SCHEME = TagScheme(("PER", "LOC", "ORG"))
 
 
-def found_entities(text, spans):
+def entities_of(text, spans):
     return [Entity(start, end, SCHEME.labels[label], text[start:end], 1.0) for start, end, label in spans]
 
 
@@ -28,7 +28,7 @@ def test_precision_recall_and_f1_are_those_of_seqeval(pairs):
         text = "字" * (max(size, other_size) or 1)
         scores.add(
             Document(text, tuple(Span(s, e, SCHEME.labels[label]) for s, e, label in gold)),
-            found_entities(text, found),
+            entities_of(text, found),
         )
         expected.append(names(gold, len(text)))
         received.append(names(found, len(text)))
@@ -53,13 +53,13 @@ def test_matching_is_strict(span, right):
     assert (scores.overall.correct, scores.overall.predicted, scores.overall.gold) == (right, 1, 1)
 
 
-def test_an_entity_found_twice_is_right_once():
+def test_an_entity_predicted_twice_is_correct_once():
     scores = Scores()
     scores.add(Document("李明", (Span(0, 2, "PER"),)), [Entity(0, 2, "PER", "李明", 1.0)] * 2)
     assert scores.overall == Counts(correct=1, predicted=2, gold=1)
 
 
-def test_nothing_found_and_nothing_to_find_score_0():
+def test_nothing_predicted_and_nothing_gold_score_0():
     assert (Counts().precision, Counts().recall, Counts().f1) == (0, 0, 0)
     assert Scores().to_dict()["f1"] == 0
 
@@ -108,7 +108,7 @@ def test_without_answers_there_is_no_top_1():
 def test_rows_of_the_table():
     scores = Scores()
     document = Document("李明在北京", (Span(0, 2, "PER"), Span(3, 5, "LOC")))
-    scores.add(document, found_entities(document.text, [(0, 2, 0), (2, 3, 0)]))
+    scores.add(document, entities_of(document.text, [(0, 2, 0), (2, 3, 0)]))
     assert rows(scores.to_dict()) == [
         ("LOC", "0.00", "0.00", "0.00", "1", "0"),
         ("PER", "50.00", "100.00", "66.67", "1", "2"),

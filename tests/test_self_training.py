@@ -60,7 +60,7 @@ def result(entities, outside, text="李明去北京大学"):
         ([], [1] * 7, [], []),
     ],
 )
-def test_what_is_sure_is_labelled_and_all_else_is_not(entities, outside, spans, unlabelled):
+def test_what_is_confident_is_labelled_and_all_else_is_not(entities, outside, spans, unlabelled):
     from tagger.learning.labelling import confident_labels
 
     document = confident_labels(result(entities, outside), entity_threshold=0.9, outside_threshold=0.95)
@@ -68,7 +68,7 @@ def test_what_is_sure_is_labelled_and_all_else_is_not(entities, outside, spans, 
 
 
 @pytest.mark.parametrize("text", ["李明去北京大学", ""])
-def test_a_text_of_which_nothing_is_sure_is_passed_over(text):
+def test_a_text_without_a_confident_label_is_left_out(text):
     from tagger.learning.labelling import confident_labels
 
     assert confident_labels(result([], [0.5] * len(text), text), 0.9, 0.95) is None
@@ -76,7 +76,7 @@ def test_a_text_of_which_nothing_is_sure_is_passed_over(text):
 
 @few
 @given(st.lists(st.tuples(st.floats(0, 1), st.booleans()), min_size=1, max_size=20), st.floats(0, 1), st.floats(0, 1))
-def test_each_character_is_sure_or_unlabelled(characters, least_entity, least_outside):
+def test_each_character_is_confident_or_unlabelled(characters, least_entity, least_outside):
     from tagger.learning.labelling import confident_labels
 
     text = "字" * len(characters)
@@ -87,7 +87,7 @@ def test_each_character_is_sure_or_unlabelled(characters, least_entity, least_ou
     taken = {span.start for span in spans}
     assert taken == {e.start for e in entities if e.score >= least_entity}
     left = {at for start, end in stretches for at in range(start, end)}
-    assert left == {at for at in range(len(text)) if at not in taken and outside[at] < least_outside}
+    assert left == {at for at in range(len(text)) if at not in taken and outside[at] < np.float32(least_outside)}
 
 
 @pytest.mark.parametrize(
@@ -106,24 +106,24 @@ def test_the_answer_is_marked_wherever_it_stands(entities, spans):
 
 class FakeTagger:
     def __init__(self, results):
-        self.found = {made.text: made for made in results}
+        self.by_text = {tagged.text: tagged for tagged in results}
 
     def results(self, texts, answers, outside):
-        return (self.found[text] for text in texts)
+        return (self.by_text[text] for text in texts)
 
 
-def labelled_by(results, documents, agree, *settings):
+def labelled_by(results, documents, agreeing, *settings):
     from tagger.learning.labelling import label_texts
 
     written = []
-    made = config.load("default", settings).transfer
-    return label_texts(FakeTagger(results), documents, made, agree, written.append), written
+    chosen = config.load("default", settings).transfer
+    return label_texts(FakeTagger(results), documents, chosen, agreeing, written.append), written
 
 
 def test_from_the_second_round_on_all_rounds_must_agree():
     results = [result([entity(0, 1, 0.9, text)], [1] * 2, text) for text in ("甲一", "乙二", "丙三")]
     results.append(result([], [1, 1], "丁四"))
-    texts = [Document(made.text) for made in results]
+    texts = [Document(tagged.text) for tagged in results]
     counts, first = labelled_by(results, texts, False, "transfer.select=agreed")
     assert [document.text for document in first] == ["甲一", "乙二", "丙三"]
     assert counts == {"texts": 3, "entities": 3, "labelled": 0.75}
@@ -133,14 +133,14 @@ def test_from_the_second_round_on_all_rounds_must_agree():
     assert second == [Document("甲一", (Span(0, 1, "A"),))]
 
 
-def test_counts_tell_how_much_is_labelled():
+def test_counts_say_how_much_is_labelled():
     results = [result([entity(0, 2, 0.95)], [0, 0, 0.5, 1, 1, 1, 1]), result([], [0.5] * 3, "无知的")]
-    counts, written = labelled_by(results, [Document(made.text) for made in results], False)
+    counts, written = labelled_by(results, [Document(tagged.text) for tagged in results], False)
     assert counts == {"texts": 1, "entities": 1, "labelled": 0.6}
     assert written[0].unlabelled == ((2, 3),)
 
 
-def test_recipes_set_what_goes_together_and_a_setting_stands_above():
+def test_a_recipe_sets_what_goes_together_and_a_setting_overrides_it():
     sure, contest = (config.load("contest", recipe=recipe).transfer for recipe in ("sure", "contest"))
     assert (sure.select, sure.restart, contest.select, contest.restart) == ("sure", False, "agreed", False)
     assert (sure.pretrain, contest.pretrain) == (True, False)
@@ -188,7 +188,7 @@ def test_a_unit_is_touched_if_it_has_one_of_the_characters(text, data):
         ('"all"', 'expected "unlabelled" with a list'),
     ],
 )
-def test_malformed_stretches_are_told(tmp_path, stretches, message):
+def test_malformed_stretches_are_errors(tmp_path, stretches, message):
     (tmp_path / "a.jsonl").write_text(f'{{"text": "去北京", "entities": [], "unlabelled": {stretches}}}\n', "utf-8")
     with pytest.raises(errors.CorpusError, match=message):
         list(corpus.read(tmp_path / "a.jsonl"))
@@ -244,12 +244,12 @@ def test_gathering_is_a_stream(gathered):
     assert peaks[1] < 1.2 * peaks[0]
 
 
-def test_nothing_to_tag_is_told(gathered):
+def test_no_text_to_tag_is_an_error(gathered):
     with pytest.raises(TrainingError, match=r"more\.txt: no text that is not labelled already"):
         gathered(["已标注的", " "])
 
 
-def test_disk_use_is_told_before_and_too_little_stops(gathered, tmp_path, capsys, monkeypatch):
+def test_disk_use_is_reported_first_and_too_little_is_an_error(gathered, tmp_path, capsys, monkeypatch):
 
     gathered(["甲"])
     assert re.search(r"at most about \d+ MB of disk, \d+ MB in the end; [\d,]+ MB are free", capsys.readouterr().err)
@@ -343,9 +343,7 @@ def test_every_round_is_kept_and_the_best_becomes_the_bundle(small_corpus, tmp_p
 
 @pytest.mark.train
 @pytest.mark.slow
-def test_a_run_killed_anywhere_goes_on_to_the_weights_it_would_have_had(
-    small_corpus, tmp_path, tmp_path_factory, capsys
-):
+def test_a_run_killed_anywhere_resumes_and_ends_with_the_same_weights(small_corpus, tmp_path, tmp_path_factory, capsys):
     from tagger.cli import main
 
     whole = finished("sure", small_corpus, tmp_path_factory)  # the default recipe
@@ -410,7 +408,7 @@ def test_fine_tuning_is_a_step_of_its_own_on_labelled_texts_alone(tmp_path):
 @pytest.mark.parametrize(
     ("most", "characters", "passes"), [(10, 60_000, 10), (10, 200_000, 5), (10, 2_000_000, 2), (1, 2_000_000, 1)]
 )
-def test_many_labelled_texts_are_gone_over_less_often(tmp_path, most, characters, passes):
+def test_many_labelled_texts_get_fewer_fine_tuning_passes(tmp_path, most, characters, passes):
     from tagger.learning.self_training import fine_tune_passes
 
     labelled = tmp_path / "labelled.jsonl"
@@ -431,14 +429,14 @@ def test_many_labelled_texts_are_gone_over_less_often(tmp_path, most, characters
         (["--recipe", "other"], 2, "invalid choice"),
     ],
 )
-def test_what_cannot_be_is_told_in_a_line(small_corpus, tmp_path, capsys, options, code, message):
+def test_errors_are_one_line(small_corpus, tmp_path, capsys, options, code, message):
     from tagger.cli import main
 
     arguments = command(small_corpus, tmp_path / "out")[3:] + options
     try:
-        found = main(arguments)
+        received = main(arguments)
     except SystemExit as exit:
-        found = exit.code
-    assert found == code
+        received = exit.code
+    assert received == code
     assert message in capsys.readouterr().err
     assert not (tmp_path / "out.transfer").exists()

@@ -48,7 +48,7 @@ ODD_WORDS = [
 
 
 def backed_off(words, word):
-    """Return the id of a word as the docstring tells it: itself, its longest known ending, its longest beginning."""
+    """Return the id of a word by definition: of itself, its longest known ending, its longest beginning."""
     parts = [word[start:] for start in range(len(word))] + [word[:stop] for stop in range(len(word), 0, -1)]
     return next((words.index(part) + RESERVED for part in parts if part in words), UNKNOWN)
 
@@ -164,14 +164,14 @@ def save_array(path, array):
         ("word.scales.npy", lambda path: save_array(path, np.ones(5, np.float32))),
     ],
 )
-def test_damaged_files_are_told(tmp_path, storage, name, damage):
+def test_damaged_files_are_reported(tmp_path, storage, name, damage):
     make_table("word", WORDS, random_vectors(3), VectorsConfig(storage=storage)).save(tmp_path)
     damage(tmp_path / name)
     with pytest.raises(VectorsError, match="word"):
         Table.load(tmp_path, "word")
 
 
-def test_int8_vectors_without_scales_are_told(tmp_path):
+def test_int8_vectors_without_scales_are_reported(tmp_path):
     make_table("word", WORDS, random_vectors(3), VectorsConfig(storage="int8")).save(tmp_path)
     (tmp_path / "word.scales.npy").unlink()
     with pytest.raises(VectorsError, match="word"):
@@ -216,7 +216,7 @@ def test_a_limit_keeps_the_most_frequent_words(tmp_path):
 
 
 @pytest.mark.parametrize("texts", [[], ["", ""], ["甲乙丙丁"]])
-def test_too_little_text_is_told(tmp_path, texts):
+def test_too_little_text_is_reported(tmp_path, texts):
     with pytest.raises(VectorsError, match="text"):
         learn(texts, UnitMaker(TextConfig()), VectorsConfig(**SMALL, min_count=2), 1, tmp_path)
 
@@ -225,7 +225,7 @@ TEXT_FORMAT = "3 2\n北京 3 4\nＡ 1 0\nA 0 1\n"
 
 
 @pytest.mark.parametrize("name", ["own.txt", "own.txt.gz", "own.vec"])
-def test_vectors_of_ones_own_are_read(tmp_path, name):
+def test_ready_made_vectors_are_read(tmp_path, name):
     content = TEXT_FORMAT.encode()
     (tmp_path / name).write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
     made = load_word2vec(tmp_path / name, VectorsConfig(norm=1.0, storage="float32"))
@@ -248,7 +248,7 @@ def test_ready_made_words_keep_the_place_of_the_first_of_those_that_become_one(t
     assert made.head(3).vocabulary.words == ["ab", "的", "北京"]
 
 
-def test_binary_vectors_of_ones_own_are_read(tmp_path):
+def test_ready_made_binary_vectors_are_read(tmp_path):
     rows = b"".join(
         word.encode() + b" " + np.array(v, "<f4").tobytes() for word, v in [("北京", [3, 4]), ("学", [1, 0])]
     )
@@ -273,14 +273,14 @@ def test_binary_vectors_of_ones_own_are_read(tmp_path):
         ("own.txt.gz", b"junk"),
     ],
 )
-def test_other_files_are_told(tmp_path, name, content):
+def test_other_files_are_reported(tmp_path, name, content):
     if content is not None:
         (tmp_path / name).write_bytes(content)
     with pytest.raises(VectorsError, match="own"):
         load_word2vec(tmp_path / name, VectorsConfig())
 
 
-def test_fewer_dimensions_keep_what_tells_words_apart():
+def test_fewer_dimensions_keep_the_differences_of_words():
     rng = np.random.default_rng(1)
     flat = rng.normal(size=(200, 3)) @ rng.normal(size=(3, 8))  # 8 numbers a word, of which 3 say it all
     unit = flat / np.linalg.norm(flat, axis=1, keepdims=True)

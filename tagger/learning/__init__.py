@@ -1,1 +1,1 @@
-"""Training, pretraining and self-training, and the folder a run keeps its work in."""
+"""Training, pretraining and self-training, and the folder in which a run keeps its work."""

@@ -30,7 +30,7 @@ from tagger.learning.fitting import (
     write_networks,
 )
 from tagger.learning.preparation import ALIGNMENT, NO_TAGS, alignment_report, make_lookup, text_store
-from tagger.learning.run import RunFolder, TextSources
+from tagger.learning.run import RunFolder, TextSources, run_folder_of
 from tagger.lookup import Lookup
 from tagger.outputs import check_writable, locked
 from tagger.progress import say
@@ -67,7 +67,7 @@ def pretrain(
     if config.text.unit != "char":
         raise ConfigError('tagger pretrain needs text.unit = "char"')
     check_writable(out, replace, sources.paths, folder=True)
-    folder = out.with_name(out.name + ".training")
+    folder = run_folder_of(out)
     with locked(folder, "training"):
         return _pretrain(config, sources, out, RunFolder(folder, config, sources, resume), replace, texts)
 

@@ -119,11 +119,16 @@ def _hash_of(files: list[Path]) -> str:
     return hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()
 
 
+def run_folder_of(bundle: Path) -> Path:
+    """Return the folder in which the training that writes this bundle keeps its work, `BUNDLE.training`."""
+    return bundle.with_name(bundle.name + ".training")
+
+
 class RunFolder:
     """The folder of one training run.
 
     Args:
-        folder: `OUT.training`; created if absent.
+        folder: Created if absent.
         config, sources: Settings and files of this run; a resumed run must have the same.
         resume: Whether to continue what is there.
 
@@ -238,7 +243,7 @@ def claim(
         folder: Created if absent; emptied unless it is resumed.
         config, sources: Of this run; a resumed run must have the same.
         resume: Whether to continue what is there.
-        unfinished: Patterns of files that are worth resuming; they are not deleted without being told to.
+        unfinished: Patterns of files that are worth resuming; they are never deleted.
 
     Returns:
         The SHA-256 of each file, by its path.

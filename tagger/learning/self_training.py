@@ -9,7 +9,7 @@ fine-tuning on the labelled texts alone; `rounds.json` and `rounds.png`, the sco
 
 import dataclasses
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from tagger.learning.labelling import label_texts
 from tagger.learning.plots import draw_rounds
 from tagger.learning.preparation import corpus_texts
 from tagger.learning.pretraining import pretrain
-from tagger.learning.run import Sources, TextSources, claim, clear, read_record
+from tagger.learning.run import Sources, TextSources, claim, clear, read_record, run_folder_of
 from tagger.learning.training import train
 from tagger.learning.unlabelled import TextSize, document_writer, gather_unlabelled
 from tagger.outputs import atomic_folder, check_writable, locked, write_json
@@ -91,21 +91,16 @@ def best_round(history: Sequence[dict[str, Any]], metric: str) -> int:
 def _pretrained(config: Config, sources: Sources, folder: Path, texts: Path) -> Path:
     """Pretrain a network on the labelled texts and on those to be tagged, and return its bundle."""
     bundle = folder / "pretrained"
-
-    def run(out: Path) -> None:
-        pretrain(config, TextSources(sources.vector_texts), out, resume=True, texts=[sources.train, texts])
-
-    _finish(bundle, "pretraining", run)
+    if not bundle.exists():
+        say("pretraining")
+        pretrain(config, TextSources(sources.vector_texts), bundle, resume=True, texts=[sources.train, texts])
+    _remove_run_folder(bundle)
     return bundle
 
 
-def _finish(bundle: Path, title: str, run: Callable[[Path], object]) -> None:
-    """Run what writes a bundle, or continue it, unless the bundle is there."""
-    if not bundle.exists():
-        say(title)
-        run(bundle)
-    # Of a run that was killed after the bundle was written, and before its run folder was removed.
-    shutil.rmtree(bundle.with_name(bundle.name + ".training"), ignore_errors=True)
+def _remove_run_folder(bundle: Path) -> None:
+    """Remove the run folder beside a bundle; it is left by a run that was killed just after it wrote the bundle."""
+    shutil.rmtree(run_folder_of(bundle), ignore_errors=True)
 
 
 # ---- a round ----------------------------------------------------------------------------------------------------
@@ -168,11 +163,10 @@ def run_round(this: Round, config: Config, sources: Sources, texts: Path) -> dic
             _predict(this, config, texts)
         predictions = read_record(this.counts)
     for step in plan_round(this, config, sources):
-
-        def run(out: Path, step: Step = step) -> None:
-            train(step.config, step.sources, out, resume=True)
-
-        _finish(step.bundle, step.title, run)
+        if not step.bundle.exists():
+            say(step.title)
+            train(step.config, step.sources, step.bundle, resume=True)
+        _remove_run_folder(step.bundle)
     scores = read_record(this.bundle / "metrics.json")
     return {"round": this.number, "predictions": predictions, **scores}
 

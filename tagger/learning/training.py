@@ -28,7 +28,7 @@ from tagger.learning.fitting import (
 )
 from tagger.learning.plots import draw_curves
 from tagger.learning.preparation import ALIGNMENT, alignment_report, make_lookup, training_labels, training_store
-from tagger.learning.run import RunFolder, Sources
+from tagger.learning.run import RunFolder, Sources, run_folder_of
 from tagger.lookup import Lookup
 from tagger.outputs import check_writable, locked
 from tagger.pipeline import Tagger
@@ -59,7 +59,7 @@ def train(config: Config, sources: Sources, out: Path, resume: bool = False, rep
         TaggerError: If a file, a setting or the output folder is at fault.
     """
     check_writable(out, replace, sources.paths, folder=True)
-    folder = out.with_name(out.name + ".training")
+    folder = run_folder_of(out)
     with locked(folder, "training"):
         return _train(config, sources, out, RunFolder(folder, config, sources, resume), replace)
 

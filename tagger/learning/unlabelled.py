@@ -14,6 +14,7 @@ from tagger.errors import TrainingError
 from tagger.formats import native
 from tagger.learning.preparation import corpus_texts
 from tagger.learning.run import Sources
+from tagger.lookup import CHARACTER_COLUMNS, WORD_COLUMNS
 from tagger.outputs import open_output
 from tagger.progress import bar, say
 from tagger.text import pieces
@@ -103,7 +104,8 @@ def disk_use(config: Config, labelled: int, unlabelled: int, taken: int) -> tupl
     rounds = config.transfer.rounds
     left = (2 * rounds + 3) * bundle + taken * 3 * (rounds + 1)
     for_vectors = (15 if of_characters else 5) * (labelled + unlabelled)
-    for_ids = 4 * (14 if of_characters else 2) * (labelled + taken)
+    columns = len(CHARACTER_COLUMNS if of_characters else WORD_COLUMNS) + 1  # ids and the tag
+    for_ids = 4 * columns * (labelled + taken)
     return left + max(for_vectors, for_ids), left
 
 

@@ -1,1 +1,1 @@
-"""What is found in a corpus, a bundle, an evaluation, to read."""
+"""Reports of a corpus, a bundle, an evaluation and results, for the terminal and as HTML pages."""

@@ -59,7 +59,8 @@ def _labels(labels: Mapping[str, Mapping[str, Any]]) -> str:
     ]  # fmt: skip
     largest = max((counts["share"] for counts in labels.values()), default=1)
     bars = [counts["share"] / largest for counts in labels.values()]
-    return table(["label", "entities", "share, %", "distinct", "length"], rows, bars=bars)
+    columns = ["label", "entities", "share, %", "distinct mentions", "length: median, 90 %, longest"]
+    return table(columns, rows, bars=bars)
 
 
 def _shared_and_unseen(inspection: Mapping[str, Any]) -> list[str]:

@@ -20,7 +20,9 @@ CHINESE = {
     "count": "数量", "marked": "已标注", "unmarked": "未标注", "setting": "设置", "here": "此处", "file": "文件",
     "what": "项目", "texts": "文本", "characters": "字符", "units": "切分单元", "entities": "实体", "vectors": "词向量",
     "epoch": "轮次", "loss": "损失", "seconds": "秒", "masked accuracy": "掩码预测准确率", "size": "大小",
-    "bytes": "字节", "distinct": "不同的字符串", "share, %": "占比", "first": "第一份", "second": "第二份",
+    "bytes": "字节", "distinct mentions": "不同的字符串",
+    "length: median, 90 %, longest": "长度：中位数、90 %、最长",
+    "share, %": "占比", "first": "第一份", "second": "第二份",
     "example": "示例",
     # Rows: of a corpus, of an evaluation.
     "length of entities: median, 90 %, longest": "实体长度：中位数、90 %、最长",
