@@ -305,6 +305,16 @@ def test_a_damaged_cache_is_learnt_anew(small_corpus, tmp_path, monkeypatch, cap
     assert "reused" in vectors("c")[1]
 
 
+def test_commands_work_without_a_home(folder, monkeypatch):
+    def nowhere():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr("pathlib.Path.home", nowhere)
+    monkeypatch.setenv("HOME", "")
+    assert main(["inspect", str(folder / "gold.jsonl")]) == 0
+    assert not os.access(os.environ["HOME"], os.F_OK)
+
+
 @pytest.mark.parametrize("home", [None, RuntimeError])
 def test_without_a_home_there_is_no_cache(monkeypatch, home):
     from tagger.learning.preparation import cache_folder
