@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from tagger import __version__
@@ -30,6 +31,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     0 done, 1 data or model at fault, 2 wrong usage, 128 and its number after a signal.
     """
+    try:
+        Path.home()
+    except RuntimeError:  # a user that no list knows, and no $HOME: libraries fail without
+        os.environ["HOME"] = "/nonexistent"
     with _standard_streams(), _ending_signals():
         return _main(arguments)
 
