@@ -148,7 +148,7 @@ class Source:
             if self.replaced is None:
                 raise self._not_utf8(error, number) from error
             self.replaced.append((self._not_utf8(error, number), line))
-            return line.decode("utf-8", "replace")
+            return reading.replaced(line)
 
     def _not_utf8(self, error: UnicodeDecodeError, number: int) -> CorpusError:
         """Return the error for bytes that are not UTF-8; `number` is the line at which they begin."""
@@ -262,9 +262,10 @@ def _source(raw: Any, path: str | Path, member: str = "", tell: Callable[[], int
         if start.startswith(magic):
             received, _, remedy = about.partition("; ")
             raise CorpusError(source.place, "a corpus or text", received, remedy)
-    encoding = reading.of(path).encoding or reading.by_mark(start)
+    told = reading.of(path)
+    encoding = told.encoding or reading.by_mark(start)
     if encoding and encoding != "utf-8":
-        return Source(reading.Recoded(rest, encoding, source.place), path, member, tell)
+        return Source(reading.Recoded(rest, encoding, source.place, told.lenient), path, member, tell)
     return Source(rest, path, member, tell)
 
 

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tagger.commands.base import Command, add_bundle, add_force, add_from
+from tagger.commands.base import Command, add_bundle, add_force, add_from, add_reading
 from tagger.commands.output import print_notes
 from tagger.commands.tagging import add_runtime, add_threshold, load_tagger, report_cut_mentions
 from tagger.errors import ConfigError
@@ -26,13 +26,22 @@ def predict(options: argparse.Namespace) -> None:
         raise ConfigError("nothing to tag: give files, - for standard input, or --text")
     if options.threshold and options.format == "contest":
         raise ConfigError("--threshold: the format contest has one answer for each text, however probable it is")
-    from tagger.checkpoints import checkpointed, errors_path
-    from tagger.documents import Notes
-    from tagger.inputs import Inputs, expand, source_key
-    from tagger.outputs import check_writable
+    from tagger.inputs import expand
+    from tagger.reading import read_as
 
     paths, left_out = expand(options.files)
     _report_left_out(left_out)
+    with read_as(paths, options.encoding, options.column, lenient=options.errors != "stop"):
+        _predict(options, paths)
+
+
+def _predict(options: argparse.Namespace, paths: list[str]) -> None:
+    """Tag the records of inputs that are expanded."""
+    from tagger.checkpoints import checkpointed, errors_path
+    from tagger.documents import Notes
+    from tagger.inputs import Inputs, source_key
+    from tagger.outputs import check_writable
+
     obstacle = _why_not_resumable(options, paths)
     if options.resume and obstacle:
         raise ConfigError(f"--resume: {obstacle}")
@@ -52,7 +61,7 @@ def predict(options: argparse.Namespace) -> None:
     read_again = partial(Inputs, options.text, paths, options.source_format, options.errors, key)
     inputs = read_again()
     if obstacle:
-        with _output(options.out) as (write, write_fault):
+        with _output(options.out, options.format) as (write, write_fault):
             run.run(inputs, write, write_fault)
     else:
         identity = _identity(options, paths, tagger)
@@ -79,6 +88,7 @@ def _is_stream(path: Path) -> bool:
 
 def _why_not_resumable(options: argparse.Namespace, paths: list[str]) -> str:
     """Return why a run cannot be resumed if it is interrupted; "" if it can."""
+    from tagger.formats import FORMATS
     from tagger.inputs import size_of
 
     if not options.out:
@@ -88,7 +98,7 @@ def _why_not_resumable(options: argparse.Namespace, paths: list[str]) -> str:
     if stream := next((path for path in paths if size_of(path) is None), None):
         name = "standard input" if stream == "-" else stream
         return f"{name} cannot be read again from its start; save it as a file"
-    if options.format in _ONE_PIECE:
+    if options.format in _ONE_PIECE or (options.format in FORMATS and FORMATS[options.format].binary):
         return f"the format {options.format} is one piece; write jsonl, and convert that"
     return ""
 
@@ -98,7 +108,7 @@ def _identity(options: argparse.Namespace, paths: list[str], tagger: "Tagger") -
     from tagger import __version__, corpus
     from tagger.checkpoints import fingerprint
 
-    names = ("format", "source_format", "threshold", "source", "runtime", "text", "files")
+    names = ("format", "source_format", "threshold", "source", "runtime", "text", "files", "encoding", "column")
     files = [file for path in paths for file in corpus.files(Path(path))]
     return {
         "version": __version__,
@@ -119,14 +129,19 @@ def _seconds_to_wait(paths: list[str]) -> float | None:
 
 
 @contextlib.contextmanager
-def _output(out: Path | None) -> Iterator[tuple[Callable[[str], Any], Callable[[dict[str, Any]], Any]]]:
+def _output(out: Path | None, format: str) -> Iterator[tuple[Callable[[str], Any], Callable[[dict[str, Any]], Any]]]:
     """Yield functions that write a piece of the result and what could not be read, where a run cannot be resumed."""
+    from tagger import corpus
     from tagger.checkpoints import errors_path
+    from tagger.formats import FORMATS
     from tagger.formats.records import dumps
     from tagger.outputs import open_output
 
     with contextlib.ExitStack() as stack:
-        write = stack.enter_context(open_output(out))
+        row = FORMATS.get(format)
+        write: Callable[[Any], object] = stack.enter_context(
+            corpus.opened_output(out, row) if row else open_output(out)
+        )
         write_line: Callable[[str], object] | None = None
 
         def write_fault(fault: dict[str, Any]) -> None:
@@ -152,10 +167,11 @@ def _add_predict(parser: argparse.ArgumentParser) -> None:
     add_force(parser)
     about = "go on with a run that was interrupted: the same command, with this added"
     parser.add_argument("--resume", action="store_true", help=about)
-    choices = [*(name for name in WRITABLE if not FORMATS[name].folder), "table", "html"]
+    choices = [*(name for name in WRITABLE if FORMATS[name].binary or not FORMATS[name].folder), "table", "html"]
     about = f"format of the result (default: jsonl): {', '.join(choices)}"
     parser.add_argument("--format", choices=choices, default="jsonl", metavar="FORMAT", help=about)
     add_from(parser)
+    add_reading(parser, "files")
     about = "add the name of its file to each record, under the first of the keys {} that the inputs do not have"
     parser.add_argument("--source", action="store_true", help=about.format(", ".join(_source_keys())))
     about = "; ".join(f"{name}: {what}" for name, what in ERRORS.items())

@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tagger.commands.base import Command, add_bundle, add_force, add_from
+from tagger.commands.base import Command, add_bundle, add_force, add_from, add_reading
 from tagger.commands.corpora import read_corpus
-from tagger.commands.output import print_notes, print_scores, write_page
+from tagger.commands.output import print_format, print_notes, print_scores, write_page
 from tagger.errors import ConfigError, require
 from tagger.runtime import DEFAULT, RUNTIMES
 from tagger.serve.limits import Limits
@@ -37,6 +37,7 @@ def evaluate(options: argparse.Namespace) -> None:
     seen = analysis.mentions(corpus.read(options.train, options.source_format)) if options.train else None
     documents = read_corpus(options.corpus, options.source_format, notes)
     scores = tagger.evaluate(documents, analysis.Analysis(trained=seen)).to_dict()
+    print_format(options.corpus, notes.format)
     print_notes(options.corpus, notes)
     if options.html:
         write_page(options.html, pages.evaluation_page(str(options.corpus), scores))
@@ -56,6 +57,7 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
     about = "training corpus, to score mentions seen in training apart from new ones"
     parser.add_argument("--train", metavar="F", type=Path, help=about)
     add_from(parser)
+    add_reading(parser, "corpus", "train")
     add_threshold(parser)
     add_runtime(parser)
 
