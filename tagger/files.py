@@ -45,6 +45,7 @@ class Source:
         path: As the user gave it; `-` is standard input.
         member: Name of the file inside an archive.
         tell: Returns how many bytes of the file have been read; 0 for a stream.
+        encoding: Of the file, for errors; empty for UTF-8.
 
     Attributes:
         place: The path as error messages show it.
@@ -58,11 +59,13 @@ class Source:
         path: str | Path,
         member: str = "",
         tell: Callable[[], int] = lambda: 0,
+        encoding: str = "",
     ) -> None:
         self.path = path
         self.name = f"{path}/{member}" if member else str(path)
         self.place = "standard input" if str(path) == "-" else self.name
         self.replaced: list[tuple[CorpusError, bytes]] | None = None
+        self.encoding = encoding
         self._raw, self._tell = raw, tell
         self._passed = 0  # bytes of UTF-8
         self._head: bytes | None = None
@@ -152,6 +155,9 @@ class Source:
 
     def _not_utf8(self, error: UnicodeDecodeError, number: int) -> CorpusError:
         """Return the error for bytes that are not UTF-8; `number` is the line at which they begin."""
+        if self.encoding:
+            remedy = "give its own --encoding"
+            return CorpusError(f"{self.place}:{number}", self.encoding, "bytes that it does not have", remedy)
         return reading.not_utf8(lambda line: f"{self.place}:{number + line}", error)
 
     @contextmanager
@@ -265,7 +271,7 @@ def _source(raw: Any, path: str | Path, member: str = "", tell: Callable[[], int
     told = reading.of(path)
     encoding = told.encoding or reading.by_mark(start)
     if encoding and encoding != "utf-8":
-        return Source(reading.Recoded(rest, encoding, source.place, told.lenient), path, member, tell)
+        return Source(reading.Recoded(rest, encoding, source.place, told.lenient), path, member, tell, encoding)
     return Source(rest, path, member, tell)
 
 

@@ -245,9 +245,11 @@ def carried(record: Record, place: str) -> Document:
     """Return the text of a record, and all else that it holds, annotations as `gold`.
 
     Raises:
-        CorpusError: If it has no text.
+        CorpusError: If it has no text, or is nested too deeply.
     """
     text = formats.text_of(record, place)
+    if records.is_deep(record):
+        raise CorpusError(place, "values that are nested at most 100 deep", "deeper ones", "flatten them")
     data = record.get("data")
     if isinstance(data, dict):
         record = {**{key: value for key, value in record.items() if key != "data"}, **data}

@@ -97,7 +97,8 @@ def _further(record: Record, text: str) -> Record:
     """Return the fields of a task's data that are not its text, and the keys of the task itself."""
     data = record["data"]
     key = "text" if isinstance(data.get("text"), str) else next(key for key in data if data[key] == text)
-    return {**further(record, (*_TASK_KEYS, *_BOOKKEEPING)), **further(data, (key,))}
+    meta = {"meta": record["meta"]} if record.get("meta") else {}  # {} in every export
+    return {**further(record, (*_TASK_KEYS, *_BOOKKEEPING)), **meta, **further(data, (key,))}
 
 
 def _spans(results: list[Any], text: str, place: str, notes: Notes) -> dict[Span, float]:

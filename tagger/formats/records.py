@@ -256,6 +256,12 @@ def valid_span(start: Any, end: Any, label: Any, text: str) -> Span | None:
     return Span(start, end, label) if whole and isinstance(label, str) and is_label("_".join(label.split())) else None
 
 
+def is_deep(value: Any, depth: int = 100) -> bool:
+    """Return whether lists and objects are nested deeper than that: what was read might not be written again."""
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return depth < 0 or any(is_deep(one, depth - 1) for one in inner if isinstance(one, dict | list))
+
+
 _encode = json.JSONEncoder(ensure_ascii=False, default=str).encode  # a table may hold dates
 
 
