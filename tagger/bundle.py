@@ -162,6 +162,11 @@ def is_bundle(path: Path | str) -> bool:
     return (Path(path) / MANIFEST).is_file()
 
 
+def require_bundle(path: Path) -> None:
+    """Raise `BundleError` unless a path is the folder of a bundle whose format can be loaded; no file is checked."""
+    _read_manifest(path)
+
+
 def save(
     path: Path,
     config: Config,

@@ -64,7 +64,7 @@ def files(path: Path) -> list[Path]:
     return [file for file in candidates if file.is_file()]
 
 
-def require_files(paths: Iterable[str | Path], command: str) -> None:
+def require_files(paths: Iterable[str | Path], command: str = "") -> None:
     """Check that corpora are there and can be read, more than once if they have to be; nothing is read.
 
     Args:

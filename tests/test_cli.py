@@ -58,7 +58,7 @@ ROWS = [
     ("gazetteer {b}", 2, "", "give either a gazetteer to store, or --remove"),
     ("gazetteer {b} -", 1, "", "-: expected a file that can be copied"),
     ("gazetteer nowhere --remove", 1, "", "nowhere: not a bundle"),
-    ("evaluate {b} {c}/none.jsonl", 1, "", "expected a readable file"),
+    ("evaluate {b} {c}/none.jsonl", 1, "", "expected a corpus, received no such file"),
     ("inspect {c}/train.jsonl", 0, r"(?s)texts.*240.*entities CORE.*entities that units cut +│ +0 │", ""),
     ("inspect {c}/train.jsonl --config contest --json", 0, r'^\{"splits": \[\{"file": ".*"findings": \{"cut": ', ""),
     ("inspect {c}/train.jsonl {c}/dev.jsonl", 0, r"(?s)train\.jsonl.*dev\.jsonl.*texts in both.*: 0", ""),

@@ -106,6 +106,13 @@ def test_a_corpus_that_cannot_be_read_twice_is_refused_before_imports(folder, co
     assert expected in err
 
 
+def test_what_is_started_from_is_checked_before_imports(folder, monkeypatch, capsys):
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr("tagger.commands.learning.import_tensorflow", lambda: pytest.fail("imported"))
+    assert main(["train", "--train", "gold.jsonl", "--dev", "gold.jsonl", "--start", "nothing", "--out", "out"]) == 1
+    assert capsys.readouterr().err == "tagger: nothing: not a bundle (no manifest.json); make one with: tagger train\n"
+
+
 WRITING = [
     ("predict {b} text.txt --out {o}", "file"),
     ("evaluate {b} gold.jsonl --html {o}", "file"),

@@ -41,11 +41,15 @@ def train(options: argparse.Namespace) -> None:
 
 def _check_files(options: argparse.Namespace, command: str, *corpora: Path) -> None:
     """Check what is read and written, before what takes long to import is imported."""
+    from tagger.bundle import require_bundle
     from tagger.corpus import require_files
     from tagger.outputs import check_writable
 
     require_files(corpora, command)
-    check_writable(options.out, options.force, [*corpora, getattr(options, "start", None)], folder=True)
+    start = getattr(options, "start", None)
+    if start:
+        require_bundle(start)
+    check_writable(options.out, options.force, [*corpora, start], folder=True)
 
 
 def _sources(options: argparse.Namespace) -> "Sources":

@@ -30,6 +30,7 @@ def evaluate(options: argparse.Namespace) -> None:
     from tagger.outputs import check_writable
     from tagger.reports import pages
 
+    corpus.require_files([options.corpus, *([options.train] if options.train else [])])
     if options.html:
         check_writable(options.html, options.force, [options.corpus, options.train, options.bundle, options.gazetteer])
     tagger = load_tagger(options)
