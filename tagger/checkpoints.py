@@ -114,6 +114,10 @@ class _Appended:
             with self._writable():
                 os.fsync(self._file.fileno())
 
+    def close(self) -> None:
+        if self._file:
+            self._file.close()
+
     def finish(self, path: Path) -> None:
         """Give the file its name."""
         if self._gzipped and not self.size and self.is_between_members:
@@ -202,6 +206,11 @@ class Checkpoints:
         if self.faults:
             self._errors.finish(errors_path(self._out))
         delete(self._out)
+
+    def close(self) -> None:
+        """Close the files."""
+        self._output.close()
+        self._errors.close()
 
     def abandon(self) -> str:
         """Save what is done, if anything is, else delete it; return what to tell the user of it."""
@@ -312,6 +321,8 @@ def checkpointed(out: Path, run: dict[str, Any], resume: bool, replace: bool) ->
             if kept := checkpoints.abandon():
                 say(f"tagger: {kept}")
             raise
+        finally:
+            checkpoints.close()
 
 
 def _start(out: Path, run: dict[str, Any], resume: bool, replace: bool) -> Checkpoints:

@@ -69,7 +69,7 @@ def expand(given: Sequence[str]) -> tuple[list[str], list[str]]:
             if not matching:
                 raise CorpusError(path, "files that match the pattern", "none", "check the pattern")
         for match in matching:
-            if path == "-" or not os.path.isdir(match) or formats.by_folder(match):
+            if path == "-" or not os.path.isdir(match) or _is_corpus(match):
                 inputs.append(match)
                 continue
             inside, others = _inside(match)
@@ -89,16 +89,25 @@ def _inside(folder: str) -> tuple[list[str], list[str]]:
     """Return the files in a folder and below that are read, corpora of several files as one, and the others."""
     inputs: list[str] = []
     others: list[str] = []
+    known = suffixes()
     for above, folders, names in os.walk(folder):
         folders[:] = [name for name in sorted(folders) if not name.startswith(".")]
-        if above != folder and formats.by_folder(above):
+        if above != folder and _is_corpus(above):
             inputs.append(above)
             folders.clear()
             continue
         for name in names:
-            if not name.startswith("."):
-                (inputs if name.removesuffix(".gz").endswith(suffixes()) else others).append(os.path.join(above, name))
+            if not name.startswith(".") and not (name.endswith(".ann") and name[:-4] + ".txt" in names):
+                (inputs if name.removesuffix(".gz").endswith(known) else others).append(os.path.join(above, name))
     return sorted(inputs), sorted(others)
+
+
+def _is_corpus(folder: str) -> bool:
+    """Return whether a folder is one corpus: of a format of folders, and without files of other formats."""
+    known = tuple(suffix for suffix in suffixes() if suffix != ".txt")
+    names = (name for _, _, names in os.walk(folder) for name in names if not name.startswith("."))
+    is_one = formats.by_folder(folder) is not None
+    return is_one and not any(name.removesuffix(".gz").endswith(known) for name in names)
 
 
 # ---- records ------------------------------------------------------------------------------------------------------
@@ -270,7 +279,8 @@ def kept(record: Record, gold: Any) -> Record:
     renamed: Record = {} if gold is None else {"gold": gold}
     for key, value in record.items():
         if key == "entities" or key in _OURS or (key in _ANNOTATIONS and _is_annotated(value)):
-            name = f"gold_{key}" if "gold" in renamed or key in _OURS else "gold"
+            is_further = "gold" in renamed or key in _OURS or key == "predictions"
+            name = f"gold_{key}" if is_further else "gold"
             while name in record or name in renamed:
                 name += "_"
             renamed[name] = value
