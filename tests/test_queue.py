@@ -309,7 +309,7 @@ REFUSED = [
     ("POST", "/queue/skip", {"id": 5}, JSON, 422),
     ("POST", "/queue/skip", {"id": "\ud800"}, JSON, 404),
     ("POST", "/queue/skip", {"id": "../x"}, JSON, 404),
-    ("POST", "/queue/skip", b"[" * 1500, JSON, 422),
+    ("POST", "/queue/skip", b"[" * 1500, JSON, 400),
     ("POST", "/queue/skip", b"\xff", JSON, 400),
     ("POST", "/queue/skip", {"id": "x" * 3000}, JSON, 413),
     ("POST", "/queue/train", {"resume": 1}, JSON, 422),
@@ -471,11 +471,12 @@ def test_a_failed_training_is_one_line_and_leaves_nothing(copy, saved, monkeypat
 
 def test_one_training_at_a_time_which_ends_with_the_server_and_can_be_continued(copy, saved, monkeypatch):
     program = """
-import pathlib, sys, time
+import pathlib, shutil, sys, time
 out = sys.argv[sys.argv.index("--out") + 1]
 work = pathlib.Path(out + ".training")
 if work.exists():
-    pathlib.Path(out).mkdir()
+    shutil.copytree(sys.argv[sys.argv.index("--start") + 1], out)
+    shutil.rmtree(work)
     sys.exit()
 work.mkdir()
 (work / "progress.json").write_text('{"epoch": 1, "epochs": 3, "f1": 0.5, "seconds_left": 9.0}')
