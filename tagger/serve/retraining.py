@@ -172,13 +172,16 @@ class Retraining:
         return numbered[-1] if numbered else None
 
     def progress(self) -> dict[str, Any]:
-        """Return how far the training under way is: bundle, epoch, epochs, f1, seconds_left; None where unknown."""
+        """Return how far the training under way is, or the last one was, None where unknown.
+
+        The keys are bundle (of the one under way), epoch, epochs, f1 and seconds_left.
+        """
         out = self._out
         if out:  # the file is deleted with the run folder, before the training ends
             with contextlib.suppress(OSError, ValueError):
                 self._figures = json.loads((run_folder_of(out) / PROGRESS).read_text("utf-8"))
         unknown = dict.fromkeys(("epoch", "epochs", "f1", "seconds_left"))
-        return {"bundle": out.name if out else None, **unknown, **(self._figures if out else {})}
+        return {"bundle": out.name if out else None, **unknown, **self._figures}
 
     def newest(self) -> Path | None:
         """Return the bundle with the highest number, if the page has trained any."""

@@ -190,6 +190,7 @@ function showTraining(training) {
     buttons = reason ? ["later"] : ["start", "later"];
   } else if (trained && trained !== seen) {
     parts.push(message("trained", { name: trained }));
+    if (training.f1 >= 0) parts[0] += ` ${message("trainedF1", { name: (100 * training.f1).toFixed(1) })}`;
     if (in_dev) parts.push(message("trainInDev", { n: in_dev }));
     buttons = ["later"];
   }
@@ -199,6 +200,7 @@ function showTraining(training) {
   $("training-progress").hidden = !running;
   $("training-progress").max = training.epochs ?? 1;
   $("training-progress").value = training.epoch ?? 0;
+  setText("training-later", message(due || interrupted ? "later" : "close"));
   for (const name of ["start", "resume", "later", "stop"]) $(`training-${name}`).hidden = !buttons.includes(name);
 }
 
