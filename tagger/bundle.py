@@ -13,13 +13,13 @@ history.json       figures of each epoch
 metrics.json       scores on the dev corpus
 manifest.json      format, version of tagger and of libraries, time, segmenter, SHA-256 of every other file
 
-The format is a number. Any change to the files, to what stands in them or to the id columns raises it; so does a new
-setting whose default is not what taggers did before it existed. A bundle of an older format, from format 3 on, is
-loaded for ever:
+The format is a number. Any change to the files, to their content or to the id columns raises it; so does any new,
+renamed or removed setting. Bundles of all formats from 3 on can be loaded; a change keeps it so:
 
-1. Raise `FORMAT_VERSION`. Where a setting is new, or its default changes, add to `SETTINGS_BEFORE` the value that
-   older bundles behave by. Where a file changes, let `load` read both forms, by the format in the manifest.
-2. Run `python tests/make_golden_bundle.py`, which writes a small bundle of the new format; keep those of older ones.
+1. Raise `FORMAT_VERSION`. Where a setting is new, or its default changes, add to `SETTINGS_BEFORE` the value by which
+   older bundles behave. Where a setting is renamed or removed, let `read_config` translate it; where a file changes,
+   let `load` read both forms, by the format in the manifest.
+2. Run `python -m tests.make_golden_bundle`, which writes a small bundle of the new format; keep those of older ones.
    A test loads each of them and checks its predictions.
 """
 
@@ -54,7 +54,7 @@ from tagger.weights import Weights, fresh_model
 
 FORMAT_VERSION, OLDEST_FORMAT = 3, 3
 
-# For each format after `OLDEST_FORMAT`: the settings that came with it, and what they were before, by section and name.
+# For each format after `OLDEST_FORMAT`: the settings that came with it, by section and name, and their value before.
 SETTINGS_BEFORE: dict[int, dict[str, dict[str, Any]]] = {}
 
 ONNX, EIGHT_BITS = "model.onnx", "model.int8.onnx"

@@ -171,10 +171,11 @@ class Lookup:
         """Return the ids of the units of each text, (T, F) int32; many texts at once are faster than each alone."""
         # One space between texts, as a bigram at a text's start or end has it.
         words = list(itertools.chain.from_iterable([*units.words, " "] for units in texts))
-        columns = {"word": self.tables[-1].vocabulary.ids(words)}
+        word_ids = self.tables[-1].vocabulary.ids(words)
+        ids = word_ids[:, None]
         if self._of_characters:
-            columns = self._of_each_character(words, columns["word"])
-        ids = np.stack([columns[column.name] for column in self.layout], axis=1)
+            columns = self._of_each_character(words, word_ids)
+            ids = np.stack([columns[column.name] for column in self.layout], axis=1)
         ends = np.cumsum([len(units) + 1 for units in texts])
         return [part[:-1] for part in np.split(ids, ends[:-1])]
 

@@ -6,9 +6,10 @@ import os
 import re
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from tagger import formats
@@ -182,12 +183,17 @@ def test_any_line_survives_as_plain_text(tmp_path_factory, some):
 
 
 @few
+@example([("ab", ["b", "a"])])
 @given(st.lists(st.tuples(st.text("ab ", max_size=12), st.lists(st.text("abc ", max_size=4), max_size=4))))
 def test_any_answers_survive(tmp_path_factory, rows):
+    def in_order(document):  # of answers means nothing, and "jsonl" does not record it where all are entities
+        return replace(document, answers=tuple(sorted(document.answers)))
+
     some = [labelled(text, mark(text, answers), answers) for text, answers in rows]
     for format in ("contest", "jsonl"):
         notes = Notes()
-        assert list(read(saved(tmp_path_factory.mktemp("trip"), some, format, notes), format)) == some
+        back = list(read(saved(tmp_path_factory.mktemp("trip"), some, format, notes), format))
+        assert list(map(in_order, back)) == list(map(in_order, some))
         assert describe_notes(notes) == []
 
 

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from tagger.config import load
 from tagger.lookup import Embedding
-from tagger.model import BiLSTM, TaggerModel, crf_log_partition, lstm
+from tagger.model import KERNELS, BiLSTM, TaggerModel, best_kernel, crf_log_partition, lstm
 from tagger.tags import TagScheme
 
 
@@ -32,8 +32,30 @@ def test_reversal_by_length_is_masking(merge):
     masked.set_weights(ours.get_weights())
     mask = np.arange(7) < lengths[:, None]
     expected = masked(x, mask=mask).numpy()
-    found = ours(x.swapaxes(0, 1), lengths).numpy().swapaxes(0, 1)
-    np.testing.assert_allclose(found[mask], expected[mask], atol=1e-6)
+    outputs = ours(x.swapaxes(0, 1), lengths).numpy().swapaxes(0, 1)
+    np.testing.assert_allclose(outputs[mask], expected[mask], atol=1e-6)
+
+
+def test_both_kernels_give_the_same_scores():
+    rng = np.random.default_rng(13)
+    models = []
+    for kernel in KERNELS:
+        model = TaggerModel(load("default").model, TagScheme(("A",)), 6, [Embedding((0,), 9, 4)], kernel)
+        model.build()
+        models.append(model)
+    loop, theirs = models
+    assert [layer.kernel for layer in theirs.layers_] == ["keras"] * len(theirs.layers_)
+    theirs.set_weights(loop.get_weights())
+    x = inputs(rng, [5, 3], 5, 6)
+    for row, length in enumerate(x["lengths"]):
+        np.testing.assert_allclose(loop(x)[row, :length], theirs(x)[row, :length], atol=1e-6)
+
+
+def test_the_kernel_is_that_of_the_device_unless_one_is_chosen():
+    model = TaggerModel(load("default").model, TagScheme(("A",)), 6, [])
+    assert {layer.kernel for layer in model.layers_} == {best_kernel()}
+    with pytest.raises(ValueError, match="one of loop, keras; received 'cuda'"):
+        BiLSTM(6, "sum", "cuda")
 
 
 @pytest.mark.parametrize(("steps", "frozen"), [(1, 0), (6, 0), (6, 3)])
@@ -56,18 +78,18 @@ def test_our_lstm_and_its_gradients_are_those_of_keras(steps, frozen):
         np.testing.assert_allclose(our, their, atol=1e-5)
 
 
-def test_narrow_products_change_little():
+def test_a_narrow_matmul_dtype_changes_little():
     rng = np.random.default_rng(7)
     x = tf.constant(rng.normal(size=(9, 4, 16)).astype(np.float32))
     weights = [tf.constant(rng.normal(size=shape).astype(np.float32) / 4) for shape in ((16, 32), (8, 32), (32,))]
-    found = []
-    for products in (tf.float32, tf.bfloat16):
+    results = []
+    for matmul_dtype in (tf.float32, tf.bfloat16):
         with tf.GradientTape() as tape:
             tape.watch([x, *weights])
-            out = lstm(x, *weights, matmul_dtype=products)
+            out = lstm(x, *weights, matmul_dtype=matmul_dtype)
             loss = tf.reduce_sum(tf.sin(out))
-        found.append([out, *tape.gradient(loss, [x, *weights])])
-    for single, narrow in zip(*found, strict=True):
+        results.append([out, *tape.gradient(loss, [x, *weights])])
+    for single, narrow in zip(*results, strict=True):
         assert narrow.dtype == tf.float32
         np.testing.assert_allclose(narrow, single, atol=0.03 * np.abs(single).max())
 
@@ -149,9 +171,9 @@ def brute_agreeing(scores, transitions, lengths, masks, scheme):
     """Return the summed negative log-likelihood of the paths that go through allowed tags only."""
     total = 0.0
     for row, length in enumerate(lengths):
-        some = np.where(masks[row], scores[row], -np.inf)
+        agreeing = np.where(masks[row], scores[row], -np.inf)
         total += brute_log_partition(scores[row], length, transitions, scheme)
-        total -= brute_log_partition(some, length, transitions, scheme)
+        total -= brute_log_partition(agreeing, length, transitions, scheme)
     return total
 
 
@@ -192,13 +214,13 @@ def test_wholly_labelled_texts_have_the_same_loss_and_gradient_either_way(preset
     for row, tags in enumerate([[0, 2, 4, 1], [1, 0]]):
         targets[row, range(len(tags)), tags] = 1
         weights[row, : len(tags)] = row + 0.5
-    found = []
+    results = []
     for partial in (False, True):
         with tf.GradientTape() as tape:
             tape.watch(scores)
             loss = model.compute_loss({"lengths": lengths}, targets, scores, weights, partial=partial)
-        found.append((loss, tape.gradient(loss, scores)))
-    for plain, masked in zip(*found, strict=True):
+        results.append((loss, tape.gradient(loss, scores)))
+    for plain, masked in zip(*results, strict=True):
         np.testing.assert_allclose(masked, plain, atol=1e-5)
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from tagger import Tagger, parallel
 from tagger.errors import TaggerError
+from tagger.gazetteer import Gazetteer
 from tests.conftest import ROOT
 
 
@@ -22,39 +23,41 @@ def soon(monkeypatch):
 
 
 @pytest.mark.parametrize("answers", [False, True])
-def test_processes_find_what_threads_find_in_the_same_order(bundle, soon, answers):
-    tagger, some = Tagger.load(bundle, workers=2), texts(150)
-    found = list(parallel.results(tagger, bundle, "onnx", iter(some), answers))
-    assert found == list(tagger.results(some, answers))
-    assert [result.text for result in found] == some
+def test_processes_predict_what_threads_do_in_the_same_order(bundle, soon, answers):
+    tagger, given = Tagger.load(bundle, workers=2), texts(150)
+    results = list(parallel.results(tagger, bundle, "onnx", iter(given), answers))
+    assert results == list(tagger.results(given, answers))
+    assert [result.text for result in results] == given
 
 
-@pytest.mark.parametrize("why", ["one worker", "little text"])
+@pytest.mark.parametrize("why", ["one worker", "little text", "runtime", "gazetteer"])
 def test_no_process_is_started_where_it_would_not_pay(bundle, monkeypatch, why):
     monkeypatch.setattr(parallel, "ProcessPoolExecutor", None)
-    monkeypatch.setattr(parallel, "_GROUPS_BEFORE", 1 if why == "one worker" else 1000)
-    tagger, some = Tagger.load(bundle, workers=1 if why == "one worker" else 2), texts(40)
-    assert list(parallel.results(tagger, bundle, "onnx", some)) == list(tagger.results(some))
+    monkeypatch.setattr(parallel, "_GROUPS_BEFORE", 1000 if why == "little text" else 1)
+    tagger, given = Tagger.load(bundle, workers=1 if why == "one worker" else 2), texts(40)
+    tagger.gazetteer = Gazetteer({"龘": {tagger.labels[0]: 1.0}}, tagger.scheme) if why == "gazetteer" else None
+    runtime = "keras" if why == "runtime" else "onnx"  # its row is all that is asked
+    assert list(parallel.results(tagger, bundle, runtime, given)) == list(tagger.results(given))
 
 
 def end(texts, answers):
     os._exit(1)
 
 
-def test_a_process_that_ends_early_is_told(bundle, soon, monkeypatch):
+def test_a_process_that_ends_early_is_an_error(bundle, soon, monkeypatch):
     monkeypatch.setattr(parallel, "_tag", end)
     with pytest.raises(TaggerError, match="ended before its work was done"):
         list(parallel.results(Tagger.load(bundle, workers=2), bundle, "onnx", map(str, range(10**7))))
 
 
 def children(pid):
-    told = subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True)
-    return [int(number) for number in told.stdout.split()]
+    listed = subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True)
+    return [int(number) for number in listed.stdout.split()]
 
 
 def alive(pid):
-    told = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True).stdout
-    return bool(told.strip()) and not told.startswith("Z")
+    listed = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True).stdout
+    return bool(listed.strip()) and not listed.startswith("Z")
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="lists processes as Linux does")

@@ -43,7 +43,7 @@ def test_odd_texts(tagger, text):
     assert all(text[e.start : e.end] == e.text for e in tagger(text))
 
 
-def test_what_is_outside_is_told_for_each_character(tagger):
+def test_the_probability_of_outside_is_given_for_each_character(tagger):
     texts = ["", *sample_texts(30), sample_texts(1)[0] * 700, " "]
     results = list(tagger.results(texts, outside=True))
     assert [len(result.outside) for result in results] == list(map(len, texts))
@@ -165,14 +165,14 @@ def test_the_certainty_of_pieces_is_that_of_the_whole():
 def test_threads_share_a_tagger(tagger):
     texts = sample_texts(30)
     expected = list(tagger.stream(texts))
-    found = [None] * 4
+    results = [None] * 4
 
     def work(place):
-        found[place] = list(tagger.stream(texts))
+        results[place] = list(tagger.stream(texts))
 
     threads = [threading.Thread(target=work, args=(place,)) for place in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert found == [expected] * 4
+    assert results == [expected] * 4

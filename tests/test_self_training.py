@@ -87,7 +87,7 @@ def test_each_character_is_confident_or_unlabelled(characters, least_entity, lea
     taken = {span.start for span in spans}
     assert taken == {e.start for e in entities if e.score >= least_entity}
     left = {at for start, end in stretches for at in range(start, end)}
-    assert left == {at for at in range(len(text)) if at not in taken and outside[at] < least_outside}
+    assert left == {at for at in range(len(text)) if at not in taken and outside[at] < np.float32(least_outside)}
 
 
 @pytest.mark.parametrize(
