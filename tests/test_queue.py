@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from contextlib import asynccontextmanager
@@ -24,6 +25,7 @@ from tagger.files import append_line, atomic_folder
 from tagger.formats.native import to_native
 from tagger.serve import retraining
 from tagger.serve.application import application
+from tagger.serve.batching import SharedTagger
 from tagger.serve.corrections import CorpusFile
 from tagger.serve.limits import Limits
 from tagger.serve.queue import TextQueue, id_of
@@ -377,6 +379,31 @@ def test_a_bundle_that_is_replaced_changes_nothing_under_way(tmp_path):
         (folder / "other").touch()
     assert tagger.batch(texts) == before
     assert tagger.identity == identity
+
+
+def test_another_tagger_answers_new_requests_and_the_old_one_finishes_its_own():
+    class Named:
+        workers, labels, identity = 2, (), None
+
+        def __init__(self, name):
+            self.name, self.go = name, threading.Event()
+
+        def batch(self, texts):
+            assert self.go.wait(20)
+            return [[self.name] for _ in texts]
+
+    async def swap():
+        old, new = Named("old"), Named("new")
+        shared = SharedTagger(old, 1000)
+        first = asyncio.create_task(shared.tag(["x"]))
+        await asyncio.sleep(0.05)
+        shared.tagger = new
+        new.go.set()
+        second = await shared.tag(["y"])
+        old.go.set()
+        return await first, second
+
+    assert asyncio.run(swap()) == ([["old"]], [["new"]])
 
 
 # ---- training -----------------------------------------------------------------------------------------------------

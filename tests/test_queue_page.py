@@ -229,4 +229,5 @@ def test_ten_texts_are_corrected_a_bundle_is_trained_and_the_queue_goes_on(brows
         expect(page.locator("#training")).to_be_hidden()
     assert len(list(corpus.read(tmp_path / "corrected.jsonl"))) == 11
     assert {"bundle", "bundle.1"} == {path.name for path in tmp_path.glob("bundle*")}
+    assert (tmp_path / "bundle.1" / "gazetteer").read_bytes() == (tmp_path / "bundle" / "gazetteer").read_bytes()
     assert Tagger.load(tmp_path / "bundle.1")("王芳去了天津。")[-1].text == "天津"

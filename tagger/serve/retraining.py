@@ -199,7 +199,11 @@ class Retraining:
         """Return the bundles beside `base`, finished or not, in the order of their numbers."""
         base = self.base
         pattern = re.compile(re.escape(base.name) + r"\.([0-9]+)(\.training|\.train\.jsonl)?")
-        numbers = {int(match[1]) for file in base.parent.iterdir() if (match := pattern.fullmatch(file.name))}
+        try:
+            names = os.listdir(base.parent)
+        except OSError:
+            return []
+        numbers = {int(match[1]) for name in names if (match := pattern.fullmatch(name))}
         return [base.with_name(f"{base.name}.{number}") for number in sorted(numbers)]
 
     def _free(self) -> Path:
@@ -223,6 +227,8 @@ class Retraining:
             error = str(reason)
         except OSError as reason:
             error = f"{reason.filename or out}: {reason.strerror or reason}"
+        except Exception as reason:  # the page shows it; the server goes on
+            error = f"{type(reason).__name__}: {reason}"
         finally:
             if not run_folder_of(out).is_dir():  # nothing to continue
                 _joined(out).unlink(missing_ok=True)

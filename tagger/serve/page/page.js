@@ -350,7 +350,7 @@ document.addEventListener("keydown", (event) => {
   }
 });
 addEventListener("beforeunload", (event) => {
-  if (queue.active) return; // drafts are kept
+  if (queue.active && !queue.unkept) return; // they are there after a reload
   const isCorrected = state.added.length || state.removed.length;
   if (isCorrected && JSON.stringify(correctedDocument()) !== view.saved) event.preventDefault();
 });

@@ -7,7 +7,10 @@ import { $, message, show, showStatus, view } from "./view.js";
 const POLL_PAUSE = 1000; // milliseconds
 const RETRY_PAUSE = 1500;
 
-export const queue = { active: false };
+export const queue = {
+  active: false,
+  unkept: false, // whether the browser would lose corrections that are not saved
+};
 
 let item = null; // the text that is shown: {id, text, entities, done, first}; null when all are done
 let status = null; // of the queue, from the server
@@ -32,15 +35,16 @@ export async function startQueue(askAgain) {
 
 const draftName = (id) => `draft ${id}`;
 
-/** Keep the user's corrections of the text that is shown, for a reload of the page; return whether there are any. */
+/** Keep the user's corrections of the text that is shown, for a reload of the page. */
 export function keepDraft() {
   if (!item) return;
   const draft = corrections();
-  if (draft) storeSetting(draftName(item.id), JSON.stringify(draft));
-  else dropDraft(item.id);
+  queue.unkept = draft !== null && !storeSetting(draftName(item.id), JSON.stringify(draft));
+  if (!draft) dropDraft(item.id);
 }
 
 function dropDraft(id) {
+  queue.unkept = false;
   try {
     localStorage.removeItem(draftName(id));
   } catch {
