@@ -31,6 +31,7 @@ LAYERS = (
     *_others("formats", "records", "base", "tagged"),
     "formats",
     "corpus",
+    "findings",
     "tags",
     "text",
     "alignment",

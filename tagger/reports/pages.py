@@ -35,7 +35,7 @@ def corpus_page(inspection: Mapping[str, Any]) -> str:
 def _split(split: Mapping[str, Any]) -> list[str]:
     """Return the section of a file: labels, lengths, findings."""
     findings = [
-        (bilingual(FINDINGS[kind]), example)
+        (bilingual(FINDINGS[kind]), example["place"], example["text"])
         for kind, finding in split["findings"].items()
         for example in finding["examples"]
     ]
@@ -44,7 +44,7 @@ def _split(split: Mapping[str, Any]) -> list[str]:
         heading("Labels", 3), _labels(split["labels"]),
         heading("Entity lengths", 3), histogram(split["entity_lengths"]["counts"]),
         heading("Text lengths", 3), histogram(split["text_lengths"]["counts"]),
-        heading("Findings", 3), table(["what", "example"], findings, "text"),
+        heading("Findings", 3), table(["what", "place", "example"], findings, "text"),
     ]  # fmt: skip
 
 
@@ -76,9 +76,10 @@ def _shared_and_unseen(inspection: Mapping[str, Any]) -> list[str]:
 def _conflicts(conflicts: Mapping[str, Any]) -> list[str]:
     """Return the sections of contradictory annotation."""
     labels, unmarked, texts = conflicts["labels"], conflicts["unmarked"], conflicts["texts"]
-    label_rows = [(row["mention"], label_counts(row["labels"])) for row in labels["examples"]]
+    label_rows = [(row["mention"], label_counts(row["labels"], row["places"])) for row in labels["examples"]]
     unmarked_rows = [
-        (row["mention"], f"{row['marked']:,}", f"{row['unmarked']:,}", row["in"]) for row in unmarked["examples"]
+        (row["mention"], f"{row['marked']:,}", f"{row['unmarked']:,}", row["place"], row["in"])
+        for row in unmarked["examples"]
     ]
     return [
         heading("Mentions with several labels", note=f"{labels['mentions']:,}"),
@@ -86,9 +87,9 @@ def _conflicts(conflicts: Mapping[str, Any]) -> list[str]:
         heading(
             "Mentions that are not marked everywhere", note=f"{unmarked['mentions']:,} ({unmarked['occurrences']:,} ×)"
         ),
-        table(["mention", "marked", "unmarked", "example"], unmarked_rows, "text"),
+        table(["mention", "marked", "unmarked", "place", "example"], unmarked_rows, "text"),
         heading("Texts annotated in several ways", note=f"{texts['count']:,}"),
-        table(["example"], [(text,) for text in texts["examples"]], "text"),
+        table(["place", "example"], [(row["place"], row["text"]) for row in texts["examples"]], "text"),
     ]
 
 
