@@ -159,7 +159,7 @@ def calibrate(tagger: Tagger, dev: Path) -> dict[str, Any]:
     for document, result in zip(documents, results, strict=True):
         calibrator.add(document, result.entities)
     tagger.calibration = calibrator.fit()
-    return tagger.evaluate(corpus.read(dev)).to_dict()
+    return tagger.evaluate(corpus.read(dev)).to_dict(shows_contest(tagger.config))
 
 
 class EpochKeeper:
@@ -202,7 +202,7 @@ class EpochKeeper:
         weights = self.state.evaluated_weights()
         trained = self.state.swap_weights(weights)
         self.update_transitions()
-        scores = self.tagger.evaluate(corpus.read(self.dev)).to_dict()
+        scores = self.tagger.evaluate(corpus.read(self.dev)).to_dict(shows_contest(self.tagger.config))
         self.state.swap_weights(trained)
         epoch = len(self.history) + 1
         loss = float(losses.astype(np.float64).mean())
