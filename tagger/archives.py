@@ -10,7 +10,7 @@ from tagger.errors import CorpusError
 
 LARGEST = 1 << 26  # bytes of a file that is read whole
 
-_MAGIC = b"PK\x03\x04"
+_MAGIC = (b"PK\x03\x04", b"PK\x05\x06")  # the second where nothing is in it
 
 # What else is a .zip: file inside, what it is.
 _DOCUMENTS = {

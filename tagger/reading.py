@@ -68,9 +68,9 @@ def _checked(name: str) -> str:
     """Return the name of an encoding as Python knows it."""
     try:
         codecs.getincrementaldecoder(name)
-        b"".decode(name)
+        "a".encode(name).decode(name)
         known = codecs.lookup(name).name
-    except (LookupError, UnicodeError) as error:
+    except (LookupError, ValueError) as error:
         raise ConfigError(f"--encoding {name}: is no encoding; such as utf-8, gb18030, big5, utf-16") from error
     return "gb18030" if known in _GB18030 else known
 

@@ -6,8 +6,8 @@ import os
 import re
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
-from importlib.util import find_spec
 from dataclasses import replace
+from importlib.util import find_spec
 
 import pytest
 from hypothesis import assume, example, given
@@ -287,7 +287,7 @@ MALFORMED = [
     ("bmes", "李 B-PER\n明 E-PER\n在 B\n", 3, "a token and a tag"),
     ("bilou", "李 B-PER\n\tL-PER\n-\n", 3, "a token and a tag"),
     ("doccano", '{"text": "好", "label": []}\n{"text": "李明在", "label": [[0, 4, "PER"]]}', 2, RANGE),
-    ("doccano", '{"text": "李明在", "label": ["好"]}', 1, '"label" with entities [start, end, label], received labels of a'),
+    ("doccano", '{"text": "李明在", "label": ["好"]}', 1, '"label" with entities [start, end, label], received'),
     ("doccano", '{"text": "李明在", "label": 5}', 1, '"label" with a list'),
     ("doccano", '{"text": "李明在", "labels": [[0, 2, ""]]}', 1, RANGE),
     ("doccano", '{"text": "李明在", "relations": [], "entities": [{"start_offset": 2, "end_offset": 2}]}', 1, RANGE),

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tagger.commands.base import Command, add_config, add_force, add_from, load_config
-from tagger.commands.output import print_notes, print_scores, print_table, progress, write_page
+from tagger.commands.base import Command, add_config, add_force, add_from, add_reading, load_config
+from tagger.commands.output import print_format, print_notes, print_scores, print_table, progress, write_page
 from tagger.errors import ConfigError, CorpusError
 
 if TYPE_CHECKING:
@@ -49,18 +49,20 @@ def convert(options: argparse.Namespace) -> None:
     out = None if str(options.out) == "-" else options.out
     documents = read_corpus(options.source, options.source_format, notes)
     texts, entities = corpus.write(documents, out, format_name, options.force, notes)
+    print_format(options.source, notes.format, always=True)
     print(f"{options.out}: {texts:,} texts, {entities:,} entities, as {format_name}", file=sys.stderr)
     print_notes(options.out, notes, every=True)
 
 
 def _add_convert(parser: argparse.ArgumentParser) -> None:
-    from tagger.formats import FORMATS
+    from tagger.formats import WRITABLE
 
     parser.add_argument("source", metavar="IN", help="corpus to read; .gz too; - is standard input")
     parser.add_argument("out", metavar="OUT", type=Path, help="corpus to write; .gz too; - is standard output")
     add_from(parser)
-    about = f"format of OUT (default: what its name says): {', '.join(FORMATS)}"
-    parser.add_argument("--to", choices=tuple(FORMATS), metavar="FORMAT", help=about)
+    add_reading(parser, "source")
+    about = f"format of OUT (default: what its name says): {', '.join(WRITABLE)}"
+    parser.add_argument("--to", choices=WRITABLE, metavar="FORMAT", help=about)
     add_force(parser)
 
 
@@ -108,6 +110,7 @@ def _inspect_corpus(options: argparse.Namespace) -> None:
         lambda documents: progress(documents, lambda document: document.text),
     )
     for split in report["splits"]:
+        print_format(split["file"], split["format"])
         print_notes(split["file"], split["notes"])
         if not split["texts"]:
             raise _no_text(split["file"])
@@ -143,6 +146,7 @@ def _add_inspect(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--html", metavar="F", type=Path, help="write a page with plots")
     add_from(parser)
+    add_reading(parser, "what")
     add_config(parser)
 
 

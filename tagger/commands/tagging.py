@@ -5,13 +5,14 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from tagger.commands.base import Command, add_bundle, add_from, import_tensorflow
+from tagger.commands.base import Command, add_bundle, add_from, add_reading, import_tensorflow
 from tagger.commands.corpora import read_corpus
-from tagger.commands.output import print_notes, print_scores, progress, write_page
+from tagger.commands.output import print_format, print_notes, print_scores, progress, write_page
 from tagger.errors import ConfigError, require
 from tagger.runtime import DEFAULT, RUNTIMES
 from tagger.serve.limits import Limits
@@ -35,6 +36,7 @@ def evaluate(options: argparse.Namespace) -> None:
     seen = analysis.mentions(corpus.read(options.train, options.source_format)) if options.train else None
     documents = read_corpus(options.corpus, options.source_format, notes)
     scores = tagger.evaluate(documents, analysis.Analysis(trained=seen)).to_dict()
+    print_format(options.corpus, notes.format)
     print_notes(options.corpus, notes)
     if options.html:
         write_page(options.html, pages.evaluation_page(str(options.corpus), scores))
@@ -53,6 +55,7 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
     about = "training corpus, to score mentions seen in training apart from new ones"
     parser.add_argument("--train", metavar="F", type=Path, help=about)
     add_from(parser)
+    add_reading(parser, "corpus", "train")
     _add_runtime(parser)
 
 
@@ -77,7 +80,6 @@ def predict(options: argparse.Namespace) -> None:
         raise ConfigError("nothing to tag: give files, - for standard input, or --text")
     from tagger import formats
     from tagger.documents import Notes
-    from tagger.files import open_output
     from tagger.reports.results import VIEWS, documents
 
     tagger = _load_tagger(options)
@@ -93,12 +95,20 @@ def predict(options: argparse.Namespace) -> None:
     if options.format in VIEWS:
         lines = VIEWS[options.format](results, tagger.labels)
     else:
-        lines = formats.write(options.format, documents(results, answers), notes)
-    with open_output(options.out) as write:
+        lines = formats.write(options.format, documents(results, answers), notes, predicted=True)
+    with _opened(options.format, options.out) as write:
         for line in lines:
             write(line)
     print_notes(options.out or options.format, notes)
     _report_cut_mentions(tagger)
+
+
+def _opened(name: str, out: Path | None) -> AbstractContextManager[Callable[[Any], object]]:
+    """Return what a result of this format or view is written with."""
+    from tagger import corpus, formats
+    from tagger.files import open_output
+
+    return corpus.opened(out, formats.FORMATS[name]) if name in formats.FORMATS else open_output(out)
 
 
 def _texts(given: list[str], files: list[str], source_format: str) -> Iterator[str]:
@@ -110,16 +120,17 @@ def _texts(given: list[str], files: list[str], source_format: str) -> Iterator[s
 
 
 def _add_predict(parser: argparse.ArgumentParser) -> None:
-    from tagger.formats import FORMATS
+    from tagger.formats import FORMATS, WRITABLE
 
     add_bundle(parser)
     parser.add_argument("files", nargs="*", metavar="F", help="text, or a corpus; .gz too; - is standard input")
     parser.add_argument("--text", action="append", default=[], help="a text on the command line; may be repeated")
     parser.add_argument("--out", metavar="F", type=Path, help="file to write to, instead of standard output")
-    choices = [*(name for name, row in FORMATS.items() if not row.folder), "table", "html"]
+    choices = [*(name for name in WRITABLE if FORMATS[name].binary or not FORMATS[name].folder), "table", "html"]
     about = f"format of the result (default: jsonl): {', '.join(choices)}"
     parser.add_argument("--format", choices=choices, default="jsonl", metavar="FORMAT", help=about)
     add_from(parser)
+    add_reading(parser, "files")
     _add_runtime(parser)
 
 

@@ -43,8 +43,8 @@ _SEE = 'see "tagger help formats"'
 _LOOKS = (
     Look("WebAnno TSV", "export it as CoNLL 2002 instead", start="#FORMAT=WebAnno"),
     Look("XML or HTML", "export it in another format", start=r"<(\?xml|!DOCTYPE|html|TEI|doc\b[^>]*>|corpus|dataset)"),
-    Look("Python, not JSON", "write it with json.dumps", start=r"""[\[({]\s*[\[({]*\s*('[^']*'|"[^"]*")\s*[:,]"""),
     Look("an array in JSON", f"give objects with a text and its entities, {_SEE}", start=r'\[\s*[\[\d]\s*["\d]'),
+    Look("Python, not JSON", "write it with json.dumps", start=r"""[\[({]\s*[\[({]*\s*('[^']*'|"[^"]*")\s*[:,]"""),
     Look("words with parts of speech, word/tag", "convert the entities that it marks to columns",
          lines=r"(\[?\S+/\[?[A-Za-z]{1,4}\d?(\][A-Za-z]{1,4})?(\s+|$)){2,}"),
     Look("entities in braces, {{label:mention}}", "write them as [mention]{label}",

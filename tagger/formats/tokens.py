@@ -8,11 +8,11 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from tagger.documents import Document, Notes, Span, is_label, without_overlaps
+from tagger.documents import Document, Notes, Span, is_label, labelled, without_overlaps
 from tagger.errors import SEE_FORMATS, CorpusError
 from tagger.formats.base import Sample
 from tagger.formats.records import Record, dumps, further, with_further
-from tagger.formats.tagged import Decoder, document, plain_tag, tags
+from tagger.formats.tagged import Decoder, document, joined, plain_tag, tags
 
 _TOKENS = ("tokens", "words", "tokenized_text", "text", "sentence")
 
@@ -27,19 +27,23 @@ def recognise(sample: Sample) -> int | None:
 
 
 def claims(record: Record) -> bool:
-    """Return whether a record has a list of tokens and no text, or a text and as many tags as characters."""
+    """Return whether a record has a list of tokens and their tags, or a text and a tag for each character."""
     marks = record.get(_tags_key(record))
-    if _tokens_key(record):
-        return isinstance(marks, list)
-    text = record.get("text")
-    is_tagged = isinstance(marks, list) and all(isinstance(mark, str) and plain_tag(mark) for mark in marks)
-    return isinstance(text, str) and is_tagged and 0 < len(marks or []) == len(text)
+    if not isinstance(marks, list):
+        return False
+    key, text = _tokens_key(record), record.get("text")
+    if not isinstance(text, str):
+        return bool(key)
+    size = len(record[key]) if key else len(text)
+    return 0 < len(marks) == size and all(_is_tag(mark) for mark in marks)
+
+
+def _is_tag(mark: Any) -> bool:
+    return type(mark) is int or (isinstance(mark, str) and plain_tag(mark) is not None)
 
 
 def _tokens_key(record: Record) -> str:
-    """Return the key of a record's tokens, "" if it has a text instead."""
-    if isinstance(record.get("text"), str):
-        return ""
+    """Return the key of a record's tokens, "" if it has none."""
     lists = (key for key in _TOKENS if isinstance(record.get(key), list))
     return next((key for key in lists if all(isinstance(token, str) for token in record[key])), "")
 
@@ -49,32 +53,58 @@ def _tags_key(record: Record) -> str:
 
 
 def text_of(record: Record) -> str | None:
-    """Return the text of a record of tokens, None if it has none."""
+    """Return the text of a record of tokens, None if it has a text, or none at all."""
     key = _tokens_key(record)
-    is_certain = key and (claims(record) or key in _TOKENS[:3])
-    return document([token or " " for token in record[key]], ()).text if is_certain else None
+    if isinstance(record.get("text"), str) or not key or not (claims(record) or key in _TOKENS[:3]):
+        return None
+    return joined([token or " " for token in record[key]])[0]
 
 
 def parse(record: Record, place: str, notes: Notes) -> Document:
     """Return the document of a record; an empty token counts as a space."""
-    key, tags_key = _tokens_key(record) or "text", _tags_key(record)
-    tokens, marks = [token or " " for token in record.get(key) or ()], record.get(tags_key) or []
-    extra = further(record, (key, tags_key))
+    key, tags_key, text = _tokens_key(record), _tags_key(record), record.get("text")
+    marks = record.get(tags_key)
+    if marks is None and isinstance(text, str):
+        return labelled(text, (), extra=further(record, ("text",)))
+    extra, marks = further(record, (key, tags_key, "text")), marks or []
+    tokens = [token or " " for token in (record[key] if key else text or "")]
     if marks and all(isinstance(mark, list) for mark in marks):
-        return document(tokens, _triples(marks, len(tokens), place, notes), extra=extra)
+        spans = _triples(marks, len(tokens), place, notes)
+    else:
+        spans = _spans(marks, len(tokens), tags_key, place, notes)
+    if key and isinstance(text, str):
+        return _placed(text, tokens, spans, place, extra)
+    return document(tokens, spans, extra=extra)
+
+
+def _placed(text: str, tokens: list[str], spans: list[tuple[int, int, str]], place: str, extra: Record) -> Document:
+    """Return the document of a text in which the tokens stand one after the other."""
+    starts, at = [], 0
+    for token in tokens:
+        start = text.find(token, at)
+        if start < 0:
+            raise CorpusError(place, 'tokens that stand in the "text"', repr(token), 'remove the "text"')
+        starts.append(start)
+        at = start + len(token)
+    found = [Span(starts[first], starts[last - 1] + len(tokens[last - 1]), label) for first, last, label in spans]
+    return labelled(text, found, extra=extra)
+
+
+def _spans(marks: list[Any], size: int, key: str, place: str, notes: Notes) -> list[tuple[int, int, str]]:
+    """Return the spans of tags, one for each of `size` tokens."""
     if any(type(mark) is int for mark in marks):
-        raise CorpusError(place, f'"{tags_key}" with tags such as "B-PER"', f"numbers: {marks}", _NAMES)
-    wrong = next((mark for mark in marks if not (isinstance(mark, str) and plain_tag(mark))), None)
+        raise CorpusError(place, f'"{key}" with tags such as "B-PER"', f"numbers: {marks}", _NAMES)
+    wrong = next((mark for mark in marks if not _is_tag(mark)), None)
     if wrong is not None:
         shown = json.dumps(wrong, ensure_ascii=False)
-        raise CorpusError(place, "tags such as O, B-PER, I-PER", f'{shown} in "{tags_key}"', SEE_FORMATS)
-    if len(marks) != len(tokens):
-        expected = f"as many tags as tokens, {len(tokens)}, under one of {', '.join(_TAGS)}"
-        raise CorpusError(place, expected, f'{len(marks)} in "{tags_key}"', SEE_FORMATS)
+        raise CorpusError(place, "tags such as O, B-PER, I-PER", f'{shown} in "{key}"', SEE_FORMATS)
+    if len(marks) != size:
+        expected = f"as many tags as tokens, {size}, under one of {', '.join(_TAGS)}"
+        raise CorpusError(place, expected, f'{len(marks)} in "{key}"', SEE_FORMATS)
     decoder = Decoder()
-    found = document(tokens, decoder(marks), extra=extra)
+    spans = decoder(marks)
     decoder.note(notes)
-    return found
+    return spans
 
 
 def _triples(marks: list[Any], size: int, place: str, notes: Notes) -> list[tuple[int, int, str]]:

@@ -260,6 +260,7 @@ class Split:
         return {
             "file": str(self.path),
             **report,
+            "format": self.notes.format,
             "notes": dict(self.notes),
             "entities": total,
             "labels": labels,
