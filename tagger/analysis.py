@@ -52,7 +52,9 @@ class Analysis(Scores):
     _worst: list[tuple[Any, dict[str, Any]]] = field(default_factory=list)
 
     def add(self, document: Document, entities: Iterable[Entity], best: Entity | None = None) -> None:
-        """Count the entities predicted in a document."""
+        """Count the entities predicted in a document, unless nobody has annotated it."""
+        if document.is_unlabelled:
+            return
         entities = list(entities)
         super().add(document, entities, best)
         gold = set(document.entities)

@@ -92,7 +92,12 @@ class Scores:
     reliability: Reliability = field(default_factory=Reliability)
 
     def add(self, document: Document, entities: Iterable[Entity], best: Entity | None = None) -> None:
-        """Count the entities predicted in a document, and whether `best` is one of its answers."""
+        """Count the entities predicted in a document, and whether `best` is one of its answers.
+
+        A document that nobody has annotated is passed over.
+        """
+        if document.is_unlabelled:
+            return
         entities = list(entities)
         gold, predicted = Counter(document.entities), Counter(Span(e.start, e.end, e.label) for e in entities)
         self.texts += 1
@@ -118,7 +123,7 @@ class Scores:
         """Return the scores by name, as numbers, lists and dictionaries.
 
         Args:
-            contest: Whether to include top-1 accuracy and the contest's score; None if the corpus is one of the contest.
+            contest: Whether to include top-1 accuracy and the contest's score; None if `is_contest` says so.
         """
         result: dict[str, Any] = {"texts": self.texts, **self.overall.to_dict()}
         if self.answered and (self.is_contest if contest is None else contest):

@@ -151,6 +151,11 @@ def train_step(
     return step
 
 
+def shows_contest(config: Config) -> bool | None:
+    """Return True if epochs are chosen by a score of the contest, None if its scores depend on the corpus."""
+    return True if config.training.metric in ("top1", "contest") else None
+
+
 def calibrate(tagger: Tagger, dev: Path) -> dict[str, Any]:
     """Fit the calibration of a trained tagger on dev, and return its scores there, as `Scores.to_dict`."""
     calibrator = Calibrator()
