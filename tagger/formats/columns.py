@@ -37,6 +37,8 @@ _DIGIT = re.compile(r"[^\x00-\x7f]\d")
 
 _ENOUGH = 0.9  # share of lines that must fit a layout that is not the usual one
 
+_MOST_COLUMNS = 20  # that are looked at
+
 _MOST_LABELS = 20  # different cells that may be labels without letters
 
 
@@ -95,7 +97,7 @@ def _layout(lines: list[str]) -> Layout | None:
     rows = [row for row in rows if not (token and _PARTIAL.fullmatch(row[0]))]
     if token == 0 and 2 * sum(map(usual.is_tagged, lines)) > len(lines):
         return Layout(digits=_has_digits(rows, 0))
-    width = min(map(len, rows), default=0)
+    width = min(_MOST_COLUMNS, *map(len, rows), _MOST_COLUMNS)
     for column in (-1, *range(width - 2, token, -1)):
         found = [plain_tag(row[column]) for row in rows if len(row) > token + 1]
         if sum(tag is not None for tag in found) >= _ENOUGH * len(rows) and found:

@@ -12,6 +12,8 @@ from tagger.formats.base import FALLBACK, Sample
 
 _MOST = 0.9  # share of lines that must look annotated
 
+_LONG = 2000  # characters of a line that is not looked at, as patterns take time that grows with its square
+
 
 def recognise(sample: Sample) -> int | None:
     """Return `FALLBACK`: any file can be read as plain text."""
@@ -75,7 +77,7 @@ def refuse_annotated(sample: Sample) -> None:
 def _matches(look: Look, lines: list[str]) -> bool:
     if look.start:
         return re.match(look.start, lines[0].lstrip()) is not None
-    fitting = sum(re.fullmatch(look.lines, line.strip()) is not None for line in lines[:50])
+    fitting = sum(len(line) < _LONG and re.fullmatch(look.lines, line.strip()) is not None for line in lines[:50])
     share = 0.3 if look.least == 1 else _MOST
     return fitting >= look.least and fitting >= share * len(lines[:50])
 
