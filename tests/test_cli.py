@@ -319,7 +319,7 @@ def test_lone_surrogates_are_printed_as_json_writes_them(tmp_path):
         )  # fmt: skip
         assert "\\ud800好" in done.stdout
     (split,) = json.loads(done.stdout)["splits"]
-    assert split["findings"]["empty"]["examples"] == ["\ud800好"]
+    assert [one["text"] for one in split["findings"]["empty"]["examples"]] == ["\ud800好"]
 
 
 def test_the_sample_is_inspected():
