@@ -19,6 +19,7 @@ LAYERS = (
     "reading",
     "archives",
     "files",
+    "outputs",
     "progress",
     "settings",
     "presets",
