@@ -88,7 +88,7 @@ def _start_process(bundle: Path, runtime: str, identity: Identity | None) -> Non
     threading.Thread(target=_exit_with_parent, daemon=True).start()
     try:
         _tagger = Tagger.load(bundle, runtime, workers=1)
-        if _tagger.identity != identity:
+        if identity and _tagger.identity and _tagger.identity.sha256 != identity.sha256:
             _tagger = f"{bundle}: replaced by another bundle since this run loaded it"
     except TaggerError as error:
         _tagger = str(error)
