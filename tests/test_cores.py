@@ -16,6 +16,9 @@ def files(root, group, **contents):
     return root
 
 
+PERIOD = {"cpu,cpuacct/a/cpu.cfs_period_us": "100000"}
+
+
 @pytest.fixture
 def sixteen(monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(16)), raising=False)
@@ -30,7 +33,7 @@ def sixteen(monkeypatch):
         ("0::/", {"cpu.max": "250000 100000\n"}, 3),
         ("0::/jobs/7", {"jobs/7/cpu.max": "max 100000", "jobs/cpu.max": "200000 100000"}, 2),
         ("0::/outside/of/here", {"cpu.max": "400000 100000"}, 4),
-        ("4:memory:/\n3:cpu,cpuacct:/a", {f"cpu,cpuacct/a/cpu.cfs_{k}_us": v for k, v in (("quota", "200000"), ("period", "100000"))}, 2),
+        ("4:memory:/\n3:cpu,cpuacct:/a", {"cpu,cpuacct/a/cpu.cfs_quota_us": "200000", **PERIOD}, 2),
         ("3:cpu,cpuacct:/a", {"cpu/cpu.cfs_quota_us": "500000", "cpu/cpu.cfs_period_us": "100000"}, 5),
         ("1:cpu:/", {"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, 16),
         ("1:cpu:/\n0::/", {"unified/cpu.max": "100000 100000"}, 1),
