@@ -19,6 +19,7 @@ from tagger.settings import check_ranges, describe
 
 if TYPE_CHECKING:
     from tagger.pipeline import Tagger
+    from tagger.serve.queue_endpoints import QueueSetup
 
 
 # ---- evaluate -----------------------------------------------------------------------------------------------------
@@ -160,9 +161,43 @@ def serve(options: argparse.Namespace) -> None:
         raise ConfigError("--token must be of printable ASCII characters without spaces")
     limits = Limits(**{limit.name: getattr(options, f"max_{limit.name}") for limit in describe(Limits)})
     check_ranges(limits, "--max-")
+    if options.queue and not options.save:
+        raise ConfigError("--queue needs --save FILE.jsonl, where corrected texts are kept")
+    if (options.train or options.dev) and not options.queue:
+        raise ConfigError("--train and --dev are for training on what a --queue has brought; give --queue F too")
     tagger = _load_tagger(options)
     save = CorpusFile(options.save) if options.save else None
-    server.serve(tagger, options.host, options.port, limits, save, options.token)
+    queue = _queue_setup(options, save.path, limits) if options.queue and save else None
+    server.serve(tagger, options.host, options.port, limits, save, options.token, queue)
+
+
+def _queue_setup(options: argparse.Namespace, saved: Path, limits: Limits) -> "QueueSetup":
+    """Read the queue's file, and check what a training from the page would need."""
+    from tagger import corpus
+    from tagger.documents import Document
+    from tagger.pipeline import Tagger
+    from tagger.serve.queue import TextQueue
+    from tagger.serve.queue_endpoints import QueueSetup
+    from tagger.serve.retraining import TrainingPlan
+
+    if options.retrain_every < 0:
+        raise ConfigError("--retrain-every must be at least 0")
+    bundle = Path(os.path.abspath(options.bundle))
+    plan = TrainingPlan(bundle, tuple(options.train), options.dev, tuple(options.set), options.retrain_every)
+    plan.check()
+    if options.queue_entities:
+        documents = corpus.read(options.queue, options.source_format)
+    else:
+        documents = map(Document, corpus.texts(options.queue, options.source_format))
+    texts = TextQueue(documents, saved, limits.characters)
+    counts, left_out = texts.counts, ", ".join(f"{count:,} {reason}" for reason, count in texts.left_out.items())
+    note = f" (left out: {left_out})" if left_out else ""
+    print(f"tagger: {options.queue}: {counts.total:,} texts, {counts.done:,} done{note}", file=sys.stderr)
+
+    def load(folder: Path) -> Tagger:
+        return Tagger.load(folder, options.runtime, gazetteer=options.gazetteer)
+
+    return QueueSetup(texts, plan, load, options.queue_entities)
 
 
 def _add_serve(parser: argparse.ArgumentParser) -> None:
@@ -175,6 +210,19 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--token", default=os.environ.get("TAGGER_TOKEN", ""), help=about)
     about = "corpus file to which the page appends corrected texts; --train reads it"
     parser.add_argument("--save", metavar="F.jsonl", type=Path, help=about)
+    about = "texts to correct one by one on the page, the least certain first: a corpus or plain text; needs --save"
+    parser.add_argument("--queue", metavar="F", help=about)
+    about = "start from the entities in the file of --queue instead of the predicted ones"
+    parser.add_argument("--queue-entities", action="store_true", help=about)
+    add_from(parser)
+    about = "labelled corpora to train on together with what was saved, when the page asks for it"
+    parser.add_argument("--train", nargs="+", default=[], metavar="F", type=Path, help=about)
+    about = "labelled corpus that such a training is scored on"
+    parser.add_argument("--dev", metavar="F", type=Path, help=about)
+    about = "after how many saved texts the page offers to train; 0: never (default: 50)"
+    parser.add_argument("--retrain-every", type=int, default=50, metavar="N", help=about)
+    about = "change a setting of such a training, otherwise the bundle's; may be repeated"
+    parser.add_argument("--set", action="append", default=[], metavar="section.key=value", help=about)
     _add_runtime(parser)
     for limit in describe(Limits):
         about = f"{limit.about} (default: {limit.default:,})"
@@ -194,6 +242,7 @@ SERVE = Command(
     """
   tagger serve bundle
   tagger serve bundle --save corrected.jsonl
+  tagger serve bundle --queue texts.jsonl --save corrected.jsonl --train train.jsonl --dev dev.jsonl
   tagger serve bundle --host 0.0.0.0 --port 8080 --token "$(openssl rand -hex 16)"
   curl localhost:8000/tag -H 'Content-Type: application/json' -d '{"text": "李明在北京大学读书。"}'
   curl localhost:8000/tag -H 'Content-Type: application/x-ndjson' -T texts.jsonl -X POST
