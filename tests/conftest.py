@@ -11,6 +11,7 @@ from filelock import FileLock
 
 ROOT = Path(__file__).parent.parent
 SAMPLE = ROOT / "data"
+GOLDEN_BUNDLE = ROOT / "tests" / "golden" / "bundles" / "format-3"  # a small bundle, with a gazetteer
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ["TAGGER_CACHE"] = ""  # what a test learns depends on the test alone

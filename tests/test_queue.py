@@ -530,6 +530,7 @@ except KeyboardInterrupt:
     assert again.start(resume=True)
     again._thread.join(20)
     assert finished == [copy.with_name("bundle.1")]
+    assert again.progress()["f1"] == json.loads((copy / "metrics.json").read_text("utf-8"))["f1"]
     assert not copy.with_name("bundle.1.train.jsonl").exists()
 
 

@@ -2,7 +2,6 @@
 
 import argparse
 import contextlib
-import os
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -10,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tagger.config import load, sections
-from tagger.errors import require
 from tagger.presets import PRESETS, RECIPES
 from tagger.settings import Setting, merge
 
@@ -56,6 +54,26 @@ def add_from(parser: argparse.ArgumentParser) -> None:
         "--from", dest="source_format", choices=tuple(FORMATS), default="", metavar="FORMAT",
         help="format of what is read (default: detected from its content): " + ", ".join(FORMATS),
     )  # fmt: skip
+
+
+def add_reading(parser: argparse.ArgumentParser, *names: str) -> None:
+    """Add how the files of these options are read."""
+    about = "encoding of what is read, such as gb18030 or big5 (default: UTF-8, or what a byte order mark says)"
+    parser.add_argument("--encoding", default="", metavar="NAME", help=about)
+    about = "column of a CSV, TSV or Parquet table, or key of JSON records, that holds the text (default: text)"
+    parser.add_argument("--column", default="", metavar="NAME", help=about)
+    parser.set_defaults(read=names)
+
+
+@contextlib.contextmanager
+def reading_as_told(options: argparse.Namespace) -> Iterator[None]:
+    """Read files as the options of `add_reading` say while the block runs."""
+    from tagger import reading
+
+    values = [getattr(options, name) for name in getattr(options, "read", ())]
+    paths = [path for value in values if value for path in (value if isinstance(value, list) else [value])]
+    with reading.read_as(paths, getattr(options, "encoding", ""), getattr(options, "column", "")):
+        yield
 
 
 def add_config(parser: argparse.ArgumentParser) -> None:
@@ -122,17 +140,3 @@ def resumable(folder: str) -> Iterator[None]:
     except KeyboardInterrupt:
         print(f"tagger: interrupted; the work so far is kept in {folder}: add --resume to continue", file=sys.stderr)
         raise SystemExit(130) from None
-
-
-def import_tensorflow() -> None:
-    """Import TensorFlow without what its native code prints while it loads; its warnings stay off."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    sys.stderr.flush()
-    saved = os.dup(2)
-    try:
-        with open(os.devnull, "wb") as nowhere:
-            os.dup2(nowhere.fileno(), 2)
-            require("tensorflow", "train").config.list_physical_devices()
-    finally:
-        os.dup2(saved, 2)
-        os.close(saved)

@@ -9,13 +9,14 @@ from tagger.commands.base import (
     Command,
     add_config,
     add_force,
+    add_reading,
     add_setting,
     add_words,
-    import_tensorflow,
     load_config,
     resumable,
 )  # fmt: skip
 from tagger.commands.output import print_scores, print_table, progress
+from tagger.imports import import_tensorflow
 from tagger.presets import RECIPES
 
 if TYPE_CHECKING:
@@ -185,12 +186,14 @@ VECTORS = Command(
 
 def _add_texts(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("files", nargs="+", metavar="F", type=Path, help="texts, or labelled corpora; .gz too")
+    add_reading(parser, "files")
 
 
 def _add_corpora(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--train", required=True, metavar="F", type=Path, help="labelled corpus to learn from")
     about = "labelled corpus that picks the best epoch and calibrates probabilities"
     parser.add_argument("--dev", required=True, metavar="F", type=Path, help=about)
+    add_reading(parser, "train", "dev", "unlabelled")
     parser.add_argument("--out", required=True, metavar="BUNDLE", type=Path, help="folder to write the tagger to")
     _add_fitting(parser)
 

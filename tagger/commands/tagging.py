@@ -1,24 +1,31 @@
 """The commands that tag text with a trained tagger: evaluate, predict, serve."""
 
 import argparse
+import itertools
 import json
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from tagger.commands.base import Command, add_bundle, add_from, import_tensorflow
+from tagger.commands.base import Command, add_bundle, add_force, add_from, add_reading
 from tagger.commands.corpora import read_corpus
-from tagger.commands.output import print_notes, print_scores, progress, write_page
+from tagger.commands.output import print_format, print_notes, print_scores, progress, write_page
+from tagger.commands.reporting import add_findings, outputs, write_findings
 from tagger.errors import ConfigError, require
 from tagger.runtime import DEFAULT, RUNTIMES
 from tagger.serve.limits import Limits
 from tagger.settings import check_ranges, describe
 
 if TYPE_CHECKING:
+    from tagger.analysis import Analysis
+    from tagger.documents import Document
     from tagger.pipeline import Tagger
+    from tagger.reports.suspects import Row
     from tagger.serve.queue_endpoints import QueueSetup
 
 
@@ -29,21 +36,47 @@ def evaluate(options: argparse.Namespace) -> None:
     """Score a tagger on a labelled corpus."""
     from tagger import analysis, corpus
     from tagger.documents import Notes
-    from tagger.reports import pages
+    from tagger.files import refuse_existing
+    from tagger.reports import pages, suspects
+    from tagger.reports.provenance import provenance, provenance_line
 
+    for path in outputs(options):
+        refuse_existing(path, options.force)
     tagger = _load_tagger(options)
     notes = Notes()
     seen = analysis.mentions(corpus.read(options.train, options.source_format)) if options.train else None
-    documents = read_corpus(options.corpus, options.source_format, notes)
-    scores = tagger.evaluate(documents, analysis.Analysis(trained=seen)).to_dict()
+    scores = analysis.Analysis(trained=seen)
+    rows = _errors(tagger, read_corpus(options.corpus, options.source_format, notes), scores)
+    least, most = options.suspects_above, options.suspects_most
+    write_findings(options, rows, lambda rows: suspects.of_evaluation(rows, least, most), notes)
+    print_format(options.corpus, notes.format)
     print_notes(options.corpus, notes)
+    report = scores.to_dict()
+    given = {
+        "train": options.train, "gazetteer": options.gazetteer, "from": options.source_format,
+        "runtime": options.runtime,
+    }  # fmt: skip
+    report["about"] = provenance([(options.corpus, scores.texts)], given, tagger.identity, options.bundle)
     if options.html:
-        write_page(options.html, pages.evaluation_page(str(options.corpus), scores))
+        write_page(options.html, pages.evaluation_page(str(options.corpus), report))
     if options.json:
-        print(json.dumps(scores, ensure_ascii=False))
+        print(json.dumps(report, ensure_ascii=False))
     else:
-        print_scores(scores)
+        print(provenance_line(report["about"]))
+        print_scores(report)
     _report_cut_mentions(tagger)
+
+
+def _errors(tagger: "Tagger", documents: "Iterator[Document]", scores: "Analysis") -> Iterator["Row"]:
+    """Yield each annotated document, with what is predicted, and its errors, adding them to the scores."""
+    from tagger.analysis import errors_of
+
+    documents = (document for document in documents if not document.is_unlabelled)
+    documents, copies = itertools.tee(documents)
+    results = tagger.results(document.text for document in copies)
+    for document, result in zip(documents, results, strict=True):
+        scores.add(document, result.entities, result.answer)
+        yield replace(document, predicted=tuple(result.entities)), list(errors_of(document, result.entities))
 
 
 def _add_evaluate(parser: argparse.ArgumentParser) -> None:
@@ -51,10 +84,31 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("corpus", metavar="F", type=Path, help="labelled corpus")
     parser.add_argument("--json", action="store_true", help="print the scores, errors and worst texts as JSON")
     parser.add_argument("--html", metavar="F", type=Path, help="write an error report as a page")
+    add_findings(parser, "errors", "with a confident prediction that their annotation lacks")
+    about = "probability from which a prediction is confident (default: 0.5)"
+    parser.add_argument("--suspects-above", type=_probability, default=0.5, metavar="P", help=about)
+    about = "write this many records, the most confident first (default: 0, all, in the order of the corpus)"
+    parser.add_argument("--suspects-most", type=_count, default=0, metavar="N", help=about)
+    add_force(parser)
     about = "training corpus, to score mentions seen in training apart from new ones"
     parser.add_argument("--train", metavar="F", type=Path, help=about)
     add_from(parser)
+    add_reading(parser, "corpus", "train")
     _add_runtime(parser)
+
+
+def _probability(given: str) -> float:
+    value = float(given)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError("must be 0 to 1")
+    return value
+
+
+def _count(given: str) -> int:
+    value = int(given)
+    if value < 0:
+        raise argparse.ArgumentTypeError("must be at least 0")
+    return value
 
 
 EVALUATE = Command(
@@ -65,6 +119,7 @@ EVALUATE = Command(
   tagger evaluate bundle test.jsonl --json
   tagger evaluate bundle test.jsonl --html report.html --train train.jsonl
   tagger evaluate bundle test.jsonl --gazetteer names.tsv
+  tagger evaluate bundle train.jsonl --out errors.jsonl --suspects again.jsonl --suspects-above 0.8
 """,
 )
 
@@ -78,7 +133,6 @@ def predict(options: argparse.Namespace) -> None:
         raise ConfigError("nothing to tag: give files, - for standard input, or --text")
     from tagger import formats
     from tagger.documents import Notes
-    from tagger.files import open_output
     from tagger.reports.results import VIEWS, documents
 
     tagger = _load_tagger(options)
@@ -89,17 +143,26 @@ def predict(options: argparse.Namespace) -> None:
     else:
         from tagger import parallel
 
-        results = parallel.results(tagger, options.bundle, options.runtime, texts, answers)
+        wait = _seconds_to_wait(options.files)
+        results = parallel.results(tagger, options.bundle, options.runtime, texts, answers, wait)
         results = progress(results, lambda result: result.text, bool(options.out) or not sys.stdout.isatty())
     if options.format in VIEWS:
         lines = VIEWS[options.format](results, tagger.labels)
     else:
-        lines = formats.write(options.format, documents(results, answers), notes)
-    with open_output(options.out) as write:
+        lines = formats.write(options.format, documents(results, answers), notes, predicted=True)
+    with _opened(options.format, options.out) as write:
         for line in lines:
             write(line)
     print_notes(options.out or options.format, notes)
     _report_cut_mentions(tagger)
+
+
+def _opened(name: str, out: Path | None) -> AbstractContextManager[Callable[[Any], object]]:
+    """Return what a result of this format or view is written with."""
+    from tagger import corpus, formats
+    from tagger.files import open_output
+
+    return corpus.opened(out, formats.FORMATS[name]) if name in formats.FORMATS else open_output(out)
 
 
 def _texts(given: list[str], files: list[str], source_format: str) -> Iterator[str]:
@@ -110,17 +173,26 @@ def _texts(given: list[str], files: list[str], source_format: str) -> Iterator[s
         yield from corpus.texts(file, source_format)
 
 
+def _seconds_to_wait(files: list[str]) -> float | None:
+    """Return how long a text waits for others: not long if they may come slowly, from a pipe or a terminal."""
+    from tagger.groups import SECONDS, seconds_to_wait
+
+    slow = any(seconds_to_wait(sys.stdin) if file == "-" else Path(file).is_fifo() for file in files)
+    return SECONDS if slow else None
+
+
 def _add_predict(parser: argparse.ArgumentParser) -> None:
-    from tagger.formats import FORMATS
+    from tagger.formats import FORMATS, WRITABLE
 
     add_bundle(parser)
     parser.add_argument("files", nargs="*", metavar="F", help="text, or a corpus; .gz too; - is standard input")
     parser.add_argument("--text", action="append", default=[], help="a text on the command line; may be repeated")
     parser.add_argument("--out", metavar="F", type=Path, help="file to write to, instead of standard output")
-    choices = [*(name for name, row in FORMATS.items() if not row.folder), "table", "html"]
+    choices = [*(name for name in WRITABLE if FORMATS[name].binary or not FORMATS[name].folder), "table", "html"]
     about = f"format of the result (default: jsonl): {', '.join(choices)}"
     parser.add_argument("--format", choices=choices, default="jsonl", metavar="FORMAT", help=about)
     add_from(parser)
+    add_reading(parser, "files")
     _add_runtime(parser)
 
 
@@ -186,7 +258,7 @@ def _queue_setup(options: argparse.Namespace, saved: Path, limits: Limits) -> "Q
     print(f"tagger: {options.queue}: {counts.total:,} texts, {counts.done:,} done{note}", file=sys.stderr)
 
     def load(folder: Path) -> Tagger:
-        return Tagger.load(folder, options.runtime, gazetteer=options.gazetteer)
+        return Tagger.load(folder, options.runtime, options.workers, options.gazetteer)
 
     return QueueSetup(texts, plan, load, options.queue_entities)
 
@@ -249,14 +321,21 @@ def _add_runtime(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--gazetteer", metavar="F", type=Path, help=about)
     about = "; ".join(f"{name}: {row.about}" for name, row in RUNTIMES.items())
     parser.add_argument("--runtime", choices=RUNTIMES, default=DEFAULT, help=f"{about} (default: {DEFAULT})")
+    about = "threads or processes that tag side by side (default: one for each core that may be used)"
+    parser.add_argument("--workers", type=_workers, default=0, metavar="N", help=about)
+
+
+def _workers(given: str) -> int:
+    value = int(given)
+    if value < 1:
+        raise argparse.ArgumentTypeError("must be 1 or more")
+    return value
 
 
 def _load_tagger(options: argparse.Namespace) -> "Tagger":
-    if RUNTIMES[options.runtime].tensorflow:
-        import_tensorflow()
     from tagger.pipeline import Tagger
 
-    return Tagger.load(options.bundle, options.runtime, gazetteer=options.gazetteer)
+    return Tagger.load(options.bundle, options.runtime, options.workers, options.gazetteer)
 
 
 def _report_cut_mentions(tagger: "Tagger") -> None:

@@ -152,6 +152,11 @@ def train_step(
     return step
 
 
+def shows_contest(config: Config) -> bool | None:
+    """Return True if epochs are chosen by a score of the contest, None if its scores depend on the corpus."""
+    return True if config.training.metric in ("top1", "contest") else None
+
+
 def calibrate(tagger: Tagger, dev: Path) -> dict[str, Any]:
     """Fit the calibration of a trained tagger on dev, and return its scores there, as `Scores.to_dict`."""
     calibrator = Calibrator()
@@ -160,7 +165,7 @@ def calibrate(tagger: Tagger, dev: Path) -> dict[str, Any]:
     for document, result in zip(documents, results, strict=True):
         calibrator.add(document, result.entities)
     tagger.calibration = calibrator.fit()
-    return tagger.evaluate(corpus.read(dev)).to_dict()
+    return tagger.evaluate(corpus.read(dev)).to_dict(shows_contest(tagger.config))
 
 
 class EpochKeeper:
@@ -205,7 +210,7 @@ class EpochKeeper:
         weights = self.state.evaluated_weights()
         trained = self.state.swap_weights(weights)
         self.update_transitions()
-        scores = self.tagger.evaluate(corpus.read(self.dev)).to_dict()
+        scores = self.tagger.evaluate(corpus.read(self.dev)).to_dict(shows_contest(self.tagger.config))
         self.state.swap_weights(trained)
         epoch = len(self.history) + 1
         loss = float(losses.astype(np.float64).mean())

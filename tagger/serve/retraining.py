@@ -223,6 +223,8 @@ class Retraining:
                 _keep_gazetteer(self.current, out)
                 self.finished(out)
                 self.current = self.trained = out
+                with contextlib.suppress(OSError, ValueError, KeyError):  # of the calibrated tagger
+                    self._figures["f1"] = json.loads((out / "metrics.json").read_text("utf-8"))["f1"]
         except TaggerError as reason:
             error = str(reason)
         except OSError as reason:

@@ -194,7 +194,7 @@ function showTraining(training) {
     buttons = reason ? ["later"] : ["start", "later"];
   } else if (trained && trained !== seen) {
     parts.push(message("trained", { name: trained }));
-    if (training.f1 >= 0) parts[0] += ` ${message("trainedF1", { name: (100 * training.f1).toFixed(1) })}`;
+    if (training.f1 !== null && training.f1 >= 0) parts[0] += ` ${message("trainedF1", { name: (100 * training.f1).toFixed(1) })}`;
     if (in_dev) parts.push(message("trainInDev", { n: in_dev }));
     buttons = ["later"];
   }
