@@ -2,7 +2,6 @@
 
 import argparse
 import contextlib
-import os
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -10,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tagger.config import load, sections
-from tagger.errors import require
 from tagger.presets import PRESETS, RECIPES
 from tagger.settings import Setting, merge
 
@@ -142,17 +140,3 @@ def resumable(folder: str) -> Iterator[None]:
     except KeyboardInterrupt:
         print(f"tagger: interrupted; the work so far is kept in {folder}: add --resume to continue", file=sys.stderr)
         raise SystemExit(130) from None
-
-
-def import_tensorflow() -> None:
-    """Import TensorFlow without what its native code prints while it loads; its warnings stay off."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    sys.stderr.flush()
-    saved = os.dup(2)
-    try:
-        with open(os.devnull, "wb") as nowhere:
-            os.dup2(nowhere.fileno(), 2)
-            require("tensorflow", "train").config.list_physical_devices()
-    finally:
-        os.dup2(saved, 2)
-        os.close(saved)

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -142,25 +142,35 @@ def _code_points(value: Record, text: str, place: str, notes: Notes) -> tuple[An
 def write(documents: Iterable[Document], notes: Notes) -> Iterator[str]:
     """Yield an array of tasks, with predictions for documents that have scores, else with annotations.
 
-    A text that is not annotated has neither.
+    A text that is not annotated has neither; one with predictions beside its annotation has both.
     """
     before = "[\n"
     for document in documents:
-        results: list[Record] = [
-            {"id": str(number), "from_name": "label", "to_name": "text", "type": "labels",
-             "value": {"start": start, "end": end, "text": document.text[start:end], "labels": [label]}}
-            for number, (start, end, label) in enumerate(document.entities, 1)
-        ]  # fmt: skip
         number = {key: value for key, value in document.extra.items() if key == "id" and type(value) is int}
         data = {key: value for key, value in document.extra.items() if key not in number}
         task: Record = {**number, "data": with_further({"text": document.text}, replace(document, extra=data), notes)}
+        results = _results(document.text, document.entities, document.scores)
         if document.scores:
-            for result, score in zip(results, document.scores, strict=True):
-                result["score"] = score
-            mean = sum(document.scores) / len(results)
-            task["predictions"] = [{"model_version": "tagger", "score": round(mean, 4), "result": results}]
+            task["predictions"] = [_prediction(results, document.scores)]
         elif not document.is_unlabelled:
             task["annotations"] = [{"result": results}]
+        if document.predicted:
+            scores = [entity.score for entity in document.predicted]
+            spans = [Span(*entity[:3]) for entity in document.predicted]
+            task["predictions"] = [_prediction(_results(document.text, spans, scores), scores)]
         yield before + dumps(task)
         before = ",\n"
     yield "[]\n" if before == "[\n" else "\n]\n"
+
+
+def _results(text: str, spans: Iterable[Span], scores: Sequence[float]) -> list[Record]:
+    results: list[Record] = [
+        {"id": str(number), "from_name": "label", "to_name": "text", "type": "labels",
+         "value": {"start": start, "end": end, "text": text[start:end], "labels": [label]}}
+        for number, (start, end, label) in enumerate(spans, 1)
+    ]  # fmt: skip
+    return [{**result, "score": score} for result, score in zip(results, scores, strict=True)] if scores else results
+
+
+def _prediction(results: list[Record], scores: Sequence[float]) -> Record:
+    return {"model_version": "tagger", "score": round(sum(scores) / len(scores), 4), "result": results}

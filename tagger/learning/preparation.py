@@ -22,12 +22,13 @@ from tagger.config import Config
 from tagger.documents import Document, Notes
 from tagger.errors import OutputError, TrainingError, VectorsError
 from tagger.files import atomic_folder, write_json
+from tagger.groups import grouped
 from tagger.learning.run import RunFolder, Sources, TextSources
 from tagger.lexicon import jieba_lexicon
 from tagger.lookup import Lookup
 from tagger.progress import say
 from tagger.tags import TagScheme
-from tagger.text import UnitMaker, grouped, pieces, windows
+from tagger.text import UnitMaker, pieces, windows
 from tagger.vectors import TABLES, Table, learn, load_tables, load_word2vec, save_tables
 
 ALIGNMENT = "alignment.json"

@@ -20,6 +20,8 @@ from tagger.files import atomic_file, sha256, write_json
 
 _CHECKPOINT = "checkpoint.npz"
 
+PROGRESS = "progress.json"  # how far the epochs are, for other processes to read
+
 
 @dataclass(frozen=True)
 class Sources:
@@ -133,6 +135,11 @@ class RunFolder:
             return None
         with np.load(path, allow_pickle=False) as arrays:
             return dict(arrays)
+
+    def report_progress(self, epoch: int, epochs: int, f1: float | None, seconds_left: float | None) -> None:
+        """Write down how far the training is: epochs done of all, the best F1 on dev so far, and the time left."""
+        figures = {"epoch": epoch, "epochs": epochs, "f1": f1, "seconds_left": seconds_left}
+        write_json(self.folder / PROGRESS, figures)
 
     def remove(self) -> None:
         """Delete the folder."""
