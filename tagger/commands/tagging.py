@@ -285,7 +285,7 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
     about = "after how many saved texts the page offers to train; 0: never (default: 50)"
     parser.add_argument("--retrain-every", type=int, default=50, metavar="N", help=about)
     about = "change a setting of such a training, otherwise the bundle's; may be repeated"
-    parser.add_argument("--set", action="append", default=[], metavar="section.key=value", help=about)
+    add_set(parser, about)
     _add_runtime(parser)
     for limit in describe(Limits):
         about = f"{limit.about} (default: {limit.default:,})"
