@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tagger.commands.base import Command, add_bundle, add_force, add_from, add_reading
+from tagger.commands.base import Command, add_bundle, add_force, add_from, add_reading, add_set
 from tagger.commands.corpora import read_corpus
 from tagger.commands.output import print_format, print_notes, print_scores, progress, write_page
 from tagger.commands.reporting import add_findings, outputs, write_findings
