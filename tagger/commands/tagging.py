@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tagger.commands.base import Command, add_bundle, add_force, add_from, add_reading
+from tagger.commands.base import Command, add_bundle, add_force, add_from, add_reading, add_set
 from tagger.commands.corpora import read_corpus
 from tagger.commands.output import print_format, print_notes, print_scores, progress, write_page
 from tagger.commands.reporting import add_findings, outputs, write_findings
@@ -290,7 +290,7 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
     about = "after how many saved texts the page offers to train; 0: never (default: 50)"
     parser.add_argument("--retrain-every", type=int, default=50, metavar="N", help=about)
     about = "change a setting of such a training, otherwise the bundle's; may be repeated"
-    parser.add_argument("--set", action="append", default=[], metavar="section.key=value", help=about)
+    add_set(parser, about)
     _add_runtime(parser)
     for limit in describe(Limits):
         about = f"{limit.about} (default: {limit.default:,})"
