@@ -1,5 +1,6 @@
 """The `Tagger` of the package's interface: what programs and notebooks need beside tagging."""
 
+import functools
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -179,6 +180,7 @@ class Tagger(pipeline.Tagger):
         return f"<Tagger {'; '.join(parts)}>"
 
 
+@functools.lru_cache(maxsize=1)  # a pool's process gets the same one with each of its tasks
 def _reloaded(kind: type[Tagger], loaded: Loaded) -> Tagger:
     """Return a tagger that was pickled.
 

@@ -73,11 +73,13 @@ class Identity:
         name: Name of the folder.
         sha256: Of the manifest, which holds that of every other file.
         trained: When the bundle was written, as an ISO time in UTC; "" where it does not record that.
+        version: Version of tagger that wrote it.
     """
 
     name: str
     sha256: str
     trained: str
+    version: str = ""
 
 
 @dataclass(frozen=True)
@@ -277,7 +279,8 @@ def load(path: Path | str) -> Bundle:
         )
     return Bundle(
         folder, config, scheme, Transitions(rows[:-2], rows[-2], rows[-1]), units, lookup, calibration, gazetteer,
-        manifest, Identity(folder.resolve().name, digest_of_all, str(manifest.get("trained", ""))),
+        manifest,
+        Identity(folder.resolve().name, digest_of_all, str(manifest.get("trained", "")), str(manifest["tagger"])),
     )  # fmt: skip
 
 

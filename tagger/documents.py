@@ -3,8 +3,9 @@
 import re
 from bisect import bisect
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from typing import Any, NamedTuple
 
 CONTEST_LABEL = "CORE"
@@ -57,6 +58,7 @@ class Document:
         extra: What else the record holds that it was read from, by key: `id` and whatever the format does not know.
             Not compared.
         place: Where it was read, as error messages show it: `train.jsonl:12 (id 37)`. Not compared.
+        predicted: What a tagger predicts beside the annotation, for the formats that hold both. Not compared.
     """
 
     text: str
@@ -66,6 +68,7 @@ class Document:
     unlabelled: tuple[tuple[int, int], ...] = ()
     extra: Mapping[str, Any] = field(default_factory=dict, compare=False)
     place: str = field(default="", compare=False)
+    predicted: tuple[Entity, ...] = field(default=(), compare=False)
 
     @property
     def is_unlabelled(self) -> bool:
@@ -103,6 +106,34 @@ def squeeze(text: str) -> str:
     return "".join(text.split())
 
 
+def text_key(text: str) -> int:
+    """Return a hash of a text without its white space, 64 bits."""
+    return _hash(squeeze(text))
+
+
+def annotation_key(document: Document) -> int:
+    """Return a hash of a document's entities, as strings and labels, 64 bits."""
+    return _hash(repr([(squeeze(document.text[s:e]), label) for s, e, label in document.entities]))
+
+
+def _hash(text: str) -> int:
+    return int.from_bytes(blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little")
+
+
+# A place: the file, its line, the number of the item in an array or of the row in a table, and the id of a record.
+_PLACE = re.compile(r"(.*?)(?::(\d+))?(?: \((?:(item|row) (\d+))?(?:, )?(?:id .*)?\))?", re.S)
+
+
+def origin(document: Document) -> dict[str, Any]:
+    """Return where a document was read, as far as it is known: `file`, `line`, `item` of an array or `row`, `id`."""
+    match = _PLACE.fullmatch(document.place)
+    file, line, kind, number = match.groups() if match else (document.place, None, None, None)
+    known: dict[str, Any] = {"file": file} if file else {}
+    known |= {"line": int(line)} if line else {}
+    known |= {kind: int(number)} if kind and number else {}
+    return known | ({"id": document.extra["id"]} if "id" in document.extra else {})
+
+
 def mark(text: str, answers: Iterable[str]) -> tuple[Span, ...]:
     """Return every occurrence of every answer in `text` as a span with the contest's label, in order.
 
@@ -121,6 +152,19 @@ def mark(text: str, answers: Iterable[str]) -> tuple[Span, ...]:
                 taken[start:end] = b"\1" * (end - start)
             at = end if is_free else start + 1
     return tuple(sorted(spans))
+
+
+def judged(document: Document, entities: Sequence[Entity]) -> Sequence[Entity]:
+    """Return the predicted entities that the annotation decides about: not those in a stretch that nobody annotated."""
+    if not document.unlabelled:
+        return entities
+    gold = set(document.entities)
+    return [
+        entity
+        for entity in entities
+        if Span(*entity[:3]) in gold
+        or not any(start < entity.end and entity.start < end for start, end in document.unlabelled)
+    ]
 
 
 def is_label(label: object) -> bool:

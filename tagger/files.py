@@ -46,6 +46,7 @@ class Source:
         member: Name of the file inside an archive.
         tell: Returns how many bytes of the file have been read; 0 for a stream.
         encoding: Of the file, for errors; empty for UTF-8.
+        pauses: Returns whether nothing comes for a moment; the head then ends there.
 
     Attributes:
         place: The path as error messages show it.
@@ -58,10 +59,11 @@ class Source:
         raw: IO[bytes] | io.RawIOBase,
         path: str | Path,
         member: str = "",
+        pauses: Callable[[], bool] = bool,
         tell: Callable[[], int] = lambda: 0,
         encoding: str = "",
     ) -> None:
-        self.path = path
+        self.path, self._pauses = path, pauses
         self.name = f"{path}/{member}" if member else str(path)
         self.place = "standard input" if str(path) == "-" else self.name
         self.replaced: list[tuple[CorpusError, bytes]] | None = None
@@ -79,7 +81,7 @@ class Source:
             with self._readable(lambda: head.count(b"\n") + 1):
                 while len(head) < _HEAD and (block := self._raw.read(_BLOCK)):
                     head += block
-                    if b"\n" in block and getattr(self._raw, "pauses", bool)():
+                    if b"\n" in block and self._pauses():
                         break
             self._head = bytes(head).removeprefix(codecs.BOM_UTF8)
             self._mac = b"\r" in self._head and b"\n" not in self._head
@@ -182,10 +184,6 @@ class _Rejoined(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
-    def pauses(self) -> bool:
-        """Return whether nothing comes for a moment."""
-        return not self._head and bool(getattr(self._rest, "pauses", bool)())
-
     def readinto(self, buffer: Any) -> int:
         room = memoryview(buffer)
         data = self._head[: len(room)] or self._rest.read(len(room)) or b""
@@ -255,12 +253,11 @@ def open_source(path: str | Path) -> Iterator[Source]:
 def _source(raw: Any, path: str | Path, member: str = "", tell: Callable[[], int] = lambda: 0) -> Source:
     """Return the source of unzipped bytes in any encoding."""
     source = Source(raw, path, member)
+    pauses = raw.pauses if isinstance(raw, _Arriving) else bool
     start = b""
     with source._readable(lambda: 1):
-        while len(start) < 16 and (more := raw.read(16 - len(start))):
+        while len(start) < 16 and not (b"\n" in start and pauses()) and (more := raw.read(16 - len(start))):
             start += more
-            if b"\n" in more and getattr(raw, "pauses", bool)():
-                break
     rest = _Rejoined(start, raw)
     if archives.is_zip(start):
         raise CorpusError(source.place, "a file", "a .zip in a stream or an archive", "give the name of a .zip file")
@@ -271,8 +268,8 @@ def _source(raw: Any, path: str | Path, member: str = "", tell: Callable[[], int
     told = reading.of(path)
     encoding = told.encoding or reading.by_mark(start)
     if encoding and encoding != "utf-8":
-        return Source(reading.Recoded(rest, encoding, source.place, told.lenient), path, member, tell, encoding)
-    return Source(rest, path, member, tell)
+        return Source(reading.Recoded(rest, encoding, source.place, told.lenient), path, member, pauses, tell, encoding)
+    return Source(rest, path, member, pauses, tell)
 
 
 @contextmanager

@@ -97,7 +97,7 @@ def _start_process(bundle: Path, runtime: str, identity: Identity | None, thresh
     try:
         _tagger = Tagger.load(bundle, runtime, workers=1)
         _tagger.thresholds = thresholds
-        if _tagger.identity != identity:
+        if identity and _tagger.identity and _tagger.identity.sha256 != identity.sha256:
             _tagger = f"{bundle}: replaced by another bundle since this run loaded it"
     except TaggerError as error:
         _tagger = str(error)

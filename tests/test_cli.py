@@ -63,6 +63,9 @@ ROWS = [
     ("inspect {c}/train.jsonl --config contest --json", 0, r'^\{"splits": \[\{"file": ".*"findings": \{"cut": ', ""),
     ("inspect {c}/train.jsonl {c}/dev.jsonl", 0, r"(?s)train\.jsonl.*dev\.jsonl.*texts in both.*: 0", ""),
     ("inspect {c}/train.jsonl --html {t}/page.html", 0, "texts", r"page\.html: written"),
+    ("inspect {c}/train.jsonl --out {t}/f --suspects {t}/s", 0, r"train\.jsonl \(.*240 texts", r"s: .*texts, as jsonl"),
+    ("evaluate {b} {c}/dev.jsonl --suspects-above 2", 2, "", "must be 0 to 1"),
+    ("split {c}/train.jsonl --out {t}/parts --dev 40 --test 0.1", 0, r"dev\.jsonl: 40 texts", ""),
     ("inspect {b} {c}/train.jsonl", 2, "", "one bundle at a time"),
     ("inspect -", 2, "", "-: a stream can be read only once"),
     ("evaluate {b} {g}/bioes.conll", 0, r"LOC", "^((?!left out).)*$"),
@@ -321,7 +324,7 @@ def test_lone_surrogates_are_printed_as_json_writes_them(tmp_path):
         )  # fmt: skip
         assert "\\ud800好" in done.stdout
     (split,) = json.loads(done.stdout)["splits"]
-    assert split["findings"]["empty"]["examples"] == ["\ud800好"]
+    assert [one["text"] for one in split["findings"]["empty"]["examples"]] == ["\ud800好"]
 
 
 def test_the_sample_is_inspected():

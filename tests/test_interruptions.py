@@ -91,6 +91,7 @@ LEARNING = [
     "train --train gold.jsonl --dev {} --out out",
     "transfer --train gold.jsonl --dev gold.jsonl --unlabelled {} --out out",
     "pretrain text.txt {} --out out",
+    "vectors {} --out out",
 ]
 
 

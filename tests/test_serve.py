@@ -60,7 +60,7 @@ class BlockedTagger:
 
     def __init__(self):
         self.inner, self.go, self.groups = planted(), threading.Event(), []
-        self.labels, self.workers = self.inner.labels, 1
+        self.labels, self.workers, self.identity = self.inner.labels, 1, None
 
     def batch(self, texts):
         self.groups.append(list(texts))

@@ -5,6 +5,7 @@ from tagger.commands.corpora import CONVERT, INSPECT
 from tagger.commands.help import HELP
 from tagger.commands.learning import PRETRAIN, TRAIN, TRANSFER, VECTORS
 from tagger.commands.prediction import PREDICT
+from tagger.commands.splitting import SPLIT
 from tagger.commands.tagging import EVALUATE, SERVE
 
 COMMANDS = {
@@ -19,5 +20,6 @@ COMMANDS = {
     "export": EXPORT,
     "convert": CONVERT,
     "inspect": INSPECT,
+    "split": SPLIT,
     "help": HELP,
 }

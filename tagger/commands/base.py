@@ -84,9 +84,12 @@ def add_config(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--config", default="default", metavar="PRESET|F.toml", help=f"a TOML file, or a preset: {presets}"
     )
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="section.key=value", help="change a setting; may be repeated"
-    )
+    add_set(parser, "change a setting; may be repeated")
+
+
+def add_set(parser: argparse.ArgumentParser, about: str) -> None:
+    """Add the option that changes single settings."""
+    parser.add_argument("--set", action="append", default=[], metavar="section.key=value", help=about)
     parser.epilog = f"{parser.epilog or ''}\n`tagger help settings` lists all settings and what they mean.\n"
 
 

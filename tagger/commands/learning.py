@@ -173,7 +173,7 @@ def vectors(options: argparse.Namespace) -> None:
     from tagger.vectors import learn, save_tables
 
     config = load_config(options)
-    _check_files(options, "", *options.files)
+    _check_files(options, "vectors", *options.files)
     with atomic_folder(options.out, options.force) as folder, tempfile.TemporaryDirectory() as spool:
         texts = progress(corpus_texts(options.files), lambda text: text)
         tables = learn(texts, UnitMaker(config.text), config.vectors, config.training.seed, Path(spool))

@@ -147,7 +147,7 @@ _ROWS = (
     _json(
         "labelstudio",
         "Label Studio: a JSON array of tasks with `annotations` or `predictions`; entities with scores are predictions",
-        labelstudio, scores=True, unlabelled="texts",
+        labelstudio, scores=True, predictions=True, unlabelled="texts",
     ),
     _json(
         "contest", 'JSON Lines with entities as strings: `{"content": "...", "core_entity": ["..."]}`; more below',
@@ -155,7 +155,7 @@ _ROWS = (
     ),
     _json(
         "uie", 'UIE, read only: `{"content": "...", "result_list": [{"start": 0, "end": 2}], "prompt": "PER"}`',
-        uie, read=uie.read,
+        uie, read=uie.read, texts=None,
     ),
     Format(
         "brat", "brat standoff: a folder with a `.txt` and a `.ann` file for each text, or one such pair",
@@ -265,6 +265,9 @@ def write(name: str, documents: Iterable[Document], notes: Notes, predicted: boo
                 notes["lost: answers that are no entity"] += len(set(map(squeeze, document.answers)) - mentions)
             if row.unlabelled != "stretches" and not (row.unlabelled and document.is_unlabelled):
                 notes["lost: stretches that are not labelled"] += len(document.unlabelled)
+            if document.predicted and row.extra and not row.predictions:
+                predicted_entities = [entity._asdict() for entity in document.predicted]
+                document = replace(document, extra={**document.extra, "predicted": predicted_entities})
             if not row.extra:
                 notes["left out: further keys of records"] += len(document.extra)
             if not row.surrogates and _SURROGATE.search(document.text):

@@ -106,6 +106,7 @@ class Format:
         unlabelled: Whether it holds stretches that were not annotated: "" for no, "texts" for whole texts only.
         surrogates: Whether it holds lone surrogates.
         extra: Whether it holds what else a record has.
+        predictions: Whether it holds predictions beside an annotation; others that hold `extra` have them there.
         binary: Whether it is no text: it is read by its `Path`, and can be written to a file only.
         folder: How its paths are handled where it is read by its `Path`; None where it is read as a `Source`.
         parse: Returns the document of a record, where it is a format of JSON records.
@@ -127,6 +128,7 @@ class Format:
     unlabelled: Literal["", "texts", "stretches"] = ""
     surrogates: bool = True
     extra: bool = False
+    predictions: bool = False
     binary: bool = False
     folder: Folder | None = None
     parse: Callable[[Record, str, Notes], Document] | None = None

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -158,28 +158,37 @@ def _parted(extra: Mapping[str, Any]) -> tuple[Record, Record]:
 def write(documents: Iterable[Document], notes: Notes) -> Iterator[str]:
     """Yield an array of tasks, with predictions for documents that have scores, else with annotations.
 
-    A text that is not annotated has neither.
+    A text that is not annotated has neither; one with predictions beside its annotation has both.
     """
     before = "[\n"
     for document in documents:
-        results: list[Record] = [
-            {"id": str(number), "from_name": "label", "to_name": "text", "type": "labels",
-             "value": {"start": start, "end": end, "text": document.text[start:end], "labels": [label]}}
-            for number, (start, end, label) in enumerate(document.entities, 1)
-        ]  # fmt: skip
         beside, data = _parted(document.extra)
         others = beside.pop("predictions", [])
         task: Record = {**beside, "data": with_further({"text": document.text}, replace(document, extra=data), notes)}
+        results = _results(document.text, document.entities, document.scores)
         if document.scores:
-            for result, score in zip(results, document.scores, strict=True):
-                result["score"] = score
-            mean = sum(document.scores) / len(results)
-            prediction = {"model_version": "tagger", "score": round(mean, 4), "result": results}
-            task["predictions"] = [prediction, *others]
+            task["predictions"] = [_prediction(results, document.scores), *others]
         elif document.unlabelled != ((0, len(document.text)),):
             task["annotations"] = [{"result": results}]
-        elif others:
+        if document.predicted:
+            scores = [entity.score for entity in document.predicted]
+            spans = [Span(*entity[:3]) for entity in document.predicted]
+            task["predictions"] = [_prediction(_results(document.text, spans, scores), scores), *others]
+        if others and "predictions" not in task:
             task["predictions"] = others
         yield before + dumps(task)
         before = ",\n"
     yield "[]\n" if before == "[\n" else "\n]\n"
+
+
+def _results(text: str, spans: Iterable[Span], scores: Sequence[float]) -> list[Record]:
+    results: list[Record] = [
+        {"id": str(number), "from_name": "label", "to_name": "text", "type": "labels",
+         "value": {"start": start, "end": end, "text": text[start:end], "labels": [label]}}
+        for number, (start, end, label) in enumerate(spans, 1)
+    ]  # fmt: skip
+    return [{**result, "score": score} for result, score in zip(results, scores, strict=True)] if scores else results
+
+
+def _prediction(results: list[Record], scores: Sequence[float]) -> Record:
+    return {"model_version": "tagger", "score": round(sum(scores) / len(scores), 4), "result": results}

@@ -58,7 +58,7 @@ def _rows(path: Path) -> Iterator[dict[str, Any]]:
                 yield from batch.to_pylist()
     except FileNotFoundError as error:
         raise CorpusError(str(path), "a readable file", str(error.strerror), "check the path and the file") from error
-    except (arrow.ArrowException, OSError) as error:
+    except (arrow.ArrowException, OSError, ValueError, OverflowError) as error:
         shown = str(error).partition("\n")[0]
         raise CorpusError(str(path), "a whole Parquet file", shown, "copy it again") from error
 

@@ -224,7 +224,7 @@ def with_further(record: Record, document: Document, notes: Notes) -> Record:
 
 
 # Keys under which lists of objects with start and end are no entities, and may stand beside none.
-_NO_ENTITIES = {"gold", "tokens", "sents", "sentences", "words", "relations"}
+_NO_ENTITIES = {"gold", "predicted", "tokens", "sents", "sentences", "words", "relations"}
 
 _OFFSETS = (("start", "end"), ("begin", "end"), ("start_offset", "end_offset"), ("start_char", "end_char"),
             ("startOffset", "endOffset"), ("start_idx", "end_idx"), ("start_index", "end_index"))  # fmt: skip

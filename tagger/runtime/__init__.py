@@ -31,7 +31,7 @@ class Runtime(Protocol):
     batch_units: int
 
     def scores(self, ids: "np.ndarray", lengths: "np.ndarray") -> "np.ndarray":
-        """Return the score of each tag at each unit; called from several threads at once.
+        """Return the score of each tag at each unit; called from several threads at once, and in forked processes.
 
         Args:
             ids: (B, T, F) int32, padded on the right with 0.
@@ -39,6 +39,9 @@ class Runtime(Protocol):
 
         Returns:
             (B, T, K) float32; values past the end of a text have no meaning.
+
+        Raises:
+            TaggerError: In a forked process, where it does not work there.
         """
         ...
 

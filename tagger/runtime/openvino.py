@@ -1,5 +1,6 @@
 """Scores by OpenVINO."""
 
+import ctypes
 import os
 import threading
 from pathlib import Path
@@ -40,7 +41,7 @@ class OpenvinoRuntime:
         }
         self._options |= {"INFERENCE_PRECISION_HINT": "f32"} if single else {}
         self._compiling = threading.Lock()
-        self._compiled = [_Compiled(self._compile())]
+        self._compiled = _Compiled(self._compile())
 
     @classmethod
     def load(cls, bundle: Bundle, workers: int) -> "OpenvinoRuntime":
@@ -49,7 +50,6 @@ class OpenvinoRuntime:
 
     def scores(self, ids: np.ndarray, lengths: np.ndarray) -> np.ndarray:
         """See `Runtime.scores`."""
-        request = self._request()
         texts, longest, _ = ids.shape
         # A shape seen before is faster than a new one: padding keeps the number of shapes small.
         more_texts, more_units = -texts % _MULTIPLE, -longest % _MULTIPLE
@@ -58,20 +58,16 @@ class OpenvinoRuntime:
         positions, ends = np.arange(longest + more_units, dtype=np.int32), lengths[:, None]
         mirrored = np.where(positions < ends, ends - 1 - positions, positions)
         feed = {"ids": ids, "lengths": lengths, "mirrored": mirrored}
-        scores: np.ndarray = request.infer(feed, share_inputs=True)[0]
-        return scores[:texts, :longest].copy()  # the request reuses its memory
+        return self._here().scores(feed)[:texts, :longest]
 
-    def _request(self) -> Any:
-        """Return the inference request of this thread and process."""
-        if self._compiled[-1].process != os.getpid():
+    def _here(self) -> "_Compiled":
+        """Return the model as compiled in this process."""
+        if self._compiled.process != os.getpid():
             with self._compiling:
-                if self._compiled[-1].process != os.getpid():
-                    # That of the parent is kept: freeing it would wait for its threads.
-                    self._compiled.append(_Compiled(self._compile()))
-        compiled = self._compiled[-1]
-        if not hasattr(compiled.thread, "request"):
-            compiled.thread.request = compiled.model.create_infer_request()
-        return compiled.thread.request
+                if self._compiled.process != os.getpid():
+                    self._compiled.leak()
+                    self._compiled = _Compiled(self._compile())
+        return self._compiled
 
     def _compile(self) -> Any:
         core = self._openvino.Core()
@@ -86,10 +82,25 @@ class OpenvinoRuntime:
 
 
 class _Compiled:
-    """A compiled model, the process that compiled it, and each thread's inference request."""
+    """A compiled model, the process that compiled it, and its inference requests, each used by one thread at a time."""
 
     def __init__(self, model: Any) -> None:
-        self.model, self.process, self.thread = model, os.getpid(), threading.local()
+        self.model, self.process = model, os.getpid()
+        self._idle: list[Any] = []
+
+    def scores(self, feed: dict[str, np.ndarray]) -> np.ndarray:
+        try:
+            request = self._idle.pop()
+        except IndexError:
+            request = self.model.create_infer_request()
+        scores: np.ndarray = request.infer(feed, share_inputs=True)[0].copy()  # the request reuses its memory
+        self._idle.append(request)
+        return scores
+
+    def leak(self) -> None:
+        """Never free what OpenVINO made: in a forked process, that would wait for threads that are not there."""
+        for kept in (self.model, *self._idle):
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(kept))
 
 
 def _look_up_inside(model: Any, lookup: Lookup) -> None:
