@@ -12,7 +12,7 @@ from typing import Any
 
 from tagger import __version__
 from tagger.commands import COMMANDS
-from tagger.commands.base import Command
+from tagger.commands.base import Command, reading_as_told
 from tagger.errors import ConfigError, OutputError, TaggerError, Terminated, exit_code
 
 _DESCRIPTION = "Train your own Chinese entity tagger, and tag text with it. 训练自己的中文实体识别模型。"
@@ -49,7 +49,8 @@ def _main(arguments: Sequence[str] | None) -> int:
         if not hasattr(options, "run"):
             top.print_help()
             return 2
-        options.run(options)
+        with reading_as_told(options):
+            options.run(options)
         sys.stdout.flush()
         return 0
     except ConfigError as error:

@@ -1,6 +1,7 @@
 """`Tagger`, from text to entities: the one object that most users need."""
 
 import itertools
+import math
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -33,6 +34,24 @@ _DECODER = BatchesConfig(units=20_000, texts=512)  # size of a batch for the dec
 
 
 @dataclass(frozen=True)
+class PathScore:
+    """How likely the best tag path of a text is.
+
+    Args:
+        log_probability: Of the whole path.
+        units: Units of the text.
+    """
+
+    log_probability: float
+    units: int
+
+    @property
+    def certainty(self) -> float:
+        """The geometric mean probability of a unit of the path, 0..1: comparable between short texts and long ones."""
+        return math.exp(self.log_probability / self.units) if self.units else 1.0
+
+
+@dataclass(frozen=True)
 class Result:
     """The prediction for one text.
 
@@ -41,12 +60,19 @@ class Result:
         entities: In the order of the text, not overlapping.
         answer: The most probable entity, even where `entities` is empty; None for a blank text.
         outside: Probability that a character is in no entity, (len(text),) float32; None unless requested.
+        path: How likely the best tag path is; None unless requested.
     """
 
     text: str
     entities: list[Entity]
     answer: Entity | None
     outside: np.ndarray | None = None
+    path: PathScore | None = None
+
+    @property
+    def certainty(self) -> float | None:
+        """`PathScore.certainty` of the best tag path; None unless requested."""
+        return self.path.certainty if self.path else None
 
     @staticmethod
     def joined(text: str, parts: Sequence["Result"]) -> "Result":
@@ -61,7 +87,9 @@ class Result:
                 answer = part.answer._replace(start=part.answer.start + offset, end=part.answer.end + offset)
             offset += len(part.text)
         outside = [part.outside for part in parts if part.outside is not None]
-        return Result(text, entities, answer, np.concatenate(outside) if outside else None)
+        paths = [part.path for part in parts if part.path is not None]
+        path = PathScore(sum(p.log_probability for p in paths), sum(p.units for p in paths)) if paths else None
+        return Result(text, entities, answer, np.concatenate(outside) if outside else None, path)
 
 
 class Tagger:
@@ -81,6 +109,7 @@ class Tagger:
         calibration: Score -> probability; the identity by default.
         workers: Number of threads that tag groups of texts side by side in `stream` and `results`.
         gazetteer: Mentions that are to be entities, or are more likely to be.
+        identity: Which bundle this is; None where it comes from none.
 
     Example:
         tagger = Tagger.load("bundle")
@@ -99,11 +128,12 @@ class Tagger:
         calibration: Calibration | None = None,
         workers: int = 1,
         gazetteer: Gazetteer | None = None,
+        identity: bundles.Identity | None = None,
     ) -> None:
         self.config, self.scheme, self.transitions = config, scheme, transitions
         self.units, self.lookup, self.runtime = units, lookup, runtime
         self.calibration, self.workers = calibration or Calibration(), workers
-        self.gazetteer = gazetteer
+        self.gazetteer, self.identity = gazetteer, identity
 
     @staticmethod
     def load(
@@ -138,6 +168,7 @@ class Tagger:
             bundle.calibration,
             workers,
             Gazetteer.read(gazetteer, bundle.scheme) if gazetteer else bundle.gazetteer,
+            bundle.identity,
         )
 
     @property
@@ -158,22 +189,27 @@ class Tagger:
         for result in self.results(texts, answers=False):
             yield result.entities
 
-    def results(self, texts: Iterable[str], answers: bool = True, outside: bool = False) -> Iterator[Result]:
+    def results(
+        self, texts: Iterable[str], answers: bool = True, outside: bool = False, certainty: bool = False
+    ) -> Iterator[Result]:
         """Yield the `Result` of each text, in the order of the texts, in bounded memory.
 
         Args:
             texts: Any iterable; read only as far as needed.
             answers: Whether to compute `Result.answer` for texts without entities; otherwise it is None there.
             outside: Whether to compute `Result.outside`.
+            certainty: Whether to compute `Result.path` and `Result.certainty`.
         """
         with ThreadPoolExecutor(self.workers) as pool:
-            yield from tag_in_order(pool, self.tag, grouped(texts, len), self.workers, answers, outside)
+            yield from tag_in_order(pool, self.tag, grouped(texts, len), self.workers, answers, outside, certainty)
 
-    def tag(self, texts: list[str], answers: bool = False, outside: bool = False) -> list[Result]:
+    def tag(
+        self, texts: list[str], answers: bool = False, outside: bool = False, certainty: bool = False
+    ) -> list[Result]:
         """Return the result of each text of a list, options as in `results`; very long texts are cut in pieces."""
         cuts = [pieces(text) for text in texts]
         parts = [text[start:end] for text, spans in zip(texts, cuts, strict=True) for start, end in spans]
-        results = _split(self._tag_pieces(parts, answers, outside), map(len, cuts))
+        results = _split(self._tag_pieces(parts, answers, outside, certainty), map(len, cuts))
         return [Result.joined(text, own) for text, own in zip(texts, results, strict=True)]
 
     def evaluate(self, documents: Iterable[Document], scores: Scores | None = None) -> Scores:
@@ -185,16 +221,18 @@ class Tagger:
             scores.add(document, result.entities, result.answer)
         return scores
 
-    def _tag_pieces(self, texts: list[str], answers: bool, outside: bool) -> list[Result]:
+    def _tag_pieces(self, texts: list[str], answers: bool, outside: bool, certainty: bool) -> list[Result]:
         units = [self.units(text) for text in texts]
         scores = self._scores(units)
         lengths = np.fromiter(map(len, units), np.int64, len(units))
         empty = np.zeros(0, np.float32) if outside else None
-        results = [Result(text, [], None, empty) for text in texts]
+        blank = PathScore(0.0, 0) if certainty else None
+        results = [Result(text, [], None, empty, blank) for text in texts]
         for numbers in group(lengths, _DECODER):
             numbers = numbers[lengths[numbers] > 0]
             if len(numbers):
-                decoded = self._decode([units[n] for n in numbers], [scores[n] for n in numbers], answers, outside)
+                parts = [units[n] for n in numbers], [scores[n] for n in numbers]
+                decoded = self._decode(*parts, answers, outside, certainty)
                 for number, result in zip(numbers, decoded, strict=True):
                     results[number] = result
         return results
@@ -220,7 +258,9 @@ class Tagger:
             joined[:] = log_softmax(joined)
         return scores
 
-    def _decode(self, texts: list[Units], scores: list[np.ndarray], answers: bool, outside: bool) -> list[Result]:
+    def _decode(
+        self, texts: list[Units], scores: list[np.ndarray], answers: bool, outside: bool, certainty: bool
+    ) -> list[Result]:
         """Return the results of texts that are not empty."""
         lengths = np.fromiter(map(len, texts), np.int64, len(texts))
         padded = np.zeros((len(texts), int(lengths.max()), self.scheme.size), np.float32)
@@ -230,7 +270,8 @@ class Tagger:
         spans = [self.scheme.decode(path[:length]) for path, length in zip(paths, lengths, strict=True)]
         by_mean = self.config.decode.score == "mean"
         unanswered = [answers and not own and bool(units.text.strip()) for own, units in zip(spans, texts, strict=True)]
-        needed = [row for row in range(len(texts)) if outside or unanswered[row] or (spans[row] and not by_mean)]
+        every = outside or certainty
+        needed = [row for row in range(len(texts)) if every or unanswered[row] or (spans[row] and not by_mean)]
         marginals = lattice(padded[needed], lengths[needed], self.transitions) if needed else None
         places = np.zeros(len(texts), np.int64)  # row of each text in the lattice
         places[needed] = np.arange(len(needed))
@@ -240,6 +281,8 @@ class Tagger:
             )
         else:
             probabilities = _span_probabilities(marginals.spans if marginals else None, spans, places)
+        logs = marginals.log_probabilities(paths, lengths).tolist() if certainty and marginals else []
+        likely = [PathScore(log, size) for log, size in zip(logs, lengths.tolist(), strict=True)] if logs else None
         results = []
         for row, (units, own_spans, own) in enumerate(zip(texts, spans, probabilities, strict=True)):
             entities = [self._entity(units, span, score) for span, score in zip(own_spans, own, strict=True)]
@@ -249,7 +292,8 @@ class Tagger:
             if answer:
                 answer = answer._replace(score=round(self.calibration.probability(answer.score), 4))
             free = self._outside(marginals, int(places[row]), units) if outside and marginals is not None else None
-            results.append(Result(units.text, self.calibration(units.text, entities), answer, free))
+            predicted = self.calibration(units.text, entities)
+            results.append(Result(units.text, predicted, answer, free, likely[row] if likely else None))
         return results
 
     def _outside(self, marginals: Lattice, row: int, units: Units) -> np.ndarray:

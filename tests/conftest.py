@@ -2,8 +2,9 @@
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from filelock import FileLock
@@ -90,3 +91,21 @@ def bundle(small_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 def contest_bundle(small_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small bundle of the 2016 method's word units; not to be modified."""
     return shared_folder(tmp_path_factory, "contest_bundle", lambda out: _train(small_corpus, out, "contest"))
+
+
+CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """A headless Chromium: one of this machine, or Playwright's own."""
+    from playwright.sync_api import Error, sync_playwright
+
+    path = os.environ.get("TAGGER_CHROMIUM") or next(filter(None, map(shutil.which, CHROMIUM)), None)
+    with sync_playwright() as playwright:
+        try:
+            started = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        except Error as error:
+            pytest.skip(f"no Chromium: {error.message.splitlines()[0]}; scripts/test installs it where it can")
+        yield started
+        started.close()

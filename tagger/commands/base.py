@@ -59,6 +59,26 @@ def add_from(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
+def add_reading(parser: argparse.ArgumentParser, *names: str) -> None:
+    """Add how the files of these options are read."""
+    about = "encoding of what is read, such as gb18030 or big5 (default: UTF-8, or what a byte order mark says)"
+    parser.add_argument("--encoding", default="", metavar="NAME", help=about)
+    about = "column of a CSV, TSV or Parquet table, or key of JSON records, that holds the text (default: text)"
+    parser.add_argument("--column", default="", metavar="NAME", help=about)
+    parser.set_defaults(read=names)
+
+
+@contextlib.contextmanager
+def reading_as_told(options: argparse.Namespace) -> Iterator[None]:
+    """Read files as the options of `add_reading` say while the block runs."""
+    from tagger import reading
+
+    values = [getattr(options, name) for name in getattr(options, "read", ())]
+    paths = [path for value in values if value for path in (value if isinstance(value, list) else [value])]
+    with reading.read_as(paths, getattr(options, "encoding", ""), getattr(options, "column", "")):
+        yield
+
+
 def add_config(parser: argparse.ArgumentParser) -> None:
     """Add the options that change settings."""
     presets = ", or ".join(f"{name} ({preset.about})" for name, preset in PRESETS.items())

@@ -9,6 +9,7 @@ from tagger.commands.base import (
     Command,
     add_config,
     add_force,
+    add_reading,
     add_setting,
     add_words,
     import_tensorflow,
@@ -202,12 +203,14 @@ VECTORS = Command(
 
 def _add_texts(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("files", nargs="+", metavar="F", type=Path, help="texts, or labelled corpora; .gz too")
+    add_reading(parser, "files")
 
 
 def _add_corpora(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--train", required=True, metavar="F", type=Path, help="labelled corpus to learn from")
     about = "labelled corpus that picks the best epoch and calibrates probabilities"
     parser.add_argument("--dev", required=True, metavar="F", type=Path, help=about)
+    add_reading(parser, "train", "dev", "unlabelled")
     parser.add_argument("--out", required=True, metavar="BUNDLE", type=Path, help="folder to write the tagger to")
     _add_fitting(parser)
 

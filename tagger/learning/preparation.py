@@ -166,6 +166,8 @@ def training_store(run: RunFolder, sources: Sources, units: UnitMaker, lookup: L
             if sources.predicted:
                 predicted = corpus.read(sources.predicted)
                 fill_store(writer, predicted, units, lookup, scheme, Alignment(), sources.weight)
+        if notes.format == "plain":
+            say(f"{sources.train}: read as plain text")
         for note in corpus.describe_notes(notes, left_out=False):
             say(f"{sources.train}: {note}")
         if report.cut or report.long:

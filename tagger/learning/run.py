@@ -32,6 +32,8 @@ _KEPT = (
     "rounds.json", "rounds.png", *_LEFT,
 )  # fmt: skip
 
+PROGRESS = "progress.json"  # how far the epochs are, for other processes to read
+
 
 @dataclass(frozen=True)
 class Sources:
@@ -175,6 +177,11 @@ class RunFolder:
         if file := damaged_file(folder):
             raise _damaged(self.folder, f"{name}/{file}")
         return True
+
+    def report_progress(self, epoch: int, epochs: int, f1: float | None, seconds_left: float | None) -> None:
+        """Write down how far the training is: epochs done of all, the best F1 on dev so far, and the time left."""
+        figures = {"epoch": epoch, "epochs": epochs, "f1": f1, "seconds_left": seconds_left}
+        write_json(self.folder / PROGRESS, figures)
 
     def remove(self) -> None:
         """Delete what the run kept, and the folder if nothing else is in it."""

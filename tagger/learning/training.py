@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -157,6 +158,11 @@ def train_step(
     return step
 
 
+def shows_contest(config: Config) -> bool | None:
+    """Return True if epochs are chosen by a score of the contest, None if its scores depend on the corpus."""
+    return True if config.training.metric in ("top1", "contest") else None
+
+
 def calibrate(tagger: Tagger, dev: Path) -> dict[str, Any]:
     """Fit the calibration of a trained tagger on dev, and return its scores there, as `Scores.to_dict`."""
     calibrator = Calibrator()
@@ -165,7 +171,7 @@ def calibrate(tagger: Tagger, dev: Path) -> dict[str, Any]:
     for document, result in zip(documents, results, strict=True):
         calibrator.add(document, result.entities)
     tagger.calibration = calibrator.fit()
-    return tagger.evaluate(corpus.read(dev)).to_dict()
+    return tagger.evaluate(corpus.read(dev)).to_dict(shows_contest(tagger.config))
 
 
 class EpochKeeper:
@@ -191,6 +197,8 @@ class EpochKeeper:
         self.best_weights = state.evaluated_weights()
         if (checkpoint := run.load_checkpoint()) is not None:
             self._resume(checkpoint)
+        self._begin, self._resumed = time.monotonic(), len(self.history)
+        self._report_progress()
 
     @property
     def out_of_patience(self) -> bool:
@@ -208,7 +216,7 @@ class EpochKeeper:
         weights = self.state.evaluated_weights()
         trained = self.state.swap_weights(weights)
         self.update_transitions()
-        scores = self.tagger.evaluate(corpus.read(self.dev)).to_dict()
+        scores = self.tagger.evaluate(corpus.read(self.dev)).to_dict(shows_contest(self.tagger.config))
         self.state.swap_weights(trained)
         epoch = len(self.history) + 1
         loss = float(losses.astype(np.float64).mean())
@@ -219,6 +227,7 @@ class EpochKeeper:
         if scores.get(metric, 0.0) > self.best_scores.get(metric, 0.0):
             self.best_epoch, self.best_scores, self.best_weights = epoch, scores, weights
         self._save_checkpoint()
+        self._report_progress()
         self._print(row)
 
     def restore_best(self) -> None:
@@ -243,6 +252,12 @@ class EpochKeeper:
         progress = {"history": self.history, "epoch": self.best_epoch, "scores": self.best_scores}
         best = {f"best_{number}": weight for number, weight in enumerate(self.best_weights)}
         self.run.save_checkpoint({**self.state.arrays(), **best, "progress": np.array(json.dumps(progress))})
+
+    def _report_progress(self) -> None:
+        done, epochs = len(self.history), self.settings.passes
+        seconds = (time.monotonic() - self._begin) / max(done - self._resumed, 1)  # of an epoch
+        left = seconds * (epochs - done) if done > self._resumed else None
+        self.run.report_progress(done, epochs, self.best_scores.get("f1"), left)
 
     def _print(self, row: dict[str, Any]) -> None:
         top1 = f"  top-1 {row['top1']:.4f}" if "top1" in row else ""
