@@ -16,6 +16,8 @@ def _others(folder: str, *named: str) -> list[str]:
 
 LAYERS = (
     "errors",
+    "cores",
+    "imports",
     "reading",
     "archives",
     "files",
@@ -36,6 +38,7 @@ LAYERS = (
     "splitting",
     "tags",
     "text",
+    "groups",
     "alignment",
     "gazetteer",
     "vectors",
@@ -78,6 +81,7 @@ LAYERS = (
     "reports.provenance",
     "reports.tables",
     "reports.pages",
+    "api",
     "serve",
     "serve.limits",
     "serve.batching",

@@ -4,6 +4,9 @@ import codecs
 import gzip
 import hashlib
 import io
+import os
+import select
+import stat
 import sys
 import zlib
 from collections.abc import Callable, Iterator
@@ -15,6 +18,8 @@ from tagger import archives, reading
 from tagger.errors import CorpusError
 
 _HEAD, _BLOCK = 1 << 20, 1 << 16
+
+_PAUSE = 0.2  # seconds without anything, after which the head of a stream is what has come so far
 
 
 # ---- reading ----------------------------------------------------------------------------------------------------
@@ -39,14 +44,17 @@ class Source:
             old Macs only (`\\r`), they are line ends.
         path: As the user gave it; `-` is standard input.
         member: Name of the file inside an archive.
+        pauses: Returns whether nothing comes for a moment; the head then ends there.
 
     Attributes:
         place: The path as error messages show it.
         name: The path by whose suffixes a format may be known.
     """
 
-    def __init__(self, raw: IO[bytes] | io.RawIOBase, path: str | Path, member: str = "") -> None:
-        self.path = path
+    def __init__(
+        self, raw: IO[bytes] | io.RawIOBase, path: str | Path, member: str = "", pauses: Callable[[], bool] = bool
+    ) -> None:
+        self.path, self._pauses = path, pauses
         self.name = f"{path}/{member}" if member else str(path)
         self.place = "standard input" if str(path) == "-" else self.name
         self._raw = raw
@@ -61,6 +69,8 @@ class Source:
             with self._readable(lambda: head.count(b"\n") + 1):
                 while len(head) < _HEAD and (block := self._raw.read(_BLOCK)):
                     head += block
+                    if b"\n" in block and self._pauses():
+                        break
             self._head = bytes(head).removeprefix(codecs.BOM_UTF8)
             self._mac = b"\r" in self._head and b"\n" not in self._head
             if self._mac:
@@ -145,6 +155,34 @@ class _Rejoined(io.RawIOBase):
         return len(data)
 
 
+class _Arriving(io.RawIOBase):
+    """A pipe, socket or terminal, of which each reading returns what has come, however little."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        data = os.read(self._descriptor, len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+    def pauses(self) -> bool:
+        """Return whether nothing comes for a moment; at the end there is something: the end."""
+        return not select.select([self._descriptor], [], [], _PAUSE)[0]
+
+
+def arriving(stream: IO[bytes]) -> IO[bytes] | _Arriving:
+    """Return standard input as it is to be read: as it arrives, unless it is a file."""
+    try:
+        descriptor = stream.fileno()
+        return stream if stat.S_ISREG(os.fstat(descriptor).st_mode) else _Arriving(descriptor)
+    except (AttributeError, OSError, ValueError):  # replaced by something in memory
+        return stream
+
+
 @contextmanager
 def open_source(path: str | Path) -> Iterator[Source]:
     """Open a file, a `.gz` file, the one file in a `.zip`, or standard input for `-`.
@@ -158,7 +196,7 @@ def open_source(path: str | Path) -> Iterator[Source]:
         if str(path) == "-":
             if sys.stdin is None:
                 raise CorpusError("standard input", "an open stream", "a closed one", "give a file")
-            yield _source(sys.stdin.buffer, path)
+            yield _source(arriving(sys.stdin.buffer), path)
             return
         with open(path, "rb") as raw:
             start = raw.peek(4)[:4] if isinstance(raw, io.BufferedReader) else b""
@@ -174,12 +212,13 @@ def open_source(path: str | Path) -> Iterator[Source]:
         raise _unreadable(path, error) from error
 
 
-def _source(raw: IO[bytes], path: str | Path, member: str = "") -> Source:
+def _source(raw: IO[bytes] | io.RawIOBase, path: str | Path, member: str = "") -> Source:
     """Return the source of unzipped bytes in any encoding."""
     source = Source(raw, path, member)
+    pauses = raw.pauses if isinstance(raw, _Arriving) else bool
     start = b""
     with source._readable(lambda: 1):
-        while len(start) < 16 and (more := raw.read(16 - len(start))):
+        while len(start) < 16 and not (b"\n" in start and pauses()) and (more := raw.read(16 - len(start))):
             start += more
     rest = _Rejoined(start, raw)
     if archives.is_zip(start):
@@ -190,8 +229,8 @@ def _source(raw: IO[bytes], path: str | Path, member: str = "") -> Source:
             raise CorpusError(source.place, "a corpus or text", received, remedy)
     encoding = reading.of(path).encoding or reading.by_mark(start)
     if encoding and encoding != "utf-8":
-        return Source(reading.Recoded(rest, encoding, source.place), path, member)
-    return Source(rest, path, member)
+        return Source(reading.Recoded(rest, encoding, source.place), path, member, pauses)
+    return Source(rest, path, member, pauses)
 
 
 @contextmanager

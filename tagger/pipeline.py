@@ -2,29 +2,30 @@
 
 import itertools
 import math
-import os
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Self, TypeVar
 
 import numpy as np
 
 from tagger import bundle as bundles
+from tagger import corpus
 from tagger.batches import group, pad
 from tagger.calibration import Calibration
 from tagger.config import BatchesConfig, Config
+from tagger.cores import usable_cores
 from tagger.decode import Lattice, Transitions, best_span, lattice, log_softmax, mean_probabilities, viterbi
-from tagger.documents import Document, Entity
+from tagger.documents import Document, Entity, judged
 from tagger.gazetteer import Gazetteer
+from tagger.groups import Wait, gathered, in_order, seconds_to_wait, shown, strings
 from tagger.lookup import Lookup
 from tagger.runtime import DEFAULT, Runtime, runtime_spec
 from tagger.score import Scores
 from tagger.tags import OUTSIDE, TagScheme, UnitSpan
-from tagger.text import UnitMaker, Units, grouped, pieces, windows
+from tagger.text import UnitMaker, Units, pieces, windows
 
 Item = TypeVar("Item")
 
@@ -76,8 +77,8 @@ class Result:
 
     @staticmethod
     def joined(text: str, parts: Sequence["Result"]) -> "Result":
-        """Return the result of a text from those of the pieces it was cut into."""
-        if len(parts) == 1:
+        """Return the result of a text from those of the pieces it was cut into; its line end is outside of entities."""
+        if len(parts) == 1 and len(parts[0].text) == len(text):
             return parts[0]
         entities: list[Entity] = []
         answer, offset = None, 0
@@ -87,6 +88,8 @@ class Result:
                 answer = part.answer._replace(start=part.answer.start + offset, end=part.answer.end + offset)
             offset += len(part.text)
         outside = [part.outside for part in parts if part.outside is not None]
+        if outside:
+            outside.append(np.ones(len(text) - offset, np.float32))
         paths = [part.path for part in parts if part.path is not None]
         path = PathScore(sum(p.log_probability for p in paths), sum(p.units for p in paths)) if paths else None
         return Result(text, entities, answer, np.concatenate(outside) if outside else None, path)
@@ -97,7 +100,9 @@ class Tagger:
 
     A text is given to one method or another, depending on how many there are: `tagger(text)` for one, `batch` for a
     list, `stream` for any number, in bounded memory. `results` and `tag` return more than entities. All are safe to use
-    from several threads. The offsets of an entity are those of the text as given: `text[e.start:e.end] == e.text`.
+    from several threads, and raise `TypeError` where a text is not a string. The offsets of an entity are those of the
+    text as given: `text[e.start:e.end] == e.text`. One line end at the end of a text, as lines of a file have it, is
+    not tagged.
 
     Args:
         config: All settings.
@@ -135,10 +140,10 @@ class Tagger:
         self.calibration, self.workers = calibration or Calibration(), workers
         self.gazetteer, self.identity = gazetteer, identity
 
-    @staticmethod
+    @classmethod
     def load(
-        path: Path | str, runtime: str = DEFAULT, workers: int = 0, gazetteer: Path | str | None = None
-    ) -> "Tagger":
+        cls, path: Path | str, runtime: str = DEFAULT, workers: int = 0, gazetteer: Path | str | None = None
+    ) -> Self:
         """Return the tagger in a bundle.
 
         Args:
@@ -146,7 +151,7 @@ class Tagger:
             runtime: A name in `tagger.runtime.RUNTIMES`: "onnx" (light, fast), "int8" (the same in 8-bit integers:
                 faster, slightly different probabilities), "openvino" (slower to start, fastest on much text; slightly
                 different probabilities on a processor with bfloat16) or "keras" (needs TensorFlow).
-            workers: Number of threads for streams of texts; 0 for one per core.
+            workers: Number of threads for streams of texts; 0 for one for each core that this process may use.
             gazetteer: File of mentions that are to be entities (see `tagger.gazetteer`); replaces the bundle's own.
 
         Raises:
@@ -157,8 +162,8 @@ class Tagger:
         """
         spec = runtime_spec(runtime)
         bundle = bundles.load(path)
-        workers = workers or os.cpu_count() or 1
-        return Tagger(
+        workers = workers or usable_cores()
+        return cls(
             bundle.config,
             bundle.scheme,
             bundle.transitions,
@@ -177,48 +182,86 @@ class Tagger:
         return self.scheme.labels
 
     def __call__(self, text: str) -> list[Entity]:
-        """Return the entities of one text, in the order of the text."""
+        """Return the entities of one text, in the order of the text.
+
+        Raises:
+            TypeError: If it is not a string.
+        """
+        if not isinstance(text, str):
+            remedy = "for several texts, use batch(texts)" if isinstance(text, Iterable) else "leave it out"
+            raise TypeError(f"text: expected a string, received {shown(text)}; {remedy}")
         return self.batch([text])[0]
 
-    def batch(self, texts: list[str]) -> list[list[Entity]]:
-        """Return the entities of each text of a list, tagged together."""
+    def batch(self, texts: Iterable[str]) -> list[list[Entity]]:
+        """Return the entities of each text, tagged together.
+
+        Raises:
+            TypeError: If `texts` is a string, or has something else than strings in it.
+        """
         return [result.entities for result in self.tag(texts)]
 
-    def stream(self, texts: Iterable[str]) -> Iterator[list[Entity]]:
-        """Yield the entities of each text, in the order of the texts, in bounded memory."""
-        for result in self.results(texts, answers=False):
-            yield result.entities
+    def stream(self, texts: Iterable[str], wait: Wait = "auto") -> Iterator[list[Entity]]:
+        """Yield the entities of each text, in the order of the texts, in bounded memory; arguments as for `results`."""
+        return (result.entities for result in self.results(texts, answers=False, wait=wait))
 
     def results(
-        self, texts: Iterable[str], answers: bool = True, outside: bool = False, certainty: bool = False
+        self,
+        texts: Iterable[str],
+        answers: bool = True,
+        outside: bool = False,
+        certainty: bool = False,
+        wait: Wait = "auto",
     ) -> Iterator[Result]:
         """Yield the `Result` of each text, in the order of the texts, in bounded memory.
 
         Args:
-            texts: Any iterable; read only as far as needed.
+            texts: Any iterable; read only as far as needed. If it raises an error, what came before is yielded first.
             answers: Whether to compute `Result.answer` for texts without entities; otherwise it is None there.
             outside: Whether to compute `Result.outside`.
             certainty: Whether to compute `Result.path` and `Result.certainty`.
+            wait: Seconds that a text of a slow source waits for others that are tagged with it; the texts are then read
+                in a thread of their own. None reads them in the thread of the caller, as what belongs to one thread
+                demands (a cursor of sqlite3, an iterator of `itertools.tee`): a text waits until its group is full.
+                "auto" is 0.2 for an open pipe, socket or terminal, and None for all else.
+
+        Raises:
+            TypeError: If `texts` is a string, or has something else than strings in it.
         """
+        wait = seconds_to_wait(texts) if wait == "auto" else wait
+        return self._results(gathered(strings(texts), len, wait), answers, outside, certainty)
+
+    def _results(self, groups: Iterator[list[str]], *options: bool) -> Iterator[Result]:
         with ThreadPoolExecutor(self.workers) as pool:
-            yield from tag_in_order(pool, self.tag, grouped(texts, len), self.workers, answers, outside, certainty)
+            yield from in_order(pool, self.tag, groups, self.workers, *options)
 
     def tag(
-        self, texts: list[str], answers: bool = False, outside: bool = False, certainty: bool = False
+        self, texts: Iterable[str], answers: bool = False, outside: bool = False, certainty: bool = False
     ) -> list[Result]:
-        """Return the result of each text of a list, options as in `results`; very long texts are cut in pieces."""
-        cuts = [pieces(text) for text in texts]
-        parts = [text[start:end] for text, spans in zip(texts, cuts, strict=True) for start, end in spans]
+        """Return the result of each text, options and errors as for `results`; very long texts are cut in pieces."""
+        texts = list(strings(texts))
+        lines = [text.removesuffix("\n").removesuffix("\r") for text in texts]
+        cuts = [pieces(line) for line in lines]
+        parts = [line[start:end] for line, spans in zip(lines, cuts, strict=True) for start, end in spans]
         results = _split(self._tag_pieces(parts, answers, outside, certainty), map(len, cuts))
         return [Result.joined(text, own) for text, own in zip(texts, results, strict=True)]
 
-    def evaluate(self, documents: Iterable[Document], scores: Scores | None = None) -> Scores:
-        """Return the scores on labelled documents, read one by one; they are added to `scores`, if given."""
-        scores = scores or Scores()
+    def evaluate(self, documents: Iterable[Document] | Path | str, scores: Scores | None = None) -> Scores:
+        """Return the scores on labelled documents, read one by one; they are added to `scores`, if given.
+
+        Args:
+            documents: Labelled documents, or the path of a corpus.
+            scores: Where to add the scores.
+
+        Raises:
+            CorpusError: If the corpus cannot be read.
+        """
+        scores = Scores() if scores is None else scores
+        if isinstance(documents, Path | str):
+            documents = corpus.read(documents)
         documents, copies = itertools.tee(documents)
         results = self.results(document.text for document in copies)
         for document, result in zip(documents, results, strict=True):
-            scores.add(document, result.entities, result.answer)
+            scores.add(document, judged(document, result.entities), result.answer)
         return scores
 
     def _tag_pieces(self, texts: list[str], answers: bool, outside: bool, certainty: bool) -> list[Result]:
@@ -330,19 +373,3 @@ def _split(items: Iterable[Item], counts: Iterable[int]) -> list[list[Item]]:
     """Return consecutive groups of these sizes."""
     rest = iter(items)
     return [list(itertools.islice(rest, count)) for count in counts]
-
-
-def tag_in_order(
-    pool: Executor, tag: Callable[..., list[Result]], groups: Iterable[list[str]], ahead: int, *options: bool
-) -> Iterator[Result]:
-    """Yield the results of groups of texts, in order, as `tag(group, *options)` returns them in a pool.
-
-    At most `ahead` + 1 groups are read before the first one's results are taken.
-    """
-    waiting: deque[Future[list[Result]]] = deque()
-    for texts in groups:
-        waiting.append(pool.submit(tag, texts, *options))
-        if len(waiting) > ahead:
-            yield from waiting.popleft().result()
-    for future in waiting:
-        yield from future.result()

@@ -67,7 +67,7 @@ class Reliability:
         ]
 
 
-@dataclass
+@dataclass(repr=False)
 class Scores:
     """Scores of a tagger, added up document by document.
 
@@ -113,6 +113,30 @@ class Scores:
             self.answered += 1
             self.top1 += best is not None and squeeze(best.text) in document.answers
             self.contest += contest_score({squeeze(e.text) for e in entities}, document.answers)
+
+    @property
+    def precision(self) -> float:
+        """Share of the predicted entities that are correct; 0 when none is predicted."""
+        return self.overall.precision
+
+    @property
+    def recall(self) -> float:
+        """Share of the gold entities that are predicted; 0 when there is none."""
+        return self.overall.recall
+
+    @property
+    def f1(self) -> float:
+        """Harmonic mean of precision and recall; 0 when none is correct."""
+        return self.overall.f1
+
+    def __repr__(self) -> str:
+        lines = [(name, self.labels[name]) for name in sorted(self.labels)] if len(self.labels) > 1 else []
+        shown = [
+            f"{name}: f1 {counts.f1:.4f}, precision {counts.precision:.4f}, recall {counts.recall:.4f} "
+            f"({counts.gold:,} gold, {counts.predicted:,} predicted)"
+            for name, counts in [("all", self.overall), *lines]
+        ]
+        return f"<{type(self).__name__} of {self.texts:,} texts; {'; '.join(shown)}>"
 
     @property
     def is_contest(self) -> bool:

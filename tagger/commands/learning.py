@@ -12,11 +12,11 @@ from tagger.commands.base import (
     add_reading,
     add_setting,
     add_words,
-    import_tensorflow,
     load_config,
     resumable,
 )  # fmt: skip
 from tagger.commands.output import print_scores, print_table, progress
+from tagger.imports import import_tensorflow
 from tagger.presets import RECIPES
 
 if TYPE_CHECKING:

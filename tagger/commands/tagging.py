@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tagger.commands.base import Command, add_bundle, add_force, add_from, add_reading, import_tensorflow
+from tagger.commands.base import Command, add_bundle, add_force, add_from, add_reading, add_set
 from tagger.commands.corpora import read_corpus
 from tagger.commands.output import print_format, print_notes, print_scores, progress, write_page
 from tagger.commands.reporting import add_findings, outputs, write_findings
@@ -147,7 +147,8 @@ def predict(options: argparse.Namespace) -> None:
     else:
         from tagger import parallel
 
-        results = parallel.results(tagger, options.bundle, options.runtime, texts, answers)
+        wait = _seconds_to_wait(options.files)
+        results = parallel.results(tagger, options.bundle, options.runtime, texts, answers, wait)
         results = progress(results, lambda result: result.text, bool(options.out) or not sys.stdout.isatty())
     if options.format in VIEWS:
         lines = VIEWS[options.format](results, tagger.labels)
@@ -174,6 +175,14 @@ def _texts(given: list[str], files: list[str], source_format: str) -> Iterator[s
     yield from given
     for file in files:
         yield from corpus.texts(file, source_format)
+
+
+def _seconds_to_wait(files: list[str]) -> float | None:
+    """Return how long a text waits for others: not long if they may come slowly, from a pipe or a terminal."""
+    from tagger.groups import SECONDS, seconds_to_wait
+
+    slow = any(seconds_to_wait(sys.stdin) if file == "-" else Path(file).is_fifo() for file in files)
+    return SECONDS if slow else None
 
 
 def _add_predict(parser: argparse.ArgumentParser) -> None:
@@ -254,7 +263,7 @@ def _queue_setup(options: argparse.Namespace, saved: Path, limits: Limits) -> "Q
     print(f"tagger: {options.queue}: {counts.total:,} texts, {counts.done:,} done{note}", file=sys.stderr)
 
     def load(folder: Path) -> Tagger:
-        return Tagger.load(folder, options.runtime, gazetteer=options.gazetteer)
+        return Tagger.load(folder, options.runtime, options.workers, options.gazetteer)
 
     return QueueSetup(texts, plan, load, options.queue_entities)
 
@@ -281,7 +290,7 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
     about = "after how many saved texts the page offers to train; 0: never (default: 50)"
     parser.add_argument("--retrain-every", type=int, default=50, metavar="N", help=about)
     about = "change a setting of such a training, otherwise the bundle's; may be repeated"
-    parser.add_argument("--set", action="append", default=[], metavar="section.key=value", help=about)
+    add_set(parser, about)
     _add_runtime(parser)
     for limit in describe(Limits):
         about = f"{limit.about} (default: {limit.default:,})"
@@ -317,14 +326,21 @@ def _add_runtime(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--gazetteer", metavar="F", type=Path, help=about)
     about = "; ".join(f"{name}: {row.about}" for name, row in RUNTIMES.items())
     parser.add_argument("--runtime", choices=RUNTIMES, default=DEFAULT, help=f"{about} (default: {DEFAULT})")
+    about = "threads or processes that tag side by side (default: one for each core that may be used)"
+    parser.add_argument("--workers", type=_workers, default=0, metavar="N", help=about)
+
+
+def _workers(given: str) -> int:
+    value = int(given)
+    if value < 1:
+        raise argparse.ArgumentTypeError("must be 1 or more")
+    return value
 
 
 def _load_tagger(options: argparse.Namespace) -> "Tagger":
-    if RUNTIMES[options.runtime].tensorflow:
-        import_tensorflow()
     from tagger.pipeline import Tagger
 
-    return Tagger.load(options.bundle, options.runtime, gazetteer=options.gazetteer)
+    return Tagger.load(options.bundle, options.runtime, options.workers, options.gazetteer)
 
 
 def _report_cut_mentions(tagger: "Tagger") -> None:

@@ -19,13 +19,14 @@ from tagger.batches import Store, StoreWriter
 from tagger.config import Config
 from tagger.documents import Document, Notes
 from tagger.errors import OutputError, TrainingError, VectorsError
+from tagger.groups import grouped
 from tagger.learning.run import RunFolder, Sources, TextSources, read_record
 from tagger.lexicon import jieba_lexicon
 from tagger.lookup import Lookup
 from tagger.outputs import atomic_folder, damaged_file, write_json
 from tagger.progress import bar, say
 from tagger.tags import TagScheme
-from tagger.text import UnitMaker, grouped, pieces, windows
+from tagger.text import UnitMaker, pieces, windows
 from tagger.vectors import TABLES, Table, learn, load_tables, load_word2vec, save_tables
 
 ALIGNMENT = "alignment.json"

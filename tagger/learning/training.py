@@ -17,6 +17,7 @@ from tagger.batches import Batches, BatchMaker, Store
 from tagger.calibration import Calibrator
 from tagger.config import Config, passes_over
 from tagger.decode import Transitions
+from tagger.documents import judged
 from tagger.errors import TrainingError
 from tagger.learning.device import matmul_dtype, use_device
 from tagger.learning.fitting import (
@@ -169,7 +170,7 @@ def calibrate(tagger: Tagger, dev: Path) -> dict[str, Any]:
     documents, copies = itertools.tee(corpus.read(dev))
     results = tagger.results((document.text for document in copies), answers=False)
     for document, result in zip(documents, results, strict=True):
-        calibrator.add(document, result.entities)
+        calibrator.add(document, judged(document, result.entities))
     tagger.calibration = calibrator.fit()
     return tagger.evaluate(corpus.read(dev)).to_dict(shows_contest(tagger.config))
 
