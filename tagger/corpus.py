@@ -157,8 +157,9 @@ def opened(out: Path | None, row: Format) -> Iterator[Callable[[Any], object]]:
         with open_output(out) as write_text:
             yield write_text
     elif out is None:
-        yield sys.stdout.buffer.write
-        sys.stdout.buffer.flush()
+        stdout = standard_output()
+        yield stdout.write
+        stdout.flush()
     else:
         with atomic_file(out) as part, part.open("wb") as file:
             yield file.write
