@@ -136,8 +136,8 @@ WRITING = [
 @pytest.mark.parametrize(("command", "kind"), WRITING)
 def test_nothing_is_overwritten_by_any_command(folder, command, kind, monkeypatch, capsys):
     monkeypatch.chdir(folder)
-    for module in ("learning", "tagging", "bundles"):
-        monkeypatch.setattr(f"tagger.commands.{module}.import_tensorflow", lambda: pytest.fail("imported"))
+    for module in ("commands.learning", "commands.bundles", "runtime"):
+        monkeypatch.setattr(f"tagger.{module}.import_tensorflow", lambda: pytest.fail("imported"))
     out = folder / "out.safetensors"
     if kind == "file":
         out.write_text("mine")

@@ -20,7 +20,7 @@ from openapi_schema_validator import OAS31Validator
 from tagger import Tagger, corpus
 from tagger import bundle as bundles
 from tagger.documents import Document, Span
-from tagger.errors import ConfigError, CorpusError, TrainingError
+from tagger.errors import ConfigError, CorpusError, OutputError, TrainingError
 from tagger.formats.native import to_native
 from tagger.outputs import append_line, atomic_folder
 from tagger.serve import retraining
@@ -164,7 +164,10 @@ def test_damaged_places_are_reported_on_one_line(saved, content):
 
 
 def test_places_that_cannot_be_kept_are_reported_and_nothing_stops(saved, monkeypatch):
-    monkeypatch.setattr("tagger.outputs._temporary", lambda path: path.with_name("none") / "part")
+    def refuse(path, content):
+        raise OutputError(f"{path}: cannot be written: No space left on device")
+
+    monkeypatch.setattr("tagger.serve.queue.write_json", refuse)
     queue = queue_of(saved)
     assert queue.next() == 0
     assert "cannot be written" in queue.warning
