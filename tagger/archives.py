@@ -1,6 +1,7 @@
 """.zip files: the one data file of an annotation tool's export, read as it is unzipped; never unzipped to disk."""
 
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -35,7 +36,7 @@ def readable(place: str) -> Iterator[None]:
     """Report what is wrong with a .zip in one line."""
     try:
         yield
-    except (zipfile.BadZipFile, zipfile.LargeZipFile) as error:
+    except (zipfile.BadZipFile, zipfile.LargeZipFile, OSError, EOFError, zlib.error, UnicodeError) as error:
         raise CorpusError(place, "a whole .zip file", str(error), "copy it again") from error
     except NotImplementedError as error:
         raise CorpusError(place, "a .zip file compressed with deflate", str(error), "zip it again") from error

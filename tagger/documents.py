@@ -3,7 +3,7 @@
 import re
 from bisect import bisect
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any, NamedTuple
@@ -152,6 +152,19 @@ def mark(text: str, answers: Iterable[str]) -> tuple[Span, ...]:
                 taken[start:end] = b"\1" * (end - start)
             at = end if is_free else start + 1
     return tuple(sorted(spans))
+
+
+def judged(document: Document, entities: Sequence[Entity]) -> Sequence[Entity]:
+    """Return the predicted entities that the annotation decides about: not those in a stretch that nobody annotated."""
+    if not document.unlabelled:
+        return entities
+    gold = set(document.entities)
+    return [
+        entity
+        for entity in entities
+        if Span(*entity[:3]) in gold
+        or not any(start < entity.end and entity.start < end for start, end in document.unlabelled)
+    ]
 
 
 def is_label(label: object) -> bool:

@@ -148,6 +148,6 @@ def _guessed(data: bytes) -> str:
             except UnicodeDecodeError:
                 continue
             han = [character for character in text if not character.isascii()]
-            if len(han) and sum(1 for c in han if c.encode(common, "ignore")) >= 0.9 * len(han):
+            if len(han) and sum(1 for c in han if c.encode(common, "ignore")) >= 0.8 * len(han):
                 return name
     return ""

@@ -40,6 +40,11 @@ FILES = [
     ("labelstudio_predictions.json", "labelstudio", ["texts that nobody has annotated (1)"]),
     ("cluener.json", "cluener", []),
     ("inline.txt", "inline", []),
+    ("prodigy.jsonl", "prodigy", []),
+    ("tokens.jsonl", "tokens", []),
+    ("uie.jsonl", "uie", ["left out: annotations that are not entities (1)"]),
+    ("csv.csv", "csv", []),
+    ("tsv.tsv", "tsv", []),
 ]  # fmt: skip
 
 
@@ -93,7 +98,7 @@ def test_scores_are_read_where_all_entities_have_one():
     assert (first.scores, second.scores, third.scores) == ((0.9, 0.7), (0.6, 0.6, 0.6), ())
 
 
-@pytest.mark.parametrize("format", ["bilou", "doccano", "cluener", "inline"])
+@pytest.mark.parametrize("format", ["bilou", "doccano", "cluener", "inline", "prodigy", "tokens", "csv", "tsv"])
 def test_what_is_written_is_the_golden_file(format):
     (name,) = [file.name for file in GOLDEN.iterdir() if re.match(format + r"\.", file.name)]
     assert "".join(formats.write(format, DOCUMENTS, Notes())) == (GOLDEN / name).read_text("utf-8")

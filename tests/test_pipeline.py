@@ -1,5 +1,6 @@
 import itertools
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 
 from tagger import Tagger, corpus
 from tagger.calibration import Calibration
+from tagger.documents import Document, Span, labelled
 from tagger.text import pieces
 from tests.conftest import SAMPLE
 from tests.samples import planted
@@ -126,6 +128,18 @@ def test_evaluation_reads_a_stream(tagger):
     scores = tagger.evaluate(corpus.read(SAMPLE / "dev.jsonl"))
     assert scores.texts == 215
     assert scores.answered == 215
+
+
+def test_what_nobody_annotated_is_no_mistake():
+    """What is predicted where nothing was annotated is neither right nor wrong; what is annotated there is right."""
+    gold, nobody = labelled("龘龘", [Span(0, 1, "CORE")]), ((0, 2),)
+    for document, predicted in (
+        (gold, 2),
+        (Document("龘龘", unlabelled=nobody), 0),
+        (replace(gold, unlabelled=nobody), 1),
+    ):
+        scores = planted().evaluate([document])
+        assert (scores.overall.predicted, scores.overall.correct) == (predicted, len(document.entities))
 
 
 @pytest.mark.parametrize("unit", ["char", "word"])

@@ -138,7 +138,7 @@ _ROWS = (
     ),
     _json(
         "uie", 'UIE, read only: `{"content": "...", "result_list": [{"start": 0, "end": 2}], "prompt": "PER"}`',
-        uie, read=uie.read,
+        uie, read=uie.read, texts=None,
     ),
     Format(
         "brat", "brat standoff: a folder with a `.txt` and a `.ann` file for each text, or one such pair",

@@ -137,5 +137,5 @@ class Format:
         """Return how early the sample proves this format; of all formats the lowest wins."""
         place = self.recognise(sample)
         if place is None:
-            return BY_NAME if self.is_named(sample.name) else NEVER
+            return BY_NAME if self.is_named(sample.name) and not self.folder else NEVER
         return place

@@ -18,8 +18,8 @@ _ROWS = 1000  # a group; those of the first decide which columns are written
 
 
 def is_parquet(path: Path) -> bool:
-    """Return whether a file is Parquet by its content, or by its name if it does not exist."""
-    if not path.is_file():
+    """Return whether a file is Parquet by its name or its content."""
+    if path.suffix == ".parquet" or not path.is_file():
         return path.suffix == ".parquet"
     try:
         with path.open("rb") as file:
@@ -52,7 +52,7 @@ def _rows(path: Path) -> Iterator[dict[str, Any]]:
                 yield from batch.to_pylist()
     except FileNotFoundError as error:
         raise CorpusError(str(path), "a readable file", str(error.strerror), "check the path and the file") from error
-    except (arrow.ArrowException, OSError) as error:
+    except (arrow.ArrowException, OSError, ValueError, OverflowError) as error:
         shown = str(error).partition("\n")[0]
         raise CorpusError(str(path), "a whole Parquet file", shown, "copy it again") from error
 

@@ -11,7 +11,7 @@ from typing import Any
 from tagger.documents import Document, Notes, Span, is_label, labelled, without_overlaps
 from tagger.errors import SEE_FORMATS, CorpusError
 from tagger.formats.base import Sample
-from tagger.formats.records import Record, dumps, further, with_further
+from tagger.formats.records import Record, dumps, further, listed, string, with_further
 from tagger.formats.tagged import Decoder, document, joined, plain_tag, tags
 
 _TOKENS = ("tokens", "words", "tokenized_text", "text", "sentence")
@@ -66,8 +66,8 @@ def parse(record: Record, place: str, notes: Notes) -> Document:
     marks = record.get(tags_key)
     if marks is None and isinstance(text, str):
         return labelled(text, (), extra=further(record, ("text",)))
-    extra, marks = further(record, (key, tags_key, "text")), marks or []
-    tokens = [token or " " for token in (record[key] if key else text or "")]
+    extra, marks = further(record, (key, tags_key, "text")), listed(marks or [], tags_key, place)
+    tokens = [token or " " for token in (record[key] if key else string(record, "text", place))]
     if marks and all(isinstance(mark, list) for mark in marks):
         spans = _triples(marks, len(tokens), place, notes)
     else:
