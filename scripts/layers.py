@@ -21,6 +21,7 @@ LAYERS = (
     "reading",
     "archives",
     "files",
+    "outputs",
     "progress",
     "settings",
     "presets",

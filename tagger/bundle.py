@@ -37,15 +37,16 @@ from typing import Any
 
 import numpy as np
 
-from tagger import __version__, onnx_graph
+from tagger import __version__, onnx_graph, outputs
 from tagger.calibration import Calibration
 from tagger.config import Config, to_toml
 from tagger.decode import Transitions
 from tagger.errors import BundleError, ConfigError, CorpusError, VectorsError
-from tagger.files import atomic_folder, sha256
+from tagger.files import sha256
 from tagger.gazetteer import Gazetteer
 from tagger.lexicon import Lexicon
 from tagger.lookup import Lookup
+from tagger.outputs import atomic_folder
 from tagger.settings import merge
 from tagger.tags import TagScheme
 from tagger.text import Segmenter, UnitMaker
@@ -59,7 +60,7 @@ SETTINGS_BEFORE: dict[int, dict[str, dict[str, Any]]] = {}
 
 ONNX, EIGHT_BITS = "model.onnx", "model.int8.onnx"
 
-GAZETTEER, MANIFEST = "gazetteer", "manifest.json"
+GAZETTEER, MANIFEST = "gazetteer", outputs.MANIFEST
 
 _LIBRARIES = ("tensorflow", "keras", "numpy", "gensim", "jieba", "rjieba", "onnxruntime")
 
@@ -161,6 +162,11 @@ class Bundle:
 def is_bundle(path: Path | str) -> bool:
     """Return whether a path is the folder of a bundle, of any format: it has a manifest."""
     return (Path(path) / MANIFEST).is_file()
+
+
+def require_bundle(path: Path) -> None:
+    """Raise `BundleError` unless a path is the folder of a bundle whose format can be loaded; no file is checked."""
+    _read_manifest(path)
 
 
 def save(

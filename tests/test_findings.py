@@ -200,6 +200,16 @@ def test_nothing_is_overwritten(tmp_path, capsys, command, option):
     assert main([*command, str(source), option, str(tmp_path / "b"), "--force"]) == 0
 
 
+@pytest.mark.parametrize("options", [["--out", "{s}"], ["--suspects", "{s}"], ["--out", "{t}/x", "--html", "{t}/x"]])
+def test_an_input_or_another_output_is_no_output(tmp_path, capsys, options):
+    source = write(tmp_path / "a.jsonl", DOCCANO)
+    before = source.read_bytes()
+    options = [option.format(s=source, t=tmp_path) for option in options]
+    assert main(["inspect", str(source), *options, "--force"]) in (1, 2)
+    assert re.search("is read by this command|must be different files", capsys.readouterr().err)
+    assert source.read_bytes() == before
+
+
 def test_a_bundle_has_no_findings(tmp_path, capsys):
     assert main(["inspect", str(BUNDLE), "--out", str(tmp_path / "f")]) == 2
     assert "a bundle has no findings" in capsys.readouterr().err

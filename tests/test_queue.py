@@ -20,9 +20,9 @@ from openapi_schema_validator import OAS31Validator
 from tagger import Tagger, corpus
 from tagger import bundle as bundles
 from tagger.documents import Document, Span
-from tagger.errors import ConfigError, CorpusError, TrainingError
-from tagger.files import append_line, atomic_folder
+from tagger.errors import ConfigError, CorpusError, OutputError, TrainingError
 from tagger.formats.native import to_native
+from tagger.outputs import append_line, atomic_folder
 from tagger.serve import retraining
 from tagger.serve.application import application
 from tagger.serve.batching import SharedTagger
@@ -163,9 +163,11 @@ def test_damaged_places_are_reported_on_one_line(saved, content):
     assert "\n" not in str(error.value)
 
 
-def test_places_that_cannot_be_kept_are_reported_and_nothing_stops(saved):
-    saved.with_name("corrected.jsonl.queue.part").mkdir()
-    saved.with_name("corrected.jsonl.queue.part").joinpath("x").touch()
+def test_places_that_cannot_be_kept_are_reported_and_nothing_stops(saved, monkeypatch):
+    def refuse(path, content):
+        raise OutputError(f"{path}: cannot be written: No space left on device")
+
+    monkeypatch.setattr("tagger.serve.queue.write_json", refuse)
     queue = queue_of(saved)
     assert queue.next() == 0
     assert "cannot be written" in queue.warning

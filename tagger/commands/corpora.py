@@ -42,12 +42,15 @@ def convert(options: argparse.Namespace) -> None:
     """Write a corpus in another format."""
     from tagger import corpus, formats
     from tagger.documents import Notes
+    from tagger.outputs import check_writable
 
     format_name = options.to or formats.by_suffix(options.out)
     if not format_name:
         raise ConfigError(f"{options.out}: the name does not say which format to write; add --to FORMAT")
     notes = Notes()
     out = None if str(options.out) == "-" else options.out
+    if out:
+        check_writable(out, options.force, [options.source], folder=formats.by_name(format_name).folder is not None)
     documents = read_corpus(options.source, options.source_format, notes)
     texts, entities = corpus.write(documents, out, format_name, options.force, notes)
     print_format(options.source, notes.format, always=True)
@@ -87,10 +90,10 @@ def inspect(options: argparse.Namespace) -> None:
     """Look at a corpus before training, or into a bundle."""
     from tagger import formats
     from tagger.bundle import is_bundle
-    from tagger.files import refuse_existing
+    from tagger.outputs import check_writable
 
     for path in outputs(options):
-        refuse_existing(path, options.force)
+        check_writable(path, options.force, options.what)
     if any(map(is_bundle, options.what)):
         if len(options.what) > 1:
             raise ConfigError("inspect looks into one bundle at a time, or at the files of one corpus")

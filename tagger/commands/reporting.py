@@ -8,6 +8,8 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tagger.errors import ConfigError
+
 if TYPE_CHECKING:
     from tagger.documents import Document, Notes
     from tagger.reports.suspects import Row
@@ -26,8 +28,15 @@ def add_findings(parser: argparse.ArgumentParser, findings: str, suspects: str) 
 
 
 def outputs(options: argparse.Namespace) -> list[Path]:
-    """Return the files that a report is written to."""
-    return [path for path in (options.html, options.out, options.suspects) if path]
+    """Return the files that a report is written to.
+
+    Raises:
+        ConfigError: If two of them are the same.
+    """
+    paths = [path for path in (options.html, options.out, options.suspects) if path]
+    if len({path.resolve() for path in paths}) < len(paths):
+        raise ConfigError("--html, --out and --suspects must be different files")
+    return paths
 
 
 def write_findings(
@@ -46,8 +55,8 @@ def write_findings(
     """
     from tagger import corpus
     from tagger.documents import Notes
-    from tagger.files import open_output
     from tagger.findings import passed_through
+    from tagger.outputs import open_output
     from tagger.reports.suspects import form
 
     opened: AbstractContextManager[Any] = open_output(options.out) if options.out else nullcontext()

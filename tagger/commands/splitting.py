@@ -15,12 +15,12 @@ def split(options: argparse.Namespace) -> None:
     from tagger import corpus
     from tagger.commands.corpora import read_corpus
     from tagger.documents import Notes
-    from tagger.files import atomic_folder, refuse_existing
+    from tagger.outputs import atomic_folder, check_writable
     from tagger.splitting import PARTS, Split
 
     if str(options.corpus) == "-" or options.corpus.is_fifo():
         raise ConfigError(f"{options.corpus}: a stream can be read only once; save it as a file first")
-    refuse_existing(options.out, options.force)
+    check_writable(options.out, options.force, [options.corpus], folder=True)
     notes = Notes()
     sizes = {"dev": options.dev, "test": options.test}
     parts = Split(sizes, options.seed, options.drop_duplicates)

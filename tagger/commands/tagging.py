@@ -36,12 +36,13 @@ def evaluate(options: argparse.Namespace) -> None:
     """Score a tagger on a labelled corpus."""
     from tagger import analysis, corpus
     from tagger.documents import Notes
-    from tagger.files import refuse_existing
+    from tagger.outputs import check_writable
     from tagger.reports import pages, suspects
     from tagger.reports.provenance import provenance, provenance_line
 
+    corpus.require_files([options.corpus, *([options.train] if options.train else [])])
     for path in outputs(options):
-        refuse_existing(path, options.force)
+        check_writable(path, options.force, [options.corpus, options.train, options.bundle, options.gazetteer])
     tagger = _load_tagger(options)
     notes = Notes()
     seen = analysis.mentions(corpus.read(options.train, options.source_format)) if options.train else None
@@ -133,8 +134,11 @@ def predict(options: argparse.Namespace) -> None:
         raise ConfigError("nothing to tag: give files, - for standard input, or --text")
     from tagger import formats
     from tagger.documents import Notes
+    from tagger.outputs import check_writable
     from tagger.reports.results import VIEWS, documents
 
+    if options.out:
+        check_writable(options.out, options.force, [*options.files, options.bundle, options.gazetteer])
     tagger = _load_tagger(options)
     answers, notes = options.format == "contest", Notes()
     texts = _texts(options.text, options.files, options.source_format)
@@ -160,7 +164,7 @@ def predict(options: argparse.Namespace) -> None:
 def _opened(name: str, out: Path | None) -> AbstractContextManager[Callable[[Any], object]]:
     """Return what a result of this format or view is written with."""
     from tagger import corpus, formats
-    from tagger.files import open_output
+    from tagger.outputs import open_output
 
     return corpus.opened(out, formats.FORMATS[name]) if name in formats.FORMATS else open_output(out)
 
@@ -188,6 +192,7 @@ def _add_predict(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("files", nargs="*", metavar="F", help="text, or a corpus; .gz too; - is standard input")
     parser.add_argument("--text", action="append", default=[], help="a text on the command line; may be repeated")
     parser.add_argument("--out", metavar="F", type=Path, help="file to write to, instead of standard output")
+    add_force(parser)
     choices = [*(name for name in WRITABLE if FORMATS[name].binary or not FORMATS[name].folder), "table", "html"]
     about = f"format of the result (default: jsonl): {', '.join(choices)}"
     parser.add_argument("--format", choices=choices, default="jsonl", metavar="FORMAT", help=about)

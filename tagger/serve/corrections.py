@@ -6,9 +6,10 @@ from pathlib import Path
 from tagger import formats
 from tagger.documents import Document, Notes
 from tagger.errors import CorpusError
-from tagger.files import append_line, open_source
+from tagger.files import open_source
 from tagger.formats.native import to_native
 from tagger.formats.records import is_array, is_spread
+from tagger.outputs import append_line
 
 
 class CorpusFile:

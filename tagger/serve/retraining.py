@@ -18,9 +18,9 @@ from tagger import bundle as bundles
 from tagger import config, corpus
 from tagger.documents import Document, Notes
 from tagger.errors import OutputError, TaggerError, TrainingError
-from tagger.files import atomic_file
 from tagger.formats import write
 from tagger.learning.run import PROGRESS, run_folder_of
+from tagger.outputs import MANIFEST, atomic_file
 from tagger.serve.queue import id_of
 
 _STOP_SECONDS = 20  # for a training to keep its work
@@ -272,7 +272,7 @@ def _start_of(out: Path) -> Path | None:
     """Return the bundle from which the interrupted training of a bundle was started, None if there is none."""
     try:
         files = json.loads((run_folder_of(out) / "run.json").read_text("utf-8"))["files"]
-        return next((Path(file).parent for file in files if Path(file).name == bundles.MANIFEST), None)
+        return next((Path(file).parent for file in files if Path(file).name == MANIFEST), None)
     except (OSError, ValueError, KeyError, TypeError):
         return None  # `tagger train` reports it
 
