@@ -37,7 +37,7 @@ from typing import Any
 
 import numpy as np
 
-from tagger import __version__, onnx_graph
+from tagger import __version__, onnx_graph, outputs
 from tagger.calibration import Calibration
 from tagger.config import Config, to_toml
 from tagger.decode import Transitions
@@ -46,7 +46,7 @@ from tagger.files import sha256
 from tagger.gazetteer import Gazetteer
 from tagger.lexicon import Lexicon
 from tagger.lookup import Lookup
-from tagger.outputs import MANIFEST, atomic_folder
+from tagger.outputs import atomic_folder
 from tagger.settings import merge
 from tagger.tags import TagScheme
 from tagger.text import Segmenter, UnitMaker
@@ -60,7 +60,7 @@ SETTINGS_BEFORE: dict[int, dict[str, dict[str, Any]]] = {}
 
 ONNX, EIGHT_BITS = "model.onnx", "model.int8.onnx"
 
-GAZETTEER = "gazetteer"
+GAZETTEER, MANIFEST = "gazetteer", outputs.MANIFEST
 
 _LIBRARIES = ("tensorflow", "keras", "numpy", "gensim", "jieba", "rjieba", "onnxruntime")
 

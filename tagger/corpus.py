@@ -4,7 +4,6 @@ Formats are detected from the content (`formats.detect`); `.gz` is unzipped whil
 """
 
 import os
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +14,7 @@ from tagger.documents import Document, Notes
 from tagger.errors import ConfigError, CorpusError
 from tagger.files import open_source
 from tagger.formats.base import Format
-from tagger.outputs import atomic_file, atomic_folder, check_writable, open_output
+from tagger.outputs import atomic_file, atomic_folder, check_writable, open_output, standard_output
 
 
 def read(path: str | Path, format: str = "", notes: Notes | None = None) -> Iterator[Document]:
@@ -157,8 +156,9 @@ def opened_output(out: Path | None, row: Format) -> Iterator[Callable[[Any], obj
         with open_output(out) as write_text:
             yield write_text
     elif out is None:
-        yield sys.stdout.buffer.write
-        sys.stdout.buffer.flush()
+        stdout = standard_output()
+        yield stdout.write
+        stdout.flush()
     else:
         with atomic_file(out) as part, part.open("wb") as file:
             yield file.write

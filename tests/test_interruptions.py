@@ -69,7 +69,7 @@ def test_a_reader_that_has_enough_is_no_error(folder, line):
 
 def test_there_are_no_bars_where_nobody_looks(folder):
     done = shell("$T convert text.txt out.jsonl", folder)
-    assert done.stderr == "out.jsonl: 1 texts, 0 entities, as jsonl\n"
+    assert done.stderr == "text.txt: read as plain text\nout.jsonl: 1 texts, 0 entities, as jsonl\n"
 
 
 @pytest.mark.parametrize("label", ["[per]", "LOC[city]", "[/per]", ":smile:", "[red]"])
@@ -118,6 +118,9 @@ WRITING = [
     ("predict {b} text.txt --out {o}", "file"),
     ("evaluate {b} gold.jsonl --html {o}", "file"),
     ("inspect gold.jsonl --html {o}", "file"),
+    ("inspect gold.jsonl --out {o}", "file"),
+    ("evaluate {b} gold.jsonl --suspects {o}", "file"),
+    ("split gold.jsonl --out {o} --dev 0.5", "folder"),
     ("inspect {b} --html {o}", "file"),
     ("convert gold.jsonl {o} --to bio", "file"),
     ("export {b} {o} --to weights", "file"),
@@ -133,8 +136,8 @@ WRITING = [
 @pytest.mark.parametrize(("command", "kind"), WRITING)
 def test_nothing_is_overwritten_by_any_command(folder, command, kind, monkeypatch, capsys):
     monkeypatch.chdir(folder)
-    for module in ("learning", "tagging", "bundles"):
-        monkeypatch.setattr(f"tagger.commands.{module}.import_tensorflow", lambda: pytest.fail("imported"))
+    for module in ("commands.learning", "commands.bundles", "runtime"):
+        monkeypatch.setattr(f"tagger.{module}.import_tensorflow", lambda: pytest.fail("imported"))
     out = folder / "out.safetensors"
     if kind == "file":
         out.write_text("mine")
