@@ -18,7 +18,7 @@ from typing import Any
 
 import psutil
 
-from tagger import files
+from tagger import outputs
 
 PROJECT = Path(__file__).resolve().parents[1]
 PAGE = PROJECT / "tagger" / "docs" / "benchmarks.md"
@@ -127,7 +127,7 @@ def machine(*packages: str) -> Figures:
 def write_json(file: Path, content: Figures) -> None:
     """Write a file, and its folder, such that it is complete even when the benchmark is stopped meanwhile."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    files.write_json(file, content, indent=1)
+    outputs.write_json(file, content, indent=1)
 
 
 def load_figures(file: Path, settings: Figures, machine: Figures) -> Figures:

@@ -17,6 +17,7 @@ def _others(folder: str, *named: str) -> list[str]:
 LAYERS = (
     "errors",
     "files",
+    "outputs",
     "progress",
     "settings",
     "presets",

@@ -40,10 +40,11 @@ from tagger.calibration import Calibration
 from tagger.config import Config, to_toml
 from tagger.decode import Transitions
 from tagger.errors import BundleError, ConfigError, CorpusError, VectorsError
-from tagger.files import atomic_folder, sha256
+from tagger.files import sha256
 from tagger.gazetteer import Gazetteer
 from tagger.lexicon import Lexicon
 from tagger.lookup import Lookup
+from tagger.outputs import MANIFEST, atomic_folder
 from tagger.settings import merge
 from tagger.tags import TagScheme
 from tagger.text import Segmenter, UnitMaker
@@ -57,7 +58,7 @@ SETTINGS_BEFORE: dict[int, dict[str, dict[str, Any]]] = {}
 
 ONNX, EIGHT_BITS = "model.onnx", "model.int8.onnx"
 
-GAZETTEER, MANIFEST = "gazetteer", "manifest.json"
+GAZETTEER = "gazetteer"
 
 _LIBRARIES = ("tensorflow", "keras", "numpy", "gensim", "jieba", "rjieba", "onnxruntime")
 

@@ -1,16 +1,18 @@
 """The `tagger` command: parses a command line, runs the command, and reports errors in one line."""
 
 import argparse
+import contextlib
 import io
 import os
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from tagger import __version__
 from tagger.commands import COMMANDS
 from tagger.commands.base import Command
-from tagger.errors import ConfigError, TaggerError
+from tagger.errors import ConfigError, OutputError, TaggerError, Terminated, exit_code
 
 _DESCRIPTION = "Train your own Chinese entity tagger, and tag text with it. 训练自己的中文实体识别模型。"
 
@@ -24,15 +26,24 @@ _EXAMPLES = """
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command line and return its exit code: 0 done, 1 data or model at fault, 2 wrong usage."""
+    """Run a command line and return its exit code.
+
+    0 done, 1 data or model at fault, 2 wrong usage, 128 and its number after a signal.
+    """
+    with _standard_streams(), _ending_signals():
+        return _main(arguments)
+
+
+def _main(arguments: Sequence[str] | None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a lone surrogate becomes its escape, as in JSON
-    top = parser()
-    options = top.parse_args(arguments)
-    if not hasattr(options, "run"):
-        top.print_help()
-        return 2
+    options = argparse.Namespace(debug=False)
     try:
+        top = parser()
+        options = top.parse_args(arguments, options)
+        if not hasattr(options, "run"):
+            top.print_help()
+            return 2
         options.run(options)
         sys.stdout.flush()
         return 0
@@ -46,9 +57,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
         return _fail(TaggerError(f"{place}{error.strerror or error}"), options.debug, 1)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interrupt:
         print("tagger: interrupted", file=sys.stderr)
-        return 130
+        return exit_code(interrupt)
 
 
 def _fail(error: Exception, debug: bool, code: int) -> int:
@@ -56,6 +67,60 @@ def _fail(error: Exception, debug: bool, code: int) -> int:
         raise error
     print(f"tagger: {error}", file=sys.stderr)
     return code
+
+
+class _ClosedOutput(io.RawIOBase):
+    """Stands for a standard output that is closed: a command that needs none works."""
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        raise OutputError("standard output: is closed; send it to a file, or give one with --out")
+
+
+@contextlib.contextmanager
+def _standard_streams() -> Iterator[None]:
+    """Give closed standard streams something to write to, while a command runs.
+
+    Files that are opened later must not get their numbers, which native code writes to.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # it has the lowest free number, which is this one
+    with contextlib.ExitStack() as stack:
+        if sys.stdout is None:
+            stdout = io.TextIOWrapper(_ClosedOutput(), "utf-8", write_through=True)  # type: ignore[type-var]
+            stack.enter_context(contextlib.redirect_stdout(stdout))
+        if sys.stderr is None:
+            nowhere = stack.enter_context(open(os.devnull, "w", encoding="utf-8"))
+            stack.enter_context(contextlib.redirect_stderr(nowhere))
+        yield
+
+
+@contextlib.contextmanager
+def _ending_signals() -> Iterator[None]:
+    """Let the signals that end a process raise `Terminated`, so that they clean up as Ctrl-C does."""
+
+    def end(number: int, frame: object) -> None:
+        raise Terminated(number)
+
+    numbers = (signal.SIGTERM, signal.SIGHUP)
+    taken = [
+        number for number in numbers if signal.getsignal(number) == signal.SIG_DFL
+    ]  # others are ignored on purpose
+    try:
+        for number in taken:
+            signal.signal(number, end)
+    except ValueError:  # not the main thread
+        taken = []
+    try:
+        yield
+    finally:
+        for number in taken:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def parser(every: bool = False) -> argparse.ArgumentParser:

@@ -3,6 +3,7 @@
 Formats are detected from the content (`formats.detect`); `.gz` is unzipped while it is read, `-` is standard input.
 """
 
+import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,9 +11,10 @@ from typing import Any
 
 from tagger import formats
 from tagger.documents import Document, Notes
-from tagger.errors import ConfigError
-from tagger.files import atomic_folder, open_output, open_source, refuse_existing
+from tagger.errors import ConfigError, CorpusError
+from tagger.files import open_source
 from tagger.formats.base import Format
+from tagger.outputs import atomic_folder, check_writable, open_output
 
 
 def read(path: str | Path, format: str = "", notes: Notes | None = None) -> Iterator[Document]:
@@ -56,6 +58,30 @@ def files(path: Path) -> list[Path]:
     known = formats.by_folder(path)
     candidates = known.folder.files(path) if known and known.folder else [path]
     return [file for file in candidates if file.is_file()]
+
+
+def require_files(paths: Iterable[str | Path], command: str) -> None:
+    """Check that corpora are there and can be read, more than once if they have to be; nothing is read.
+
+    Args:
+        paths: The corpora.
+        command: What reads them more than once, for the error; empty if it reads them once, so that streams will do.
+
+    Raises:
+        CorpusError: If one is missing, not readable, or a stream.
+    """
+    for path in paths:
+        if str(path) == "-" or (Path(path).exists() and not (Path(path).is_file() or Path(path).is_dir())):
+            if not command:
+                continue
+            expected = f"a file, as {command} reads it more than once"
+            raise CorpusError(str(path), expected, "a stream", "save it as a file first")
+        found = files(Path(path))
+        if not found:
+            raise CorpusError(str(path), "a corpus", "no such file", "check the path")
+        for file in found:
+            if not os.access(file, os.R_OK):
+                raise CorpusError(str(file), "a readable file", "one that may not be read", "check its permissions")
 
 
 def labels(documents: Iterable[Document]) -> tuple[str, ...]:
@@ -108,7 +134,7 @@ def write(documents: Iterable[Document], out: Path | None, format: str, replace:
                 (folder / name).write_bytes(content.encode("utf-8", "replace"))
     else:
         if out:
-            refuse_existing(out, replace)
+            check_writable(out, replace)
         with open_output(out) as write_piece:
             for piece in pieces:
                 write_piece(piece)

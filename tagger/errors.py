@@ -56,6 +56,23 @@ class TrainingError(TaggerError):
     """A training that cannot start or continue."""
 
 
+class Terminated(KeyboardInterrupt):
+    """The process was told to end by a signal other than Ctrl-C, which is what `KeyboardInterrupt` means.
+
+    Args:
+        number: The signal, such as `signal.SIGTERM`.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.code = 128 + number
+
+
+def exit_code(interrupt: KeyboardInterrupt) -> int:
+    """Return the exit code of a process that was interrupted: 128 and the number of the signal."""
+    return interrupt.code if isinstance(interrupt, Terminated) else 130
+
+
 class MissingExtraError(TaggerError):
     """A package that only an extra installs is missing."""
 

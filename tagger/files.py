@@ -1,13 +1,9 @@
-"""Files: opened, unzipped and decoded piece by piece; hashed; written whole or not at all."""
+"""Files that are read: opened, unzipped and decoded piece by piece; hashed."""
 
 import codecs
-import errno
 import gzip
 import hashlib
 import io
-import json
-import os
-import shutil
 import sys
 import zlib
 from collections.abc import Callable, Iterator
@@ -15,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from tagger.errors import CorpusError, OutputError
+from tagger.errors import CorpusError
 
 _HEAD, _BLOCK = 1 << 20, 1 << 16
 
@@ -131,6 +127,8 @@ def open_source(path: str | Path) -> Iterator[Source]:
     """
     try:
         if str(path) == "-":
+            if sys.stdin is None:
+                raise CorpusError("standard input", "an open stream", "a closed one", "give a file")
             yield Source(sys.stdin.buffer, path)
             return
         with open(path, "rb") as raw:
@@ -169,117 +167,3 @@ def sha256(path: Path) -> str:
     """Return the SHA-256 of a file, in hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-# ---- writing ----------------------------------------------------------------------------------------------------
-def refuse_existing(path: Path, replace: bool) -> None:
-    """Raise `OutputError` if `path` exists and must not be replaced."""
-    if path.exists() and not replace:
-        raise OutputError(f"{path}: exists already; choose another name, or add --force to replace it")
-
-
-@contextmanager
-def _writable(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from error
-
-
-@contextmanager
-def atomic_file(path: Path) -> Iterator[Path]:
-    """Yield the path of a temporary file that becomes `path` if the block succeeds and is deleted if it fails.
-
-    Raises:
-        OutputError: If it cannot be written.
-    """
-    part = path.with_name(f"{path.name}.part")
-    with _writable(path):
-        try:
-            yield part
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
-
-
-@contextmanager
-def atomic_folder(path: Path, replace: bool = False) -> Iterator[Path]:
-    """Yield a temporary folder that becomes `path` if the block succeeds and is deleted if it fails.
-
-    Raises:
-        OutputError: If `path` exists and must not be replaced, or cannot be written.
-    """
-    path = Path(path)
-    refuse_existing(path, replace)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    shutil.rmtree(temporary, ignore_errors=True)
-    with _writable(path):
-        try:
-            temporary.mkdir(parents=True)
-            yield temporary
-            if path.exists():
-                old = path.with_name(f".{path.name}.{os.getpid()}.old")
-                path.rename(old)
-                temporary.rename(path)
-                shutil.rmtree(old)
-            else:
-                temporary.rename(path)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
-
-
-@contextmanager
-def open_output(path: Path | None) -> Iterator[Callable[[str], object]]:
-    """Yield a function that writes text to a file, or to standard output for None.
-
-    The file appears only when it is complete, gzipped if its name ends in `.gz`; a device or a pipe is written to
-    directly. What UTF-8 cannot encode becomes `?`.
-
-    Raises:
-        OutputError: If the file cannot be written.
-    """
-    if path is None:
-        stdout = sys.stdout.buffer
-        yield lambda text: stdout.write(text.encode("utf-8", "replace"))
-        stdout.flush()
-    elif path.exists() and not path.is_file():
-        with path.open("w", encoding="utf-8", errors="replace", newline="\n") as file:
-            yield file.write
-    else:
-        opened: Any = gzip.open if path.suffix == ".gz" else open
-        with atomic_file(path) as part, opened(part, "wt", encoding="utf-8", errors="replace", newline="\n") as file:
-            yield file.write
-
-
-def write_json(path: Path, content: Any, indent: int | None = None) -> None:
-    """Write a JSON file, completely or not at all; on one line unless `indent` is given.
-
-    Raises:
-        OutputError: If it cannot be written.
-    """
-    text = json.dumps(content, ensure_ascii=False, indent=indent)
-    with atomic_file(path) as part:
-        part.write_text(f"{text}\n" if indent else text, "utf-8")
-
-
-def append_line(path: Path, line: str) -> None:
-    """Append a line to a file, completely or not at all; when this returns, it is on disk.
-
-    A last line that has no line end gets one first.
-
-    Raises:
-        OSError: If it could not be written; the file is then as before.
-    """
-    content = (line + "\n").encode("utf-8")
-    with path.open("a+b", buffering=0) as file:
-        size = file.seek(0, os.SEEK_END)
-        if size:
-            file.seek(size - 1)
-            content = content if file.read(1) == b"\n" else b"\n" + content
-        try:
-            if file.write(content) != len(content):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
-            os.fsync(file.fileno())
-        except OSError:
-            file.truncate(size)
-            raise

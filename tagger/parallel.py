@@ -68,9 +68,10 @@ _tagger: Tagger  # the tagger of this process, in the processes of a pool
 
 
 def _start_process(bundle: Path, runtime: str) -> None:
-    """Load the tagger of this process; interrupts are left to its parent, with which it ends."""
+    """Load the tagger of this process; signals to end are left to its parent, with which it ends."""
     global _tagger
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_exit_with_parent, daemon=True).start()
     _tagger = Tagger.load(bundle, runtime, workers=1)
 

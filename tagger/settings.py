@@ -7,6 +7,7 @@
 Checks, tables and the help of options all come from the annotation and from what `setting` was given.
 """
 
+import codecs
 import dataclasses
 import difflib
 import json
@@ -173,7 +174,10 @@ def read_toml(path: Path) -> dict[str, Any]:
         ConfigError: If it cannot be read or is malformed.
     """
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        content = path.read_bytes()
+        if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            raise ConfigError(f"{path}: expected UTF-8, received UTF-16; save it as UTF-8 in the editor")
+        return tomllib.loads(content.decode("utf-8-sig"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigError(f'{path}: not a readable TOML file: {error}; see "tagger help settings"') from error
 

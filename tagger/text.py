@@ -294,20 +294,33 @@ def grouped(items: Iterable[Item], length: Callable[[Item], int]) -> Iterator[li
         yield group
 
 
+# Without a frequency, Latin letters are a tag only after a Chinese word: "iron fist" is not the word "iron".
+_WORD_LINE = re.compile(r"(\S+?)(?:[ \t]+\d+(?:[ \t]+[A-Za-z]+)?|(?<=[^\x00-\x7f])[ \t]+[a-z]+)?")
+
+_LISTED = re.compile(r"[,，;|]\s*\d+(?:\s*[,，;|]\s*[A-Za-z]*)?$")
+
+
 def read_words(lines: Iterable[str], place: str) -> Iterator[str]:
-    """Yield the words of a file of user words, one a line; a frequency or tag after it, as jieba allows, is ignored.
+    """Yield the words of a file of user words, one a line, as in jieba's user dictionaries.
+
+    A frequency after the word, and a tag of small Latin letters after that, or after a Chinese word, are ignored.
 
     Args:
         lines: Of the file.
         place: Its name, for errors.
 
     Raises:
-        ConfigError: If a word has white space other than a space or tab, or control characters, inside.
+        ConfigError: If a word has white space or control characters inside, which the segmenter never joins, or its
+            frequency is set off by a comma.
     """
     for number, line in enumerate(lines, 1):
-        word = line.strip().split(" ")[0].split("\t")[0]
-        if not word:
+        line = line.strip()
+        if not line:
             continue
-        if not word.isprintable():
-            raise ConfigError(f"{place}:{number}: expected one word a line, received {line.strip()!r}")
-        yield word
+        match = _WORD_LINE.fullmatch(line)
+        if not (match and match[1].isprintable()) or _LISTED.search(line):
+            raise ConfigError(
+                f'{place}:{number}: expected "WORD [FREQUENCY] [TAG]", no space inside the word, received {line!r}; '
+                "correct the line, or delete it"
+            )
+        yield match[1]

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from tagger.config import VectorsConfig, passes_over
 from tagger.errors import VectorsError, require
+from tagger.progress import bar as progress_bar
 from tagger.settings import unless_auto
 from tagger.text import UnitMaker, normal
 
@@ -248,7 +248,7 @@ def _word2vec(name: str, corpus: Path, count: int, config: VectorsConfig, seed: 
     epochs = unless_auto(config.epochs, passes_over(count, 70_000_000, least=1, most=30))
     size = {"word": config.word_dimensions, "char": config.char_dimensions, "bigram": config.bigram_dimensions}[name]
     learnt = max(size, config.learnt_dimensions) if name == "word" else size
-    with tqdm(total=epochs, desc=f"{name} vectors", unit="epoch") as bar:
+    with progress_bar(total=epochs, desc=f"{name} vectors", unit="epoch") as bar:
 
         class Progress(CallbackAny2Vec):
             def on_epoch_end(self, model: Any) -> None:

@@ -7,7 +7,8 @@ import pytest
 
 from tagger import files
 from tagger.errors import CorpusError, OutputError
-from tagger.files import append_line, atomic_file, atomic_folder, open_output, read_text, write_json
+from tagger.files import read_text
+from tagger.outputs import append_line, atomic_file, atomic_folder, open_output, write_json
 from tests.conftest import ROOT
 
 # Each way to write something to a path: a context manager.

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tagger.config import load, sections
-from tagger.errors import require
+from tagger.errors import OutputError, exit_code, require
 from tagger.presets import PRESETS, RECIPES
 from tagger.settings import Setting, merge
 
@@ -45,7 +45,8 @@ def add_bundle(parser: argparse.ArgumentParser) -> None:
 
 def add_force(parser: argparse.ArgumentParser) -> None:
     """Add the permission to replace what exists."""
-    parser.add_argument("--force", action="store_true", help="replace what exists")
+    about = "replace what exists; of folders, only those that tagger wrote and that hold nothing else"
+    parser.add_argument("--force", action="store_true", help=about)
 
 
 def add_from(parser: argparse.ArgumentParser) -> None:
@@ -116,18 +117,30 @@ def load_config(options: argparse.Namespace) -> "Config":
 
 @contextlib.contextmanager
 def resumable(folder: str) -> Iterator[None]:
-    """Report where unfinished work is kept, if it is interrupted."""
+    """Report where unfinished work is kept, if it is interrupted or the disk is full.
+
+    Raises:
+        OutputError: If a file could not be written.
+    """
+    kept = f"the work so far is kept in {folder}: add --resume to continue"
     try:
         yield
-    except KeyboardInterrupt:
-        print(f"tagger: interrupted; the work so far is kept in {folder}: add --resume to continue", file=sys.stderr)
-        raise SystemExit(130) from None
+    except KeyboardInterrupt as interrupt:
+        print(f"tagger: interrupted; {kept}", file=sys.stderr)
+        raise SystemExit(exit_code(interrupt)) from None
+    except (OSError, OutputError) as error:
+        failure = error if isinstance(error, OSError) else error.__cause__
+        if not isinstance(failure, OSError) or not Path(folder).exists():
+            raise
+        place = f"{failure.filename or folder}: cannot be written: {failure.strerror or failure}"
+        raise OutputError(f"{error if isinstance(error, OutputError) else place}; {kept}") from error
 
 
 def import_tensorflow() -> None:
     """Import TensorFlow without what its native code prints while it loads; its warnings stay off."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    sys.stderr.flush()
+    if sys.stderr is not None:
+        sys.stderr.flush()
     saved = os.dup(2)
     try:
         with open(os.devnull, "wb") as nowhere:

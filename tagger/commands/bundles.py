@@ -44,7 +44,7 @@ GAZETTEER = Command(
 def export(options: argparse.Namespace) -> None:
     """Write the trained network for other programs."""
     exporter = EXPORTERS[options.to]
-    exporter.check(options.out, options.force)
+    exporter.check(options.out, options.force, Path(options.bundle))
     if exporter.tensorflow:
         import_tensorflow()
     from tagger import bundle as bundles

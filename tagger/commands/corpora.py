@@ -41,12 +41,15 @@ def convert(options: argparse.Namespace) -> None:
     """Write a corpus in another format."""
     from tagger import corpus, formats
     from tagger.documents import Notes
+    from tagger.outputs import check_writable
 
     format_name = options.to or formats.by_suffix(options.out)
     if not format_name:
         raise ConfigError(f"{options.out}: the name does not say which format to write; add --to FORMAT")
     notes = Notes()
     out = None if str(options.out) == "-" else options.out
+    if out:
+        check_writable(out, options.force, [options.source], folder=formats.by_name(format_name).folder is not None)
     documents = read_corpus(options.source, options.source_format, notes)
     texts, entities = corpus.write(documents, out, format_name, options.force, notes)
     print(f"{options.out}: {texts:,} texts, {entities:,} entities, as {format_name}", file=sys.stderr)
@@ -84,7 +87,10 @@ def inspect(options: argparse.Namespace) -> None:
     """Look at a corpus before training, or into a bundle."""
     from tagger import formats
     from tagger.bundle import is_bundle
+    from tagger.outputs import check_writable
 
+    if options.html:
+        check_writable(options.html, options.force, options.what)
     if any(map(is_bundle, options.what)):
         if len(options.what) > 1:
             raise ConfigError("inspect looks into one bundle at a time, or at the files of one corpus")
@@ -142,6 +148,7 @@ def _add_inspect(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("what", nargs="+", metavar="CORPUS|BUNDLE", type=Path, help=about)
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--html", metavar="F", type=Path, help="write a page with plots")
+    add_force(parser)
     add_from(parser)
     add_config(parser)
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 def train(options: argparse.Namespace) -> None:
     """Train a tagger on a labelled corpus."""
     config = load_config(options)
+    _check_files(options, "train", options.train, options.dev, *options.unlabelled)
     import_tensorflow()
     from tagger.learning import training
 
@@ -35,6 +36,15 @@ def train(options: argparse.Namespace) -> None:
         metrics = training.train(config, _sources(options), options.out, options.resume, options.force)
     print(f"\n{options.out}: epoch {metrics['epoch']}, scores on {options.dev}", file=sys.stderr)
     print_scores(metrics, sys.stderr)
+
+
+def _check_files(options: argparse.Namespace, command: str, *corpora: Path) -> None:
+    """Check what is read and written, before what takes long to import is imported."""
+    from tagger.corpus import require_files
+    from tagger.outputs import check_writable
+
+    require_files(corpora, command)
+    check_writable(options.out, options.force, [*corpora, getattr(options, "start", None)], folder=True)
 
 
 def _sources(options: argparse.Namespace) -> "Sources":
@@ -68,6 +78,7 @@ TRAIN = Command(
 def transfer(options: argparse.Namespace) -> None:
     """Train a tagger on labelled and unlabelled texts, in rounds of self-training."""
     config = load_config(options)
+    _check_files(options, "transfer", options.train, options.dev, *options.unlabelled)
     import_tensorflow()
     from tagger.learning import self_training
 
@@ -116,6 +127,7 @@ TRANSFER = Command(
 def pretrain(options: argparse.Namespace) -> None:
     """Train the network on text without labels, as a start for train and transfer."""
     config = load_config(options)
+    _check_files(options, "pretrain", *options.files)
     import_tensorflow()
     from tagger.learning import pretraining
     from tagger.learning.run import TextSources
@@ -150,12 +162,13 @@ def vectors(options: argparse.Namespace) -> None:
     """Learn word2vec tables from any amount of text."""
     import tempfile
 
-    from tagger.files import atomic_folder
     from tagger.learning.preparation import corpus_texts
+    from tagger.outputs import atomic_folder
     from tagger.text import UnitMaker
     from tagger.vectors import learn, save_tables
 
     config = load_config(options)
+    _check_files(options, "", *options.files)
     with atomic_folder(options.out, options.force) as folder, tempfile.TemporaryDirectory() as spool:
         texts = progress(corpus_texts(options.files), lambda text: text)
         tables = learn(texts, UnitMaker(config.text), config.vectors, config.training.seed, Path(spool))

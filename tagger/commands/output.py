@@ -16,12 +16,17 @@ def print_table(heading: Sequence[str], rows: Iterable[Sequence[str]], file: Tex
     from rich.console import Console
     from rich.table import Table
 
+    class Plain(Console):
+        def on_broken_pipe(self) -> None:
+            raise
+
     table = Table(*heading)
     for column in table.columns[1:]:
         column.justify = "right"
     for row in rows:
         table.add_row(*row)
-    console = Console(file=file, width=None if (file or sys.stdout).isatty() else 100)
+    width = None if (file or sys.stdout).isatty() else 100
+    console = Plain(file=file, width=width, markup=False, emoji=False)  # names stand as they are
     console.print(table)
 
 
@@ -51,17 +56,17 @@ def print_notes(place: object, notes: "Notes", every: bool = False) -> None:
 
 def progress(items: Iterable[Item], text: Callable[[Item], str], shown: bool = True) -> Iterator[Item]:
     """Yield `items`, showing characters per second on standard error."""
-    from tqdm import tqdm
+    from tagger.progress import bar
 
-    with tqdm(unit=" characters", unit_scale=True, disable=not shown, mininterval=0.5) as bar:
+    with bar(shown=shown, unit=" characters", unit_scale=True, mininterval=0.5) as shown_bar:
         for item in items:
             yield item
-            bar.update(len(text(item)))
+            shown_bar.update(len(text(item)))
 
 
 def write_page(path: Path, page: str) -> None:
-    """Write an HTML page to a file."""
-    from tagger.files import open_output
+    """Write an HTML page to a file, whose place has been checked before the work."""
+    from tagger.outputs import open_output
 
     with open_output(path) as write:
         write(page)

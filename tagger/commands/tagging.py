@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tagger.commands.base import Command, add_bundle, add_from, import_tensorflow
+from tagger.commands.base import Command, add_bundle, add_force, add_from, import_tensorflow
 from tagger.commands.corpora import read_corpus
 from tagger.commands.output import print_notes, print_scores, progress, write_page
 from tagger.errors import ConfigError, require
@@ -28,8 +28,11 @@ def evaluate(options: argparse.Namespace) -> None:
     """Score a tagger on a labelled corpus."""
     from tagger import analysis, corpus
     from tagger.documents import Notes
+    from tagger.outputs import check_writable
     from tagger.reports import pages
 
+    if options.html:
+        check_writable(options.html, options.force, [options.corpus, options.train, options.bundle, options.gazetteer])
     tagger = _load_tagger(options)
     notes = Notes()
     seen = analysis.mentions(corpus.read(options.train, options.source_format)) if options.train else None
@@ -50,6 +53,7 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("corpus", metavar="F", type=Path, help="labelled corpus")
     parser.add_argument("--json", action="store_true", help="print the scores, errors and worst texts as JSON")
     parser.add_argument("--html", metavar="F", type=Path, help="write an error report as a page")
+    add_force(parser)
     about = "training corpus, to score mentions seen in training apart from new ones"
     parser.add_argument("--train", metavar="F", type=Path, help=about)
     add_from(parser)
@@ -77,9 +81,11 @@ def predict(options: argparse.Namespace) -> None:
         raise ConfigError("nothing to tag: give files, - for standard input, or --text")
     from tagger import formats
     from tagger.documents import Notes
-    from tagger.files import open_output
+    from tagger.outputs import check_writable, open_output
     from tagger.reports.results import VIEWS, documents
 
+    if options.out:
+        check_writable(options.out, options.force, [*options.files, options.bundle, options.gazetteer])
     tagger = _load_tagger(options)
     answers, notes = options.format == "contest", Notes()
     texts = _texts(options.text, options.files, options.source_format)
@@ -116,6 +122,7 @@ def _add_predict(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("files", nargs="*", metavar="F", help="text, or a corpus; .gz too; - is standard input")
     parser.add_argument("--text", action="append", default=[], help="a text on the command line; may be repeated")
     parser.add_argument("--out", metavar="F", type=Path, help="file to write to, instead of standard output")
+    add_force(parser)
     choices = [*(name for name, row in FORMATS.items() if not row.folder), "table", "html"]
     about = f"format of the result (default: jsonl): {', '.join(choices)}"
     parser.add_argument("--format", choices=choices, default="jsonl", metavar="FORMAT", help=about)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tagger.errors import OutputError
-from tagger.files import atomic_folder, refuse_existing
+from tagger.outputs import atomic_file, atomic_folder, check_writable
 
 if TYPE_CHECKING:
     from tagger.bundle import Bundle
@@ -32,15 +32,15 @@ class Exporter:
     suffixes: tuple[str, ...] = ()
     tensorflow: bool = True
 
-    def check(self, out: Path, replace: bool = False) -> None:
+    def check(self, out: Path, replace: bool = False, bundle: Path | None = None) -> None:
         """Check the path to write, before any work is done.
 
         Raises:
-            OutputError: If its suffix is not one of this exporter's, or it exists and must not be replaced.
+            OutputError: If its suffix is not one of this exporter's, or `check_writable` refuses it.
         """
         if self.suffixes and not out.name.endswith(self.suffixes):
             raise OutputError(f"{out}: expected a file name that ends in {' or '.join(self.suffixes)}; rename it")
-        refuse_existing(out, replace)
+        check_writable(out, replace, [bundle], folder=not self.suffixes)
 
     def write(self, bundle: "Bundle", out: Path, replace: bool = False) -> None:
         """Write the network of a bundle to a file, or to a new folder.
@@ -54,11 +54,12 @@ class Exporter:
             OutputError: As `check`, or if it cannot be written.
             MissingExtraError: If a package that the exporter needs is not installed.
         """
-        self.check(out, replace)
+        self.check(out, replace, bundle.folder)
         module, _, name = self.home.partition(".")
         function = getattr(importlib.import_module(f"{__name__}.{module}"), name)
         if self.suffixes:
-            function(bundle, out)
+            with atomic_file(out) as part:
+                function(bundle, part)
             return
         with atomic_folder(out, replace) as folder:
             function(bundle, folder)

@@ -8,13 +8,13 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 import tensorflow as tf
-from tqdm import tqdm
 
 from tagger import bundle as bundles
 from tagger import onnx_graph
 from tagger.batches import Batches, Store, ahead
 from tagger.config import Config, TrainingConfig
 from tagger.lookup import Lookup
+from tagger.progress import bar as progress_bar
 from tagger.tags import TagScheme
 from tagger.weights import Weights, fresh_model
 
@@ -133,7 +133,7 @@ def run_epoch(step: Callable[..., tf.Tensor], batches: Batches[Any], epoch: int,
     """Make one step for each batch of an epoch, the first of which has number 0, with a progress bar."""
     begin = time.monotonic()
     outputs: list[tf.Tensor] = []
-    with tqdm(total=len(batches), desc=f"epoch {epoch + 1}/{epochs}", unit="batch", leave=False) as bar:
+    with progress_bar(total=len(batches), desc=f"epoch {epoch + 1}/{epochs}", unit="batch", leave=False) as bar:
         for batch in ahead(batches.epoch(epoch)):
             outputs.append(step(*batch))
             if bar.update():  # only then is the loss waited for

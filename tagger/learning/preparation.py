@@ -13,19 +13,17 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from tagger import alignment, corpus
 from tagger.alignment import Alignment
 from tagger.batches import Store, StoreWriter
 from tagger.config import Config
 from tagger.documents import Document, Notes
 from tagger.errors import OutputError, TrainingError, VectorsError
-from tagger.files import atomic_folder, write_json
-from tagger.learning.run import RunFolder, Sources, TextSources
+from tagger.learning.run import RunFolder, Sources, TextSources, read_record
 from tagger.lexicon import jieba_lexicon
 from tagger.lookup import Lookup
-from tagger.progress import say
+from tagger.outputs import atomic_folder, damaged_file, write_json
+from tagger.progress import bar, say
 from tagger.tags import TagScheme
 from tagger.text import UnitMaker, grouped, pieces, windows
 from tagger.vectors import TABLES, Table, learn, load_tables, load_word2vec, save_tables
@@ -50,7 +48,7 @@ def training_labels(run: RunFolder, train: Path) -> tuple[str, ...]:
     file = run.folder / _LABELS
     if not file.exists():
         write_json(file, corpus.labels(corpus.read(train)))
-    return tuple(json.loads(file.read_text("utf-8")))
+    return tuple(read_record(file))
 
 
 # ---- vectors ----------------------------------------------------------------------------------------------------
@@ -67,14 +65,10 @@ def vector_tables(run: RunFolder, config: Config, sources: Sources | TextSources
     if sources.vectors:
         return load_tables(sources.vectors, unit)
     folder = run.folder / _TABLES
-    if not folder.exists():
+    if not run.holds(_TABLES):
         cached = None if config.vectors.pretrained else _cache_entry(run, config, sources, units)
-        if cached and cached.exists():
-            say(f"vectors: reused from an earlier run with the same texts and settings ({cached})")
-            tables = load_tables(cached, unit)
-            with contextlib.suppress(OSError):
-                os.utime(cached)  # the most recently used one now
-        else:
+        tables = _cached_tables(cached, unit) if cached else None
+        if tables is None:
             tables = _new_tables(config, corpus_texts(sources.vector_texts), units, run.folder)
             if cached:
                 add_to_cache(tables, cached)
@@ -83,11 +77,30 @@ def vector_tables(run: RunFolder, config: Config, sources: Sources | TextSources
     return load_tables(folder, unit)
 
 
+def _cached_tables(folder: Path, unit: str) -> list[Table] | None:
+    """Return the tables of a cache folder; None if there are none, or one is damaged: then the folder is deleted."""
+    try:
+        if not folder.exists():
+            return None
+        if file := damaged_file(folder):
+            say(f"vectors: {folder / file} is damaged; the vectors are learnt again and replaced")
+            shutil.rmtree(folder, ignore_errors=True)
+            return None
+        tables = load_tables(folder, unit)
+    except (OSError, VectorsError) as error:
+        say(f"vectors: {folder} cannot be used ({error}); the vectors are learnt again")
+        return None
+    say(f"vectors: reused from an earlier run with the same texts and settings ({folder})")
+    with contextlib.suppress(OSError):
+        os.utime(folder)  # the most recently used one now
+    return tables
+
+
 def _new_tables(config: Config, texts: Iterable[str], units: UnitMaker, folder: Path) -> list[Table]:
     """Return tables learnt from `texts`, or ready-made ones; of a word2vec file, only the word table is ready-made."""
     settings, seed = config.vectors, config.training.seed
     if not settings.pretrained:
-        return learn(tqdm(texts, "segmenting", unit=" texts"), units, settings, seed, folder)
+        return learn(bar(texts, desc="segmenting", unit=" texts"), units, settings, seed, folder)
     path = Path(settings.pretrained)
     if path.is_dir():
         return [table.head(settings.limit) for table in load_tables(path, config.text.unit)]
@@ -112,11 +125,19 @@ def _cache_entry(run: RunFolder, config: Config, sources: Sources | TextSources,
 
 
 def cache_folder() -> Path | None:
-    """Return the folder `$TAGGER_CACHE`, by default `~/.cache/tagger`; None if the variable is set and empty."""
+    """Return the folder `$TAGGER_CACHE`, by default `~/.cache/tagger`.
+
+    None if the variable is set and empty, or if there is no home.
+    """
     configured = os.environ.get("TAGGER_CACHE")
-    if configured is None:
-        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tagger"
-    return Path(configured) if configured else None
+    if configured is not None:
+        return Path(configured) if configured else None
+    if caches := os.environ.get("XDG_CACHE_HOME"):
+        return Path(caches) / "tagger"
+    try:
+        return Path.home() / ".cache" / "tagger"
+    except RuntimeError:  # no HOME, and a user without an entry in the list of users
+        return None
 
 
 def add_to_cache(tables: Sequence[Table], folder: Path) -> None:
@@ -138,7 +159,7 @@ def training_store(run: RunFolder, sources: Sources, units: UnitMaker, lookup: L
         TrainingError: If there is no text.
     """
     folder = run.folder / _STORE
-    if not folder.exists():
+    if not run.holds(_STORE):
         report, notes = Alignment(), Notes()
         with _new_store(folder, lookup, report) as writer:
             fill_store(writer, corpus.read(sources.train, notes=notes), units, lookup, scheme, report)
@@ -158,7 +179,7 @@ def training_store(run: RunFolder, sources: Sources, units: UnitMaker, lookup: L
 def text_store(run: RunFolder, files: Sequence[Path], units: UnitMaker, lookup: Lookup) -> Store:
     """Return the ids of the texts of files, long ones in pieces, without tags; errors as in `training_store`."""
     folder = run.folder / _STORE
-    if not folder.exists():
+    if not run.holds(_STORE):
         texts = corpus_texts(files)
         documents = (Document(text[start:end]) for text in texts for start, end in pieces(text))
         report = Alignment()
@@ -194,7 +215,7 @@ def fill_store(
     weight: float = 1.0,
 ) -> None:
     """Write the ids and tags of documents, window by window; an entity that fits a window is never cut by one."""
-    for group in grouped(tqdm(documents, "ids", unit=" texts"), lambda document: len(document.text)):
+    for group in grouped(bar(documents, desc="ids", unit=" texts"), lambda document: len(document.text)):
         aligned = [alignment.align(document, units, scheme, report) for document in group]
         all_ids = lookup.ids([text_units for text_units, _ in aligned])
         for document, (text_units, spans), ids in zip(group, aligned, all_ids, strict=True):

@@ -20,7 +20,6 @@ from tagger.calibration import Calibration
 from tagger.config import Config, passes_over
 from tagger.decode import Transitions
 from tagger.errors import ConfigError
-from tagger.files import refuse_existing
 from tagger.learning.device import matmul_dtype, use_device
 from tagger.learning.fitting import (
     TrainingState,
@@ -33,6 +32,7 @@ from tagger.learning.fitting import (
 from tagger.learning.preparation import ALIGNMENT, NO_TAGS, alignment_report, make_lookup, text_store
 from tagger.learning.run import RunFolder, TextSources, run_folder_of
 from tagger.lookup import Lookup
+from tagger.outputs import check_writable, locked
 from tagger.progress import say
 from tagger.settings import merge, unless_auto
 from tagger.text import UnitMaker
@@ -64,10 +64,18 @@ def pretrain(
     Raises:
         TaggerError: If a file, a setting or the output folder is at fault.
     """
-    refuse_existing(out, replace)
     if config.text.unit != "char":
         raise ConfigError('tagger pretrain needs text.unit = "char"')
-    run = RunFolder(run_folder_of(out), config, sources, resume)
+    check_writable(out, replace, sources.paths, folder=True)
+    folder = run_folder_of(out)
+    with locked(folder, "training"):
+        return _pretrain(config, sources, out, RunFolder(folder, config, sources, resume), replace, texts)
+
+
+def _pretrain(
+    config: Config, sources: TextSources, out: Path, run: RunFolder, replace: bool, texts: Sequence[Path]
+) -> list[dict[str, float]]:
+    """Pretrain as `pretrain` does, in a run folder that is locked."""
     use_device(config.training)
     units = UnitMaker(config.text)
     lookup = make_lookup(run, config, sources, units)

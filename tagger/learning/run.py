@@ -3,22 +3,34 @@
 `run.json` holds the settings and the SHA-256 of every input file; a run is resumed only with the same ones.
 """
 
+import contextlib
+import fnmatch
 import hashlib
 import json
 import shutil
+import zipfile
+import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from tagger import bundle as bundles
 from tagger import corpus
 from tagger.config import Config
 from tagger.errors import TrainingError
-from tagger.files import atomic_file, sha256, write_json
+from tagger.files import sha256
+from tagger.outputs import MANIFEST, atomic_file, damaged_file, write_json
 
-_CHECKPOINT = "checkpoint.npz"
+_RECORD, _CHECKPOINT = "run.json", "checkpoint.npz"
+
+# Names of what a run leaves when it is killed, and of all that it keeps in its folder.
+_LEFT = (".*.part.*", ".*.lock", "tmp*")
+_KEPT = (
+    _RECORD, _CHECKPOINT, "labels.json", "tables", "store", "texts.jsonl.gz", "pretrained", "pretrained.*", "round_*",
+    "rounds.json", "rounds.png", *_LEFT,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -48,6 +60,11 @@ class Sources:
         """The files that vectors are learnt from."""
         return (self.train, *self.unlabelled)
 
+    @property
+    def paths(self) -> tuple[Path | None, ...]:
+        """All files and bundles that are read; None for what is not given."""
+        return (*self.vector_texts, self.dev, self.predicted, self.vectors, self.start)
+
     def fingerprint(self) -> dict[str, str]:
         """Return the SHA-256 of each corpus and bundle by its path."""
         predicted = [self.predicted] if self.predicted else []
@@ -67,6 +84,11 @@ class TextSources:
     start: Path | None = None
 
     @property
+    def paths(self) -> tuple[Path | None, ...]:
+        """All files and bundles that are read; None for what is not given."""
+        return (*self.vector_texts, self.start)
+
+    @property
     def vectors(self) -> Path | None:
         """Bundle whose vectors are used instead of new ones."""
         return self.start
@@ -84,7 +106,7 @@ def fingerprint(corpora: Iterable[Path], bundle_folders: Iterable[Path | None]) 
     Raises:
         TrainingError: If a file is missing.
     """
-    manifests = [folder / bundles.MANIFEST for folder in bundle_folders if folder]
+    manifests = [folder / MANIFEST for folder in bundle_folders if folder]
     files = {str(path): corpus.files(path) for path in [*corpora, *manifests]}
     for path, parts in files.items():
         if not parts:
@@ -127,16 +149,89 @@ class RunFolder:
             np.savez(file, allow_pickle=False, **arrays)
 
     def load_checkpoint(self) -> dict[str, np.ndarray] | None:
-        """Return the saved state, or None if there is none."""
+        """Return the saved state, or None if there is none.
+
+        Raises:
+            TrainingError: If it is damaged.
+        """
         path = self.folder / _CHECKPOINT
         if not path.exists():
             return None
-        with np.load(path, allow_pickle=False) as arrays:
-            return dict(arrays)
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                return dict(arrays)
+        except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+            raise _damaged(self.folder, _CHECKPOINT) from error
+
+    def holds(self, name: str) -> bool:
+        """Return whether a folder inside, which was written whole, is there.
+
+        Raises:
+            TrainingError: If one of its files has changed since.
+        """
+        folder = self.folder / name
+        if not folder.exists():
+            return False
+        if file := damaged_file(folder):
+            raise _damaged(self.folder, f"{name}/{file}")
+        return True
 
     def remove(self) -> None:
-        """Delete the folder."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        """Delete what the run kept, and the folder if nothing else is in it."""
+        _delete(self.folder, _KEPT)
+
+
+def read_record(path: Path) -> Any:
+    """Return the content of a JSON file in a run folder.
+
+    Raises:
+        TrainingError: If it is damaged.
+    """
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise _damaged(path.parent, path.name) from error
+
+
+def _damaged(folder: Path, name: str) -> TrainingError:
+    return TrainingError(f"{folder}: {name} is damaged; delete the folder and start again")
+
+
+def clear(folder: Path) -> None:
+    """Delete the folder of a run, if it is there.
+
+    Raises:
+        TrainingError: If it holds anything that no run left there.
+    """
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        raise TrainingError(f"{folder}: is a file, and the run needs a folder of this name; move it elsewhere")
+    names = [entry.name for entry in folder.iterdir() if not _is_one_of(entry, _LEFT)]
+    if names:
+        record = read_record(folder / _RECORD) if _RECORD in names else None
+        ours = isinstance(record, dict) and record.keys() == {"config", "files"}
+        stranger = next((name for name in names if not (ours and _is_one_of(Path(name), _KEPT))), None)
+        if stranger:
+            raise TrainingError(f"{folder}: holds {stranger}, which no training left there; move it elsewhere")
+    _delete(folder, _KEPT)
+
+
+def _is_one_of(path: Path, patterns: Iterable[str]) -> bool:
+    return any(fnmatch.fnmatchcase(path.name, pattern) for pattern in patterns)
+
+
+def _delete(folder: Path, patterns: Iterable[str]) -> None:
+    """Delete what is named so in a folder, and the folder if nothing else is in it."""
+    with contextlib.suppress(OSError):
+        for entry in folder.iterdir():
+            if not _is_one_of(entry, patterns):
+                continue
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.rmtree(entry, ignore_errors=True)
+            else:
+                entry.unlink(missing_ok=True)
+        folder.rmdir()
 
 
 def claim(
@@ -159,16 +254,17 @@ def claim(
     """
     hashes = sources.fingerprint()
     identity = {"config": config.to_dict(), "files": hashes}
-    record = folder / "run.json"
+    record = folder / _RECORD
     if record.exists() and resume:
-        if json.loads(record.read_text("utf-8")) != identity:
+        if read_record(record) != identity:
             raise TrainingError(f"{folder}: was started with other settings or files; use those, or delete the folder")
+        _delete(folder, _LEFT)
         return hashes
     if any(file for pattern in unfinished for file in folder.glob(pattern)):
         raise TrainingError(f"{folder}: holds an interrupted training; add --resume to continue, or delete the folder")
+    clear(folder)
     try:
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
+        folder.mkdir(parents=True, exist_ok=True)
         write_json(record, identity)
     except OSError as error:
         raise TrainingError(f"{folder}: cannot be written: {error.strerror}") from error

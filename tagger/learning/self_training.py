@@ -8,27 +8,24 @@ fine-tuning on the labelled texts alone; `rounds.json` and `rounds.png`, the sco
 """
 
 import dataclasses
-import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from tagger import corpus
 from tagger.config import Config, passes_over
-from tagger.files import atomic_folder, refuse_existing, write_json
 from tagger.learning.labelling import label_texts
 from tagger.learning.plots import draw_rounds
 from tagger.learning.preparation import corpus_texts
 from tagger.learning.pretraining import pretrain
-from tagger.learning.run import Sources, TextSources, claim, run_folder_of
+from tagger.learning.run import Sources, TextSources, claim, clear, read_record, run_folder_of
 from tagger.learning.training import train
 from tagger.learning.unlabelled import TextSize, document_writer, gather_unlabelled
+from tagger.outputs import atomic_folder, check_writable, locked, write_json
 from tagger.pipeline import Tagger
-from tagger.progress import say
+from tagger.progress import bar, say
 from tagger.settings import merge
 
 
@@ -54,13 +51,17 @@ def transfer(
     Raises:
         TaggerError: If a file, a setting or the output folder is at fault.
     """
-    refuse_existing(out, replace)
+    check_writable(out, replace, sources.paths, folder=True)
     folder = out.with_name(out.name + ".transfer")
-    if replace and not resume:
-        shutil.rmtree(folder, ignore_errors=True)
-    claim(folder, config, sources, resume, "pretrained*", "round_*")
-    for unfinished in folder.glob(".*.part"):  # left by a run that was killed
-        shutil.rmtree(unfinished, ignore_errors=True)
+    with locked(folder, "training"):
+        if replace and not resume:
+            clear(folder)
+        claim(folder, config, sources, resume, "pretrained*", "round_*")
+        return _transfer(config, sources, out, folder, replace)
+
+
+def _transfer(config: Config, sources: Sources, out: Path, folder: Path, replace: bool) -> list[dict[str, Any]]:
+    """Run the rounds as `transfer` does, in a folder that is locked."""
     texts = folder / "texts.jsonl.gz"
     if not texts.exists():
         gather_unlabelled(config, sources, folder, texts)
@@ -90,15 +91,20 @@ def best_round(history: Sequence[dict[str, Any]], metric: str) -> int:
 def _pretrained(config: Config, sources: Sources, folder: Path, texts: Path) -> Path:
     """Pretrain a network on the labelled texts and on those to be tagged, and return its bundle."""
     bundle = folder / "pretrained"
-    if not bundle.exists():
-        say("pretraining")
-        pretrain(config, TextSources(sources.vector_texts), bundle, resume=True, texts=[sources.train, texts])
-    _remove_run_folder(bundle)
+
+    def run(out: Path) -> None:
+        pretrain(config, TextSources(sources.vector_texts), out, resume=True, texts=[sources.train, texts])
+
+    _finish(bundle, "pretraining", run)
     return bundle
 
 
-def _remove_run_folder(bundle: Path) -> None:
-    """Remove the run folder beside a bundle; it is left by a run that was killed just after it wrote the bundle."""
+def _finish(bundle: Path, title: str, run: Callable[[Path], object]) -> None:
+    """Run what writes a bundle, or continue it, unless the bundle is there."""
+    if not bundle.exists():
+        say(title)
+        run(bundle)
+    # Of a run that was killed after the bundle was written, and before its run folder was removed.
     shutil.rmtree(run_folder_of(bundle), ignore_errors=True)
 
 
@@ -160,13 +166,14 @@ def run_round(this: Round, config: Config, sources: Sources, texts: Path) -> dic
         if not this.predicted.exists():
             say(f"{_title(this, config)}: predicting")
             _predict(this, config, texts)
-        predictions = json.loads(this.counts.read_text("utf-8"))
+        predictions = read_record(this.counts)
     for step in plan_round(this, config, sources):
-        if not step.bundle.exists():
-            say(step.title)
-            train(step.config, step.sources, step.bundle, resume=True)
-        _remove_run_folder(step.bundle)
-    scores = json.loads((this.bundle / "metrics.json").read_text("utf-8"))
+
+        def run(out: Path, step: Step = step) -> None:
+            train(step.config, step.sources, out, resume=True)
+
+        _finish(step.bundle, step.title, run)
+    scores = read_record(this.bundle / "metrics.json")
     return {"round": this.number, "predictions": predictions, **scores}
 
 
@@ -178,7 +185,7 @@ def _predict(this: Round, config: Config, texts: Path) -> None:
     """Write the predicted texts of a round, and their counts: those of the unlabelled texts, or of the round before."""
     agreeing = config.transfer.select == "agreed" and this.number > 1
     documents = corpus.read(this.previous.predicted if agreeing else texts)
-    documents = tqdm(documents, "predicting", unit=" texts")
+    documents = bar(documents, desc="predicting", unit=" texts")
     with document_writer(this.predicted) as write:
         teacher = Tagger.load(this.previous.bundle)
         write_json(this.counts, label_texts(teacher, documents, config.transfer, agreeing, write))

@@ -17,7 +17,6 @@ from tagger.calibration import Calibrator
 from tagger.config import Config, passes_over
 from tagger.decode import Transitions
 from tagger.errors import TrainingError
-from tagger.files import refuse_existing
 from tagger.learning.device import matmul_dtype, use_device
 from tagger.learning.fitting import (
     TrainingState,
@@ -31,6 +30,7 @@ from tagger.learning.plots import draw_curves
 from tagger.learning.preparation import ALIGNMENT, alignment_report, make_lookup, training_labels, training_store
 from tagger.learning.run import RunFolder, Sources, run_folder_of
 from tagger.lookup import Lookup
+from tagger.outputs import check_writable, locked
 from tagger.pipeline import Tagger
 from tagger.progress import say
 from tagger.runtime.keras import KerasRuntime
@@ -58,8 +58,14 @@ def train(config: Config, sources: Sources, out: Path, resume: bool = False, rep
     Raises:
         TaggerError: If a file, a setting or the output folder is at fault.
     """
-    refuse_existing(out, replace)
-    run = RunFolder(run_folder_of(out), config, sources, resume)
+    check_writable(out, replace, sources.paths, folder=True)
+    folder = run_folder_of(out)
+    with locked(folder, "training"):
+        return _train(config, sources, out, RunFolder(folder, config, sources, resume), replace)
+
+
+def _train(config: Config, sources: Sources, out: Path, run: RunFolder, replace: bool) -> dict[str, Any]:
+    """Train as `train` does, in a run folder that is locked."""
     use_device(config.training)
     scheme = TagScheme(training_labels(run, sources.train))
     if not scheme.labels:

@@ -8,17 +8,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tqdm import tqdm
-
 from tagger.config import Config
 from tagger.documents import Document, Notes
 from tagger.errors import TrainingError
-from tagger.files import open_output
 from tagger.formats import native
 from tagger.learning.preparation import corpus_texts
 from tagger.learning.run import Sources
 from tagger.lookup import CHARACTER_COLUMNS, WORD_COLUMNS
-from tagger.progress import say
+from tagger.outputs import open_output
+from tagger.progress import bar, say
 from tagger.text import pieces
 
 
@@ -54,7 +52,7 @@ def gather_unlabelled(config: Config, sources: Sources, folder: Path, out: Path)
         TrainingError: If there is no such text, or too little disk.
     """
     labelled = TextSize.of(corpus_texts([sources.train]))
-    unlabelled = TextSize.of(tqdm(corpus_texts(sources.unlabelled), "reading", unit=" texts"))
+    unlabelled = TextSize.of(bar(corpus_texts(sources.unlabelled), desc="reading", unit=" texts"))
     taken = min(config.transfer.characters or unlabelled.characters, unlabelled.characters)
     say(f"unlabelled: {unlabelled.texts:,} texts, {unlabelled.characters:,} characters; at most {taken:,} are tagged")
     check_disk(folder, *disk_use(config, labelled.characters, unlabelled.characters, taken))

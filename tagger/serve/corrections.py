@@ -5,9 +5,10 @@ from pathlib import Path
 
 from tagger.documents import Document, Notes
 from tagger.errors import CorpusError
-from tagger.files import append_line, open_text
+from tagger.files import open_text
 from tagger.formats.native import parse, to_native
 from tagger.formats.records import parse_object
+from tagger.outputs import append_line
 
 
 class CorpusFile:
