@@ -28,7 +28,7 @@ _RECORD, _CHECKPOINT = "run.json", "checkpoint.npz"
 # Names of what a run leaves when it is killed, and of all that it keeps in its folder.
 _LEFT = (".*.part.*", ".*.lock", "tmp*")
 _KEPT = (
-    _RECORD, _CHECKPOINT, "labels.json", "tables", "store", "texts.jsonl.gz", "pretrained", "pretrained.*", "round_*",
+    _RECORD, _CHECKPOINT, "tables", "vectors.json", "store", "texts.jsonl.gz", "pretrained", "pretrained.*", "round_*",
     "rounds.json", "rounds.png", *_LEFT,
 )  # fmt: skip
 
