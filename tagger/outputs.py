@@ -18,7 +18,7 @@ from tagger.errors import OutputError
 from tagger.files import sha256
 
 # The list of a folder's files and their SHA-256. A bundle's manifest is one too.
-LISTING, MANIFEST = ".tagger.json", "manifest.json"
+LISTING, MANIFEST = ".tagger-files.json", "manifest.json"
 
 _CLUTTER = {".DS_Store", "Thumbs.db", "desktop.ini"}  # what systems add to folders that are looked at
 
@@ -45,17 +45,20 @@ def check_writable(out: Path, replace: bool, inputs: Iterable[Path | str | None]
     for given in inputs:
         if given is not None and _holds(out, Path(given)):
             raise OutputError(f"{out}: is read by this command ({given}); choose another name")
-    if os.path.lexists(out) and not replace:
-        raise OutputError(f"{out}: exists already; choose another name, or add --force to replace it")
     if out.exists() and out.is_dir() != folder:
         kind, expected = ("folder", "file") if out.is_dir() else ("file", "folder")
         raise OutputError(f"{out}: is a {kind}, and a {expected} is to be written; choose another name")
     if out.exists() and folder and (stranger := _stranger(out)):
         raise OutputError(
-            f"{out}: will not be replaced, as it holds {stranger}, which was not written by tagger; choose another name"
+            f"{out}: exists already and holds {stranger}, which was not written by tagger; choose another name"
         )
+    if os.path.lexists(out) and not replace:
+        raise OutputError(f"{out}: exists already; choose another name, or add --force to replace it")
+    parent = _parent(_target(out), folder)
+    if not parent.exists():
+        raise OutputError(f"{out}: cannot be written: there is no folder {parent}; create it, or choose another name")
     with _writable(out):
-        tempfile.TemporaryFile(dir=_parent(_target(out), folder)).close()
+        tempfile.TemporaryFile(dir=parent).close()
 
 
 def _is_stream(path: Path) -> bool:

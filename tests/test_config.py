@@ -165,6 +165,16 @@ def test_a_wrong_override_is_reported(override, message):
     assert str(caught.value).startswith(f"--set {override}: {message}")
 
 
+def test_a_byte_order_mark_is_dropped_and_utf_16_is_named(tmp_path):
+    path = tmp_path / "own.toml"
+    for encoding in ("utf-8", "utf-8-sig"):
+        path.write_bytes('[text]\nunit = "word"\n'.encode(encoding))
+        assert load(path).text.unit == "word"
+    path.write_bytes("[text]\n".encode("utf-16"))
+    with pytest.raises(ConfigError, match=r"own\.toml: expected UTF-8, received UTF-16; save it as UTF-8"):
+        load(path)
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -177,7 +187,6 @@ def test_a_wrong_override_is_reported(override, message):
         ('preset = ["contest"]', "preset = ['contest'] does not exist"),
         ("preset = {}", "preset = {} does not exist"),
         ("text = [", "not a readable TOML file"),
-        ("\ufeff[text]", "not a readable TOML file"),
     ],
 )
 def test_a_wrong_file_is_reported(write, content, message):

@@ -12,6 +12,7 @@ from tagger.decode import log_softmax, viterbi
 from tagger.errors import OutputError
 from tagger.export import EXPORTERS
 from tagger.export.keras import load_safetensors
+from tagger.outputs import LISTING
 from tagger.runtime.keras import KerasRuntime
 from tagger.text import normal
 from tagger.weights import fresh_model
@@ -106,7 +107,7 @@ def test_what_exists_is_not_replaced_unless_asked(bundle, tmp_path, name):
     assert not list(out.iterdir())
     if name == "onnx":
         EXPORTERS[name].write(bundle, out, replace=True)
-        assert {path.name for path in out.iterdir()} == {"model.onnx", "tagger.json"}
+        assert {path.name for path in out.iterdir()} == {"model.onnx", "tagger.json", LISTING}
 
 
 @pytest.mark.parametrize(

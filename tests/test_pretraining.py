@@ -149,7 +149,7 @@ def test_pretraining_continues_from_another_network(small_corpus, bundle, tmp_pa
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["nothing.txt"], 1, "nothing.txt: no such file"),
+        (["nothing.txt"], 1, "nothing.txt: expected a corpus, received no such file"),
         (["{c}/more.txt", "--config", "contest"], 2, 'needs text.unit = "char"'),
         (["{c}/more.txt", "--set", "pretrain.masking=0"], 2, "pretrain.masking must be above 0 and below 1"),
     ],

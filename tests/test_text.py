@@ -163,10 +163,28 @@ def test_user_words_are_looked_for_in_the_form_of_the_text():
 
 
 def test_a_list_of_user_words():
-    lines = ["石墨烯", "", "  云计算 300 n", "量子纠缠\t5\r"]
-    assert list(read_words(lines, "words.txt")) == ["石墨烯", "云计算", "量子纠缠"]
-    with pytest.raises(ConfigError, match=r"^words\.txt:2: expected one word a line"):
-        list(read_words(["石墨烯", "石\u3000墨"], "words.txt"))
+    lines = ["石墨烯", "", "  云计算 300 n", "量子纠缠\t5\r", "周星驰 nr", "C# 3 eng", "#话题", "12306", "a,b"]
+    words = ["石墨烯", "云计算", "量子纠缠", "周星驰", "C#", "#话题", "12306", "a,b"]
+    assert list(read_words(lines, "words.txt")) == words
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "石\u3000墨",
+        "Blue Note唱片 300",
+        "Silver Lake",
+        "silver lake",
+        "# 人名",
+        "# names",
+        "石墨烯,7,n",
+        "石墨烯，7",
+        "石 墨",
+    ],
+)
+def test_a_line_that_is_not_a_user_word_is_an_error(line):
+    with pytest.raises(ConfigError, match=r"^words\.txt:2: expected .WORD \[FREQUENCY\] \[TAG\]."):
+        list(read_words(["石墨烯", line], "words.txt"))
 
 
 # ---- windows ------------------------------------------------------------------------------------------------------
