@@ -99,7 +99,7 @@ class Sketch:
     def load(path: Path) -> "Sketch | None":
         """Return what `save` wrote; None if it is not there or damaged."""
         try:
-            with np.load(path, allow_pickle=False) as arrays:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
                 texts, characters, level = arrays["counts"].tolist()
                 sketch = Sketch(str(arrays["digest"]), texts, characters, level, arrays["hashes"], arrays["lengths"])
         except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error):
