@@ -238,7 +238,8 @@ class EpochKeeper:
         row |= {key: scores[key] for key in ("precision", "recall", "f1", "top1", "contest") if key in scores}
         self.history.append(row)
         metric = self.settings.metric
-        if scores.get(metric, 0.0) > self.best_scores.get(metric, 0.0):
+        score, best = scores.get(metric, 0.0), self.best_scores.get(metric, 0.0)
+        if score > best or score == best == 0:  # as long as nothing is right, the latest epoch is the best
             self.best_epoch, self.best_scores, self.best_weights = epoch, scores, weights
         self._save_checkpoint()
         self._print(row)
