@@ -11,9 +11,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tagger.api import Tagger
     from tagger.documents import Document, Entity, Span
     from tagger.errors import TaggerError
-    from tagger.pipeline import Tagger
 
 __version__ = "0.2.0"
 __all__ = ["Document", "Entity", "Span", "Tagger", "TaggerError"]
@@ -23,7 +23,7 @@ _HOMES = {
     "Entity": "documents",
     "Span": "documents",
     "TaggerError": "errors",
-    "Tagger": "pipeline",
+    "Tagger": "api",
 }
 
 

@@ -25,7 +25,7 @@ class Alignment:
         absent: Answers that do not occur in their text.
         empty: Texts without an entity.
         blank: Texts of white space alone.
-        examples: At most `EXAMPLES` of each of the last five, by name.
+        examples: At most `EXAMPLES` of each of the last five but blank texts, by name.
     """
 
     texts: int = 0
@@ -44,6 +44,12 @@ class Alignment:
         examples = self.examples.setdefault(kind, [])
         if len(examples) < EXAMPLES:
             examples.append(text)
+
+    def found(
+        self, kind: str, document: Document, example: str, start: int = -1, end: int = -1, label: str = ""
+    ) -> None:
+        """Take a finding in a document, at these characters; here its example is kept."""
+        self.example(kind, example)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the counts as plain numbers, and the findings with their examples."""
@@ -76,15 +82,17 @@ def align(document: Document, units: UnitMaker, scheme: TagScheme, report: Align
     report.texts += 1
     report.characters += len(text)
     report.units += len(text_units)
-    report.blank += not text.strip()
+    if not text.strip():
+        report.blank += 1
+        report.found("blank", document, "")
     if not document.entities:
         report.empty += 1
-        report.example("empty", text[:60])
+        report.found("empty", document, text[:60])
     squeezed = squeeze(text)
     for answer in document.answers:
         if answer not in squeezed:
             report.absent += 1
-            report.example("absent", f"{answer} | {text[:60]}")
+            report.found("absent", document, f"{answer} | {text[:60]}")
     spans = []
     for start, end, label in document.entities:
         report.entities[label] += 1
@@ -97,10 +105,10 @@ def align(document: Document, units: UnitMaker, scheme: TagScheme, report: Align
         if bounds is None:
             report.cut += 1
             context = "/".join(_words_between(text_units.words, max(start - 4, 0), end + 4))
-            report.example("cut", f"{text[start:end]} in {context}")
+            report.found("cut", document, f"{text[start:end]} in {context}", start, end, label)
         elif bounds[1] - bounds[0] > units.config.maxlen:
             report.long += 1
-            report.example("long", text[start:end][:60])
+            report.found("long", document, text[start:end][:60], start, end, label)
         else:
             spans.append(UnitSpan(*bounds, scheme.labels.index(label)))
     return text_units, spans

@@ -3,11 +3,12 @@ of labels, and the texts with the most confident mistakes."""
 
 import heapq
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tagger.documents import Document, Entity, Span
+from tagger.documents import Document, Entity, Span, origin
+from tagger.findings import Finding, finding
 from tagger.score import Counts, Scores
 
 NONE = ""  # label of an entity that is missing on one side
@@ -51,7 +52,9 @@ class Analysis(Scores):
     _worst: list[tuple[Any, dict[str, Any]]] = field(default_factory=list)
 
     def add(self, document: Document, entities: Iterable[Entity], best: Entity | None = None) -> None:
-        """Count the entities predicted in a document."""
+        """Count the entities predicted in a document, unless nobody has annotated it."""
+        if document.is_unlabelled:
+            return
         entities = list(entities)
         super().add(document, entities, best)
         gold = set(document.entities)
@@ -82,20 +85,20 @@ class Analysis(Scores):
         self, document: Document, entities: Sequence[Entity], gold: set[Span], errors: Counter[str]
     ) -> None:
         """Keep a text if it is one of the worst: by the probability of its mistakes, then by their number."""
-        mistakes = [e.score for e in entities if Span(e.start, e.end, e.label) not in gold]
         text = {
+            **origin(document),
             "text": document.text,
             "gold": [span._asdict() for span in document.entities],
             "predicted": [entity._asdict() for entity in entities],
             "errors": dict(errors),
         }
-        rank = (max(mistakes, default=0.0), errors.total(), -self.texts)
+        rank = (confidence(document, entities), errors.total(), -self.texts)
         (heapq.heappush if len(self._worst) < WORST else heapq.heappushpop)(self._worst, (rank, text))
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the scores and the rest by name, as numbers, lists and dictionaries."""
+    def to_dict(self, contest: bool | None = None) -> dict[str, Any]:
+        """Return the scores and the rest by name, as numbers, lists and dictionaries; `contest` as for `Scores`."""
         labels = sorted({label for pair in self.confusion for label in pair} - {NONE})
-        result = super().to_dict()
+        result = super().to_dict(contest)
         result["lengths"] = {length: counts.to_dict() for length, counts in self.lengths.items()}
         if self.trained is not None:
             result["mentions"] = {kind: counts.to_dict() for kind, counts in self.seen.items()}
@@ -106,6 +109,31 @@ class Analysis(Scores):
         }
         result["worst"] = [text for _, text in sorted(self._worst, key=lambda ranked: ranked[0], reverse=True)]
         return result
+
+
+def confidence(document: Document, entities: Iterable[Entity]) -> float:
+    """Return the probability of the most probable entity that is predicted and not gold; 0 if there is none."""
+    gold = set(document.entities)
+    return max((e.score for e in entities if Span(e.start, e.end, e.label) not in gold), default=0.0)
+
+
+def errors_of(document: Document, entities: Iterable[Entity]) -> Iterator[Finding]:
+    """Yield the errors of a document as findings, whose kinds are those of `ERRORS`.
+
+    Their characters and label are those of the predicted entity, or of the gold one if there is none; `gold` and
+    `predicted` are both, or null; `score` is the probability of the predicted one.
+    """
+    gold, scores = set(document.entities), {Span(e.start, e.end, e.label): e.score for e in entities}
+    for expected, received in pairs(sorted(gold - scores.keys()), sorted(scores.keys() - gold)):
+        sides = {"gold": expected, "predicted": received}
+        shown = {
+            side: span and {**span._asdict(), "text": document.text[span.start : span.end]}
+            for side, span in sides.items()
+        }
+        more: dict[str, Any] = {**shown, "score": scores[received]} if received else shown
+        span = received or expected
+        if span:
+            yield finding(_kind(expected, received), document, *span, **more)
 
 
 def pairs(missed: Sequence[Span], spurious: Sequence[Span]) -> list[tuple[Span | None, Span | None]]:

@@ -11,7 +11,7 @@ calibration.json   how scores were mapped to probabilities on the dev corpus
 gazetteer          the user's own list of mentions, as given; optional
 history.json       figures of each epoch
 metrics.json       scores on the dev corpus
-manifest.json      format, version of tagger and of libraries, segmenter, SHA-256 of every other file
+manifest.json      format, version of tagger and of libraries, time, segmenter, SHA-256 of every other file
 
 The format is a number. Any change to the files, to their content or to the id columns raises it; so does any new,
 renamed or removed setting. Bundles of all formats from 3 on can be loaded; a change keeps it so:
@@ -23,6 +23,7 @@ renamed or removed setting. Bundles of all formats from 3 on can be loaded; a ch
    A test loads each of them and checks its predictions.
 """
 
+import hashlib
 import importlib.metadata
 import json
 import shutil
@@ -30,12 +31,13 @@ import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tagger import __version__, onnx_graph
+from tagger import __version__, onnx_graph, outputs
 from tagger.calibration import Calibration
 from tagger.config import Config, to_toml
 from tagger.decode import Transitions
@@ -44,7 +46,7 @@ from tagger.files import sha256
 from tagger.gazetteer import Gazetteer
 from tagger.lexicon import Lexicon
 from tagger.lookup import Lookup
-from tagger.outputs import MANIFEST, atomic_folder
+from tagger.outputs import atomic_folder
 from tagger.settings import merge
 from tagger.tags import TagScheme
 from tagger.text import Segmenter, UnitMaker
@@ -58,9 +60,26 @@ SETTINGS_BEFORE: dict[int, dict[str, dict[str, Any]]] = {}
 
 ONNX, EIGHT_BITS = "model.onnx", "model.int8.onnx"
 
-GAZETTEER = "gazetteer"
+GAZETTEER, MANIFEST = "gazetteer", outputs.MANIFEST
 
 _LIBRARIES = ("tensorflow", "keras", "numpy", "gensim", "jieba", "rjieba", "onnxruntime")
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Which bundle a tagger came from, and in which state.
+
+    Args:
+        name: Name of the folder.
+        sha256: Of the manifest, which holds that of every other file.
+        trained: When the bundle was written, as an ISO time in UTC; "" where it does not record that.
+        version: Version of tagger that wrote it.
+    """
+
+    name: str
+    sha256: str
+    trained: str
+    version: str = ""
 
 
 @dataclass(frozen=True)
@@ -77,6 +96,7 @@ class Bundle:
         calibration: Score -> probability.
         gazetteer: The user's own list of mentions, if there is one.
         manifest: Content of `manifest.json`.
+        identity: Name, manifest's hash and time.
     """
 
     folder: Path
@@ -88,6 +108,7 @@ class Bundle:
     calibration: Calibration
     gazetteer: Gazetteer | None
     manifest: dict[str, Any]
+    identity: Identity
 
     def json(self, name: str) -> Any:
         """Return the content of a JSON file of the bundle."""
@@ -143,6 +164,11 @@ def is_bundle(path: Path | str) -> bool:
     return (Path(path) / MANIFEST).is_file()
 
 
+def require_bundle(path: Path) -> None:
+    """Raise `BundleError` unless a path is the folder of a bundle whose format can be loaded; no file is checked."""
+    _read_manifest(path)
+
+
 def save(
     path: Path,
     config: Config,
@@ -185,6 +211,7 @@ def save(
                 "format": FORMAT_VERSION,
                 "tagger": __version__,
                 "libraries": _library_versions(),
+                "trained": datetime.now(UTC).isoformat(timespec="seconds"),
                 "segmenter": {"name": segmenter.engine, "fingerprint": segmenter.fingerprint},
             },
         )
@@ -225,7 +252,7 @@ def load(path: Path | str) -> Bundle:
         BundleError: If it is missing, damaged, of a format that cannot be read, or made with another segmenter.
     """
     folder = Path(path)
-    manifest = _read_manifest(folder)
+    manifest, digest_of_all = _read_manifest(folder)
     for name, digest in manifest["files"].items():
         file = folder / name
         if not file.is_file():
@@ -253,6 +280,7 @@ def load(path: Path | str) -> Bundle:
     return Bundle(
         folder, config, scheme, Transitions(rows[:-2], rows[-2], rows[-1]), units, lookup, calibration, gazetteer,
         manifest,
+        Identity(folder.resolve().name, digest_of_all, str(manifest.get("trained", "")), str(manifest["tagger"])),
     )  # fmt: skip
 
 
@@ -269,10 +297,11 @@ def read_config(toml: str, bundle_format: int) -> Config:
     return merge(config, tomllib.loads(toml), "config.toml")
 
 
-def _read_manifest(folder: Path) -> dict[str, Any]:
-    """Return the manifest in a folder, its format one that can be loaded, its fields there."""
+def _read_manifest(folder: Path) -> tuple[dict[str, Any], str]:
+    """Return the manifest in a folder, its format one that can be loaded, its fields there; and its SHA-256."""
     try:
-        manifest = json.loads((folder / MANIFEST).read_text("utf-8"))
+        content = (folder / MANIFEST).read_bytes()
+        manifest = json.loads(content.decode("utf-8"))
         bundle_format, writer = manifest.get("format"), manifest.get("tagger")
     except FileNotFoundError:
         raise BundleError(f"{folder}: not a bundle (no {MANIFEST}); make one with: tagger train") from None
@@ -282,7 +311,7 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
     files, segmenter = manifest.get("files"), manifest.get("segmenter")
     if not (isinstance(files, dict) and isinstance(segmenter, dict) and {"name", "fingerprint"} <= segmenter.keys()):
         raise BundleError(f"{folder}: {MANIFEST} is damaged (files or segmenter are missing); copy the bundle again")
-    return manifest
+    return manifest, hashlib.sha256(content).hexdigest()
 
 
 def _check_format(folder: Path, bundle_format: Any, writer: Any) -> None:

@@ -7,11 +7,12 @@ import os
 import signal
 import sys
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from tagger import __version__
 from tagger.commands import COMMANDS
-from tagger.commands.base import Command
+from tagger.commands.base import Command, reading_as_told
 from tagger.errors import ConfigError, OutputError, TaggerError, Terminated, exit_code
 
 _DESCRIPTION = "Train your own Chinese entity tagger, and tag text with it. 训练自己的中文实体识别模型。"
@@ -30,6 +31,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     0 done, 1 data or model at fault, 2 wrong usage, 128 and its number after a signal.
     """
+    try:
+        Path.home()
+    except RuntimeError:  # a user that no list knows, and no $HOME: libraries fail without
+        os.environ["HOME"] = "/nonexistent"
     with _standard_streams(), _ending_signals():
         return _main(arguments)
 
@@ -44,7 +49,8 @@ def _main(arguments: Sequence[str] | None) -> int:
         if not hasattr(options, "run"):
             top.print_help()
             return 2
-        options.run(options)
+        with reading_as_told(options):
+            options.run(options)
         sys.stdout.flush()
         return 0
     except ConfigError as error:

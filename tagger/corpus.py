@@ -4,7 +4,7 @@ Formats are detected from the content (`formats.detect`); `.gz` is unzipped whil
 """
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from tagger.documents import Document, Notes
 from tagger.errors import ConfigError, CorpusError
 from tagger.files import open_source
 from tagger.formats.base import Format
-from tagger.outputs import atomic_folder, check_writable, open_output
+from tagger.outputs import atomic_file, atomic_folder, check_writable, open_output, standard_output
 
 
 def read(path: str | Path, format: str = "", notes: Notes | None = None) -> Iterator[Document]:
@@ -23,14 +23,17 @@ def read(path: str | Path, format: str = "", notes: Notes | None = None) -> Iter
     Args:
         path: A file, `-`, or a folder where the format is one of folders.
         format: Name of the format, one of `formats.FORMATS`; detected if empty.
-        notes: Where to count what was lost or repaired.
+        notes: Where to count what was lost or repaired, and where the name of the format is set.
 
     Raises:
         ConfigError: If there is no such format.
-        CorpusError: At the first line that does not fit the format, with its number.
+        CorpusError: At the first line that does not fit the format, with its number; or if a file of no known format
+            looks annotated.
     """
+    notes = Notes() if notes is None else notes
     with _opened(path, format) as (known, source):
-        yield from known.read(source, Notes() if notes is None else notes)
+        notes.format = known.name
+        yield from known.read(source, notes)
 
 
 def texts(path: str | Path, format: str = "") -> Iterator[str]:
@@ -60,7 +63,7 @@ def files(path: Path) -> list[Path]:
     return [file for file in candidates if file.is_file()]
 
 
-def require_files(paths: Iterable[str | Path], command: str) -> None:
+def require_files(paths: Iterable[str | Path], command: str = "") -> None:
     """Check that corpora are there and can be read, more than once if they have to be; nothing is read.
 
     Args:
@@ -126,7 +129,8 @@ def write(documents: Iterable[Document], out: Path | None, format: str, replace:
             yield document
 
     pieces = formats.write(format, counted(), notes)
-    if formats.by_name(format).folder:
+    row = formats.by_name(format)
+    if row.folder and not row.binary:
         if out is None:
             raise ConfigError(f"{format} is a folder of files; give its name instead of -")
         with atomic_folder(out, replace) as folder:
@@ -135,7 +139,26 @@ def write(documents: Iterable[Document], out: Path | None, format: str, replace:
     else:
         if out:
             check_writable(out, replace)
-        with open_output(out) as write_piece:
+        with opened(out, row) as write_piece:
             for piece in pieces:
                 write_piece(piece)
     return texts, entities
+
+
+@contextmanager
+def opened(out: Path | None, row: Format) -> Iterator[Callable[[Any], object]]:
+    """Yield a function that writes the pieces of a format to a file, or to standard output for None.
+
+    Raises:
+        OutputError: If the file cannot be written.
+    """
+    if not row.binary:
+        with open_output(out) as write_text:
+            yield write_text
+    elif out is None:
+        stdout = standard_output()
+        yield stdout.write
+        stdout.flush()
+    else:
+        with atomic_file(out) as part, part.open("wb") as file:
+            yield file.write

@@ -139,6 +139,21 @@ class Lattice:
         log = self.forward_scale[:length, row] + self.backward_scale[:length, row] - self.total[row]
         return shares * np.exp(log)[:, None]
 
+    def log_probabilities(self, paths: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+        """Return the log-probability of one tag path of each text, (B,) float64.
+
+        Args:
+            paths: Tag ids, (B, T); those past a text's end do not count.
+            lengths: Units of each text, (B,) int; at least 1.
+        """
+        rows, inside = np.arange(len(paths)), np.arange(paths.shape[1]) < lengths[:, None]
+        chosen = np.take_along_axis(self.scores, paths[:, :, None], axis=2)[:, :, 0]
+        steps = self.transitions.scores[paths[:, :-1], paths[:, 1:]]
+        log = np.where(inside, chosen, 0).sum(axis=1, dtype=np.float64)
+        log += np.where(inside[:, 1:], steps, 0).sum(axis=1, dtype=np.float64)
+        log += np.float64(self.transitions.starts[paths[:, 0]]) + self.transitions.ends[paths[rows, lengths - 1]]
+        return np.minimum(log - self.total, 0)
+
     def spans(self, rows: np.ndarray, spans: np.ndarray) -> np.ndarray:
         """Return, for each of N spans, the probability that its units are one entity with its label.
 

@@ -28,13 +28,14 @@ class CorpusError(TaggerError):
     Args:
         place: File and line, `train.jsonl:812`.
         expected: What the format requires there.
-        received: What the file has there; shortened to 80 characters.
+        received: What the file has there; shortened to 80 characters. What is not printable is shown as an escape.
         remedy: What the user can do.
     """
 
     def __init__(self, place: str, expected: str, received: str, remedy: str) -> None:
         shown = received if len(received) <= 80 else received[:77] + "..."
-        super().__init__(f"{place}: expected {expected}, received {shown}; {remedy}")
+        message = f"{place}: expected {expected}, received {shown}; {remedy}"
+        super().__init__("".join(c if c.isprintable() else ascii(c)[1:-1] for c in message))
 
 
 SEE_FORMATS = 'see "tagger help formats"'  # the remedy for most of what is malformed in a corpus

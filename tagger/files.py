@@ -4,6 +4,9 @@ import codecs
 import gzip
 import hashlib
 import io
+import os
+import select
+import stat
 import sys
 import zlib
 from collections.abc import Callable, Iterator
@@ -11,28 +14,52 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+from tagger import archives, reading
 from tagger.errors import CorpusError
 
 _HEAD, _BLOCK = 1 << 20, 1 << 16
 
+_PAUSE = 0.2  # seconds without anything, after which the head of a stream is what has come so far
+
 
 # ---- reading ----------------------------------------------------------------------------------------------------
+_LONGEST = 1 << 26  # bytes of a line
+
+# What is no text, by the bytes that such a file starts with, and what to do.
+_BINARY = {
+    b"7z\xbc\xaf\x27\x1c": "a .7z archive; unpack it", b"Rar!\x1a\x07": "a .rar archive; unpack it",
+    b"\xfd7zXZ\x00": "an .xz file; unpack it", b"BZh91AY&SY": "a .bz2 file; unpack it",
+    b"\x28\xb5\x2f\xfd": "a .zst file; unpack it", b"%PDF-": "a PDF; copy its text into a text file",
+    b"\xd0\xcf\x11\xe0": "an old Word or Excel document; save it as plain text or CSV",
+    b"SQLite format 3\x00": "a database; export it as JSON Lines or CSV",
+    b"PAR1": "a Parquet file; give its name, as it cannot be read from a stream or an archive",
+}  # fmt: skip
+
+
 class Source:
     """An open text file: its head can be looked at any number of times, its content read once, by lines or by blocks.
 
     Args:
-        raw: The unzipped bytes. A byte order mark at the start is dropped.
+        raw: The unzipped bytes, in UTF-8. A byte order mark at the start is dropped. Where the head has line ends of
+            old Macs only (`\\r`), they are line ends.
         path: As the user gave it; `-` is standard input.
+        member: Name of the file inside an archive.
+        pauses: Returns whether nothing comes for a moment; the head then ends there.
 
     Attributes:
         place: The path as error messages show it.
+        name: The path by whose suffixes a format may be known.
     """
 
-    def __init__(self, raw: IO[bytes], path: str | Path) -> None:
-        self.path = path
-        self.place = "standard input" if str(path) == "-" else str(path)
+    def __init__(
+        self, raw: IO[bytes] | io.RawIOBase, path: str | Path, member: str = "", pauses: Callable[[], bool] = bool
+    ) -> None:
+        self.path, self._pauses = path, pauses
+        self.name = f"{path}/{member}" if member else str(path)
+        self.place = "standard input" if str(path) == "-" else self.name
         self._raw = raw
         self._head: bytes | None = None
+        self._mac = False
 
     @property
     def head(self) -> bytes:
@@ -42,59 +69,69 @@ class Source:
             with self._readable(lambda: head.count(b"\n") + 1):
                 while len(head) < _HEAD and (block := self._raw.read(_BLOCK)):
                     head += block
+                    if b"\n" in block and self._pauses():
+                        break
             self._head = bytes(head).removeprefix(codecs.BOM_UTF8)
+            self._mac = b"\r" in self._head and b"\n" not in self._head
+            if self._mac:
+                self._head = self._head.replace(b"\r", b"\n")
         return self._head
 
     def peek(self) -> "Source":
         """Return a source whose content is the head alone."""
         return Source(io.BytesIO(self.head), self.path)
 
+    def _stream(self) -> io.BufferedReader:
+        head = self.head
+        return io.BufferedReader(_Rejoined(head, self._raw, self._mac), _BLOCK)
+
     def lines(self) -> Iterator[tuple[int, str]]:
         r"""Yield `(line number, line)`; lines end at `\n` or `\r\n` only, which are removed.
 
         Raises:
-            CorpusError: If the file is not UTF-8, or a damaged `.gz`.
+            CorpusError: If the file is not UTF-8, or a damaged `.gz`, or a line is longer than 64 MiB.
         """
-        number = 0
+        number, stream = 0, self._stream()
         with self._readable(lambda: number + 1):
-            for number, line in enumerate(io.BufferedReader(_Rejoined(self.head, self._raw), _BLOCK), 1):
+            for number, line in enumerate(iter(lambda: stream.readline(_LONGEST), b""), 1):
+                if len(line) == _LONGEST:
+                    expected = f"lines of at most {_LONGEST >> 20} MiB"
+                    raise CorpusError(f"{self.place}:{number}", expected, "a longer one", "check the file")
                 yield number, self._decoded(line.removesuffix(b"\n").removesuffix(b"\r"), number)
 
     def blocks(self) -> Iterator[str]:
         """Yield the text in pieces of bounded size, however long its lines are; errors as for `lines`."""
         number, decoder = 1, codecs.getincrementaldecoder("utf-8")()
-        stream = io.BufferedReader(_Rejoined(self.head, self._raw), _BLOCK)
+        stream = self._stream()
         with self._readable(lambda: number):
             while block := stream.read(_BLOCK):
                 try:
                     yield decoder.decode(block)
                 except UnicodeDecodeError as error:
-                    raise _not_utf8(self.place, error, number) from error
+                    raise self._not_utf8(error, number) from error
                 number += block.count(b"\n")
             try:
                 decoder.decode(b"", final=True)
             except UnicodeDecodeError as error:
-                raise _not_utf8(self.place, error, number) from error
+                raise self._not_utf8(error, number) from error
 
     def _decoded(self, line: bytes, number: int) -> str:
         try:
             return line.decode("utf-8")
         except UnicodeDecodeError as error:
-            raise _not_utf8(self.place, error, number) from error
+            raise self._not_utf8(error, number) from error
+
+    def _not_utf8(self, error: UnicodeDecodeError, number: int) -> CorpusError:
+        """Return the error for bytes that are not UTF-8; `number` is the line at which they begin."""
+        return reading.not_utf8(lambda line: f"{self.place}:{number + line}", error)
 
     @contextmanager
     def _readable(self, line: Callable[[], int]) -> Iterator[None]:
         try:
             yield
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-            raise CorpusError(f"{self.place}:{line()}", "a whole .gz file", str(error), "copy it again") from error
-
-
-def _not_utf8(place: str, error: UnicodeDecodeError, number: int) -> CorpusError:
-    """Return the error for bytes that are not UTF-8; `number` is the line at which they begin."""
-    received = repr(error.object[error.start : error.start + 8])
-    number += error.object.count(b"\n", 0, error.start)
-    return CorpusError(f"{place}:{number}", "UTF-8", f"bytes {received}", "convert the file to UTF-8")
+            kind = ".gz" if self.name == str(self.path) else ".zip"
+            raise CorpusError(f"{self.place}:{line()}", f"a whole {kind} file", str(error), "copy it again") from error
 
 
 def _unreadable(path: str | Path, error: OSError) -> CorpusError:
@@ -102,25 +139,55 @@ def _unreadable(path: str | Path, error: OSError) -> CorpusError:
 
 
 class _Rejoined(io.RawIOBase):
-    """The bytes that were read from a stream already, then the rest of it."""
+    """The bytes that were read from a stream already, then the rest of it; with line ends of old Macs if so told."""
 
-    def __init__(self, head: bytes, rest: IO[bytes]) -> None:
-        self._head, self._rest = memoryview(head), rest
+    def __init__(self, head: bytes, rest: IO[bytes] | io.RawIOBase, mac: bool = False) -> None:
+        self._head, self._rest, self._mac = memoryview(head), rest, mac
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
         room = memoryview(buffer)
-        data = self._head[: len(room)] or self._rest.read(len(room))
+        data = self._head[: len(room)] or self._rest.read(len(room)) or b""
         self._head = self._head[len(data) :]
-        room[: len(data)] = data
+        room[: len(data)] = bytes(data).replace(b"\r", b"\n") if self._mac else data
         return len(data)
+
+
+class _Arriving(io.RawIOBase):
+    """A pipe, socket or terminal, of which each reading returns what has come, however little."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        data = os.read(self._descriptor, len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+    def pauses(self) -> bool:
+        """Return whether nothing comes for a moment; at the end there is something: the end."""
+        return not select.select([self._descriptor], [], [], _PAUSE)[0]
+
+
+def arriving(stream: IO[bytes]) -> IO[bytes] | _Arriving:
+    """Return standard input as it is to be read: as it arrives, unless it is a file."""
+    try:
+        descriptor = stream.fileno()
+        return stream if stat.S_ISREG(os.fstat(descriptor).st_mode) else _Arriving(descriptor)
+    except (AttributeError, OSError, ValueError):  # replaced by something in memory
+        return stream
 
 
 @contextmanager
 def open_source(path: str | Path) -> Iterator[Source]:
-    """Open a file, a `.gz` file, or standard input for `-`.
+    """Open a file, a `.gz` file, the one file in a `.zip`, or standard input for `-`.
+
+    It is UTF-8, or UTF-16 with a byte order mark, or in the encoding that `reading` has for it.
 
     Raises:
         CorpusError: If the file is missing or cannot be read.
@@ -129,17 +196,41 @@ def open_source(path: str | Path) -> Iterator[Source]:
         if str(path) == "-":
             if sys.stdin is None:
                 raise CorpusError("standard input", "an open stream", "a closed one", "give a file")
-            yield Source(sys.stdin.buffer, path)
+            yield _source(arriving(sys.stdin.buffer), path)
             return
         with open(path, "rb") as raw:
-            zipped = raw.peek(2)[:2] == b"\x1f\x8b" if isinstance(raw, io.BufferedReader) else False
-            if not zipped:
-                yield Source(raw, path)
-                return
-            with gzip.open(raw) as unzipped:
-                yield Source(unzipped, path)  # type: ignore[arg-type]
+            start = raw.peek(4)[:4] if isinstance(raw, io.BufferedReader) else b""
+            if archives.is_zip(start):
+                with archives.only_member(raw, str(path)) as (member, unzipped):
+                    yield _source(unzipped, path, member)
+            elif start.startswith(b"\x1f\x8b"):
+                with gzip.open(raw) as unzipped:
+                    yield _source(unzipped, path)  # type: ignore[arg-type]
+            else:
+                yield _source(raw, path)
     except OSError as error:
         raise _unreadable(path, error) from error
+
+
+def _source(raw: IO[bytes] | io.RawIOBase, path: str | Path, member: str = "") -> Source:
+    """Return the source of unzipped bytes in any encoding."""
+    source = Source(raw, path, member)
+    pauses = raw.pauses if isinstance(raw, _Arriving) else bool
+    start = b""
+    with source._readable(lambda: 1):
+        while len(start) < 16 and not (b"\n" in start and pauses()) and (more := raw.read(16 - len(start))):
+            start += more
+    rest = _Rejoined(start, raw)
+    if archives.is_zip(start):
+        raise CorpusError(source.place, "a file", "a .zip in a stream or an archive", "give the name of a .zip file")
+    for magic, about in _BINARY.items():
+        if start.startswith(magic):
+            received, _, remedy = about.partition("; ")
+            raise CorpusError(source.place, "a corpus or text", received, remedy)
+    encoding = reading.of(path).encoding or reading.by_mark(start)
+    if encoding and encoding != "utf-8":
+        return Source(reading.Recoded(rest, encoding, source.place), path, member, pauses)
+    return Source(rest, path, member, pauses)
 
 
 @contextmanager
@@ -150,17 +241,27 @@ def open_text(path: str | Path) -> Iterator[Iterator[tuple[int, str]]]:
 
 
 def read_text(path: Path) -> str:
-    """Return the content of a file as it is, line ends and byte order mark included.
+    """Return the content of a file as it is, line ends and byte order mark included; encodings as `open_source`.
 
     Raises:
         CorpusError: If the file is missing, cannot be read, or is not UTF-8.
     """
     try:
-        return path.read_bytes().decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise _not_utf8(str(path), error, 1) from error
+        return decoded(path.read_bytes(), path)
     except OSError as error:
         raise _unreadable(path, error) from error
+
+
+def decoded(content: bytes, path: Path) -> str:
+    """Return the text of a whole file; errors and encodings as for `read_text`."""
+    encoding = reading.of(path).encoding or reading.by_mark(content) or "utf-8"
+    try:
+        return content.decode(encoding)
+    except UnicodeDecodeError as error:
+        if encoding != "utf-8":
+            received = f"bytes {content[error.start : error.start + 8]!r}"
+            raise CorpusError(str(path), encoding, received, "give its own --encoding") from error
+        raise reading.not_utf8(lambda line: f"{path}:{line + 1}", error) from error
 
 
 def sha256(path: Path) -> str:

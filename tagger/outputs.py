@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from tagger.errors import OutputError
 from tagger.files import sha256
@@ -230,6 +230,17 @@ def _take_place(new: Path, target: Path) -> None:
         shutil.rmtree(old, ignore_errors=True)
 
 
+def standard_output() -> BinaryIO:
+    """Return standard output, for bytes.
+
+    Raises:
+        OutputError: If it is closed.
+    """
+    if sys.stdout is None:
+        raise OutputError("standard output: is closed; give a file to write to with --out")
+    return sys.stdout.buffer
+
+
 @contextmanager
 def open_output(path: Path | None) -> Iterator[Callable[[str], object]]:
     """Yield a function that writes text to a file, or to standard output for None.
@@ -241,9 +252,7 @@ def open_output(path: Path | None) -> Iterator[Callable[[str], object]]:
         OutputError: If the file cannot be written, or standard output is closed.
     """
     if path is None:
-        if sys.stdout is None:
-            raise OutputError("standard output: is closed; give a file to write to with --out")
-        stdout = sys.stdout.buffer
+        stdout = standard_output()
         yield lambda text: stdout.write(text.encode("utf-8", "replace"))
         stdout.flush()
     elif _is_stream(path):

@@ -1,35 +1,55 @@
 """`Tagger`, from text to entities: the one object that most users need."""
 
 import itertools
-import os
-from collections import deque
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Self, TypeVar
 
 import numpy as np
 
 from tagger import bundle as bundles
+from tagger import corpus
 from tagger.batches import group, pad
 from tagger.calibration import Calibration
 from tagger.config import BatchesConfig, Config
+from tagger.cores import usable_cores
 from tagger.decode import Lattice, Transitions, best_span, lattice, log_softmax, mean_probabilities, viterbi
-from tagger.documents import Document, Entity
+from tagger.documents import Document, Entity, judged
 from tagger.gazetteer import Gazetteer
+from tagger.groups import Wait, gathered, in_order, seconds_to_wait, shown, strings
 from tagger.lookup import Lookup
 from tagger.runtime import DEFAULT, Runtime, runtime_spec
 from tagger.score import Scores
 from tagger.tags import OUTSIDE, TagScheme, UnitSpan
-from tagger.text import UnitMaker, Units, grouped, pieces, windows
+from tagger.text import UnitMaker, Units, pieces, windows
 
 Item = TypeVar("Item")
 
 _RUNTIME_TEXTS = 128  # most texts in a batch for the runtime
 
 _DECODER = BatchesConfig(units=20_000, texts=512)  # size of a batch for the decoder
+
+
+@dataclass(frozen=True)
+class PathScore:
+    """How likely the best tag path of a text is.
+
+    Args:
+        log_probability: Of the whole path.
+        units: Units of the text.
+    """
+
+    log_probability: float
+    units: int
+
+    @property
+    def certainty(self) -> float:
+        """The geometric mean probability of a unit of the path, 0..1: comparable between short texts and long ones."""
+        return math.exp(self.log_probability / self.units) if self.units else 1.0
 
 
 @dataclass(frozen=True)
@@ -41,17 +61,24 @@ class Result:
         entities: In the order of the text, not overlapping.
         answer: The most probable entity, even where `entities` is empty; None for a blank text.
         outside: Probability that a character is in no entity, (len(text),) float32; None unless requested.
+        path: How likely the best tag path is; None unless requested.
     """
 
     text: str
     entities: list[Entity]
     answer: Entity | None
     outside: np.ndarray | None = None
+    path: PathScore | None = None
+
+    @property
+    def certainty(self) -> float | None:
+        """`PathScore.certainty` of the best tag path; None unless requested."""
+        return self.path.certainty if self.path else None
 
     @staticmethod
     def joined(text: str, parts: Sequence["Result"]) -> "Result":
-        """Return the result of a text from those of the pieces it was cut into."""
-        if len(parts) == 1:
+        """Return the result of a text from those of the pieces it was cut into; its line end is outside of entities."""
+        if len(parts) == 1 and len(parts[0].text) == len(text):
             return parts[0]
         entities: list[Entity] = []
         answer, offset = None, 0
@@ -61,7 +88,11 @@ class Result:
                 answer = part.answer._replace(start=part.answer.start + offset, end=part.answer.end + offset)
             offset += len(part.text)
         outside = [part.outside for part in parts if part.outside is not None]
-        return Result(text, entities, answer, np.concatenate(outside) if outside else None)
+        if outside:
+            outside.append(np.ones(len(text) - offset, np.float32))
+        paths = [part.path for part in parts if part.path is not None]
+        path = PathScore(sum(p.log_probability for p in paths), sum(p.units for p in paths)) if paths else None
+        return Result(text, entities, answer, np.concatenate(outside) if outside else None, path)
 
 
 class Tagger:
@@ -69,7 +100,9 @@ class Tagger:
 
     A text is given to one method or another, depending on how many there are: `tagger(text)` for one, `batch` for a
     list, `stream` for any number, in bounded memory. `results` and `tag` return more than entities. All are safe to use
-    from several threads. The offsets of an entity are those of the text as given: `text[e.start:e.end] == e.text`.
+    from several threads, and raise `TypeError` where a text is not a string. The offsets of an entity are those of the
+    text as given: `text[e.start:e.end] == e.text`. One line end at the end of a text, as lines of a file have it, is
+    not tagged.
 
     Args:
         config: All settings.
@@ -81,6 +114,7 @@ class Tagger:
         calibration: Score -> probability; the identity by default.
         workers: Number of threads that tag groups of texts side by side in `stream` and `results`.
         gazetteer: Mentions that are to be entities, or are more likely to be.
+        identity: Which bundle this is; None where it comes from none.
 
     Example:
         tagger = Tagger.load("bundle")
@@ -99,16 +133,17 @@ class Tagger:
         calibration: Calibration | None = None,
         workers: int = 1,
         gazetteer: Gazetteer | None = None,
+        identity: bundles.Identity | None = None,
     ) -> None:
         self.config, self.scheme, self.transitions = config, scheme, transitions
         self.units, self.lookup, self.runtime = units, lookup, runtime
         self.calibration, self.workers = calibration or Calibration(), workers
-        self.gazetteer = gazetteer
+        self.gazetteer, self.identity = gazetteer, identity
 
-    @staticmethod
+    @classmethod
     def load(
-        path: Path | str, runtime: str = DEFAULT, workers: int = 0, gazetteer: Path | str | None = None
-    ) -> "Tagger":
+        cls, path: Path | str, runtime: str = DEFAULT, workers: int = 0, gazetteer: Path | str | None = None
+    ) -> Self:
         """Return the tagger in a bundle.
 
         Args:
@@ -116,7 +151,7 @@ class Tagger:
             runtime: A name in `tagger.runtime.RUNTIMES`: "onnx" (light, fast), "int8" (the same in 8-bit integers:
                 faster, slightly different probabilities), "openvino" (slower to start, fastest on much text; slightly
                 different probabilities on a processor with bfloat16) or "keras" (needs TensorFlow).
-            workers: Number of threads for streams of texts; 0 for one per core.
+            workers: Number of threads for streams of texts; 0 for one for each core that this process may use.
             gazetteer: File of mentions that are to be entities (see `tagger.gazetteer`); replaces the bundle's own.
 
         Raises:
@@ -127,8 +162,8 @@ class Tagger:
         """
         spec = runtime_spec(runtime)
         bundle = bundles.load(path)
-        workers = workers or os.cpu_count() or 1
-        return Tagger(
+        workers = workers or usable_cores()
+        return cls(
             bundle.config,
             bundle.scheme,
             bundle.transitions,
@@ -138,6 +173,7 @@ class Tagger:
             bundle.calibration,
             workers,
             Gazetteer.read(gazetteer, bundle.scheme) if gazetteer else bundle.gazetteer,
+            bundle.identity,
         )
 
     @property
@@ -146,55 +182,100 @@ class Tagger:
         return self.scheme.labels
 
     def __call__(self, text: str) -> list[Entity]:
-        """Return the entities of one text, in the order of the text."""
+        """Return the entities of one text, in the order of the text.
+
+        Raises:
+            TypeError: If it is not a string.
+        """
+        if not isinstance(text, str):
+            remedy = "for several texts, use batch(texts)" if isinstance(text, Iterable) else "leave it out"
+            raise TypeError(f"text: expected a string, received {shown(text)}; {remedy}")
         return self.batch([text])[0]
 
-    def batch(self, texts: list[str]) -> list[list[Entity]]:
-        """Return the entities of each text of a list, tagged together."""
+    def batch(self, texts: Iterable[str]) -> list[list[Entity]]:
+        """Return the entities of each text, tagged together.
+
+        Raises:
+            TypeError: If `texts` is a string, or has something else than strings in it.
+        """
         return [result.entities for result in self.tag(texts)]
 
-    def stream(self, texts: Iterable[str]) -> Iterator[list[Entity]]:
-        """Yield the entities of each text, in the order of the texts, in bounded memory."""
-        for result in self.results(texts, answers=False):
-            yield result.entities
+    def stream(self, texts: Iterable[str], wait: Wait = "auto") -> Iterator[list[Entity]]:
+        """Yield the entities of each text, in the order of the texts, in bounded memory; arguments as for `results`."""
+        return (result.entities for result in self.results(texts, answers=False, wait=wait))
 
-    def results(self, texts: Iterable[str], answers: bool = True, outside: bool = False) -> Iterator[Result]:
+    def results(
+        self,
+        texts: Iterable[str],
+        answers: bool = True,
+        outside: bool = False,
+        certainty: bool = False,
+        wait: Wait = "auto",
+    ) -> Iterator[Result]:
         """Yield the `Result` of each text, in the order of the texts, in bounded memory.
 
         Args:
-            texts: Any iterable; read only as far as needed.
+            texts: Any iterable; read only as far as needed. If it raises an error, what came before is yielded first.
             answers: Whether to compute `Result.answer` for texts without entities; otherwise it is None there.
             outside: Whether to compute `Result.outside`.
-        """
-        with ThreadPoolExecutor(self.workers) as pool:
-            yield from tag_in_order(pool, self.tag, grouped(texts, len), self.workers, answers, outside)
+            certainty: Whether to compute `Result.path` and `Result.certainty`.
+            wait: Seconds that a text of a slow source waits for others that are tagged with it; the texts are then read
+                in a thread of their own. None reads them in the thread of the caller, as what belongs to one thread
+                demands (a cursor of sqlite3, an iterator of `itertools.tee`): a text waits until its group is full.
+                "auto" is 0.2 for an open pipe, socket or terminal, and None for all else.
 
-    def tag(self, texts: list[str], answers: bool = False, outside: bool = False) -> list[Result]:
-        """Return the result of each text of a list, options as in `results`; very long texts are cut in pieces."""
-        cuts = [pieces(text) for text in texts]
-        parts = [text[start:end] for text, spans in zip(texts, cuts, strict=True) for start, end in spans]
-        results = _split(self._tag_pieces(parts, answers, outside), map(len, cuts))
+        Raises:
+            TypeError: If `texts` is a string, or has something else than strings in it.
+        """
+        wait = seconds_to_wait(texts) if wait == "auto" else wait
+        return self._results(gathered(strings(texts), len, wait), answers, outside, certainty)
+
+    def _results(self, groups: Iterator[list[str]], *options: bool) -> Iterator[Result]:
+        with ThreadPoolExecutor(self.workers) as pool:
+            yield from in_order(pool, self.tag, groups, self.workers, *options)
+
+    def tag(
+        self, texts: Iterable[str], answers: bool = False, outside: bool = False, certainty: bool = False
+    ) -> list[Result]:
+        """Return the result of each text, options and errors as for `results`; very long texts are cut in pieces."""
+        texts = list(strings(texts))
+        lines = [text.removesuffix("\n").removesuffix("\r") for text in texts]
+        cuts = [pieces(line) for line in lines]
+        parts = [line[start:end] for line, spans in zip(lines, cuts, strict=True) for start, end in spans]
+        results = _split(self._tag_pieces(parts, answers, outside, certainty), map(len, cuts))
         return [Result.joined(text, own) for text, own in zip(texts, results, strict=True)]
 
-    def evaluate(self, documents: Iterable[Document], scores: Scores | None = None) -> Scores:
-        """Return the scores on labelled documents, read one by one; they are added to `scores`, if given."""
-        scores = scores or Scores()
+    def evaluate(self, documents: Iterable[Document] | Path | str, scores: Scores | None = None) -> Scores:
+        """Return the scores on labelled documents, read one by one; they are added to `scores`, if given.
+
+        Args:
+            documents: Labelled documents, or the path of a corpus.
+            scores: Where to add the scores.
+
+        Raises:
+            CorpusError: If the corpus cannot be read.
+        """
+        scores = Scores() if scores is None else scores
+        if isinstance(documents, Path | str):
+            documents = corpus.read(documents)
         documents, copies = itertools.tee(documents)
         results = self.results(document.text for document in copies)
         for document, result in zip(documents, results, strict=True):
-            scores.add(document, result.entities, result.answer)
+            scores.add(document, judged(document, result.entities), result.answer)
         return scores
 
-    def _tag_pieces(self, texts: list[str], answers: bool, outside: bool) -> list[Result]:
+    def _tag_pieces(self, texts: list[str], answers: bool, outside: bool, certainty: bool) -> list[Result]:
         units = [self.units(text) for text in texts]
         scores = self._scores(units)
         lengths = np.fromiter(map(len, units), np.int64, len(units))
         empty = np.zeros(0, np.float32) if outside else None
-        results = [Result(text, [], None, empty) for text in texts]
+        blank = PathScore(0.0, 0) if certainty else None
+        results = [Result(text, [], None, empty, blank) for text in texts]
         for numbers in group(lengths, _DECODER):
             numbers = numbers[lengths[numbers] > 0]
             if len(numbers):
-                decoded = self._decode([units[n] for n in numbers], [scores[n] for n in numbers], answers, outside)
+                parts = [units[n] for n in numbers], [scores[n] for n in numbers]
+                decoded = self._decode(*parts, answers, outside, certainty)
                 for number, result in zip(numbers, decoded, strict=True):
                     results[number] = result
         return results
@@ -220,7 +301,9 @@ class Tagger:
             joined[:] = log_softmax(joined)
         return scores
 
-    def _decode(self, texts: list[Units], scores: list[np.ndarray], answers: bool, outside: bool) -> list[Result]:
+    def _decode(
+        self, texts: list[Units], scores: list[np.ndarray], answers: bool, outside: bool, certainty: bool
+    ) -> list[Result]:
         """Return the results of texts that are not empty."""
         lengths = np.fromiter(map(len, texts), np.int64, len(texts))
         padded = np.zeros((len(texts), int(lengths.max()), self.scheme.size), np.float32)
@@ -230,7 +313,8 @@ class Tagger:
         spans = [self.scheme.decode(path[:length]) for path, length in zip(paths, lengths, strict=True)]
         by_mean = self.config.decode.score == "mean"
         unanswered = [answers and not own and bool(units.text.strip()) for own, units in zip(spans, texts, strict=True)]
-        needed = [row for row in range(len(texts)) if outside or unanswered[row] or (spans[row] and not by_mean)]
+        every = outside or certainty
+        needed = [row for row in range(len(texts)) if every or unanswered[row] or (spans[row] and not by_mean)]
         marginals = lattice(padded[needed], lengths[needed], self.transitions) if needed else None
         places = np.zeros(len(texts), np.int64)  # row of each text in the lattice
         places[needed] = np.arange(len(needed))
@@ -240,6 +324,8 @@ class Tagger:
             )
         else:
             probabilities = _span_probabilities(marginals.spans if marginals else None, spans, places)
+        logs = marginals.log_probabilities(paths, lengths).tolist() if certainty and marginals else []
+        likely = [PathScore(log, size) for log, size in zip(logs, lengths.tolist(), strict=True)] if logs else None
         results = []
         for row, (units, own_spans, own) in enumerate(zip(texts, spans, probabilities, strict=True)):
             entities = [self._entity(units, span, score) for span, score in zip(own_spans, own, strict=True)]
@@ -249,7 +335,8 @@ class Tagger:
             if answer:
                 answer = answer._replace(score=round(self.calibration.probability(answer.score), 4))
             free = self._outside(marginals, int(places[row]), units) if outside and marginals is not None else None
-            results.append(Result(units.text, self.calibration(units.text, entities), answer, free))
+            predicted = self.calibration(units.text, entities)
+            results.append(Result(units.text, predicted, answer, free, likely[row] if likely else None))
         return results
 
     def _outside(self, marginals: Lattice, row: int, units: Units) -> np.ndarray:
@@ -286,19 +373,3 @@ def _split(items: Iterable[Item], counts: Iterable[int]) -> list[list[Item]]:
     """Return consecutive groups of these sizes."""
     rest = iter(items)
     return [list(itertools.islice(rest, count)) for count in counts]
-
-
-def tag_in_order(
-    pool: Executor, tag: Callable[..., list[Result]], groups: Iterable[list[str]], ahead: int, *options: bool
-) -> Iterator[Result]:
-    """Yield the results of groups of texts, in order, as `tag(group, *options)` returns them in a pool.
-
-    At most `ahead` + 1 groups are read before the first one's results are taken.
-    """
-    waiting: deque[Future[list[Result]]] = deque()
-    for texts in groups:
-        waiting.append(pool.submit(tag, texts, *options))
-        if len(waiting) > ahead:
-            yield from waiting.popleft().result()
-    for future in waiting:
-        yield from future.result()

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tagger.documents import Document, Entity, Span, squeeze
+from tagger.documents import CONTEST_LABEL, Document, Entity, Span, squeeze
 
 
 @dataclass
@@ -67,7 +67,7 @@ class Reliability:
         ]
 
 
-@dataclass
+@dataclass(repr=False)
 class Scores:
     """Scores of a tagger, added up document by document.
 
@@ -78,6 +78,7 @@ class Scores:
         answered: Number of documents that have answers, as those of the contest do.
         top1: Number of these whose most probable entity is one of the answers.
         contest: Sum of their scores in the contest.
+        given: Whether a document had an answer that is no entity of it.
         reliability: Counts of the predicted entities by their probability.
     """
 
@@ -87,10 +88,16 @@ class Scores:
     answered: int = 0
     top1: int = 0
     contest: float = 0.0
+    given: bool = False
     reliability: Reliability = field(default_factory=Reliability)
 
     def add(self, document: Document, entities: Iterable[Entity], best: Entity | None = None) -> None:
-        """Count the entities predicted in a document, and whether `best` is one of its answers."""
+        """Count the entities predicted in a document, and whether `best` is one of its answers.
+
+        A document that nobody has annotated is passed over.
+        """
+        if document.is_unlabelled:
+            return
         entities = list(entities)
         gold, predicted = Counter(document.entities), Counter(Span(e.start, e.end, e.label) for e in entities)
         self.texts += 1
@@ -101,14 +108,49 @@ class Scores:
                 for counts in (self.overall, self.labels.setdefault(span.label, Counts())):
                     counts.add(**{count: number})
         if document.answers:
+            mentions = (squeeze(document.text[span.start : span.end]) for span in document.entities)
+            self.given = self.given or not set(mentions).issuperset(document.answers)
             self.answered += 1
             self.top1 += best is not None and squeeze(best.text) in document.answers
             self.contest += contest_score({squeeze(e.text) for e in entities}, document.answers)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the scores by name, as numbers, lists and dictionaries."""
+    @property
+    def precision(self) -> float:
+        """Share of the predicted entities that are correct; 0 when none is predicted."""
+        return self.overall.precision
+
+    @property
+    def recall(self) -> float:
+        """Share of the gold entities that are predicted; 0 when there is none."""
+        return self.overall.recall
+
+    @property
+    def f1(self) -> float:
+        """Harmonic mean of precision and recall; 0 when none is correct."""
+        return self.overall.f1
+
+    def __repr__(self) -> str:
+        lines = [(name, self.labels[name]) for name in sorted(self.labels)] if len(self.labels) > 1 else []
+        shown = [
+            f"{name}: f1 {counts.f1:.4f}, precision {counts.precision:.4f}, recall {counts.recall:.4f} "
+            f"({counts.gold:,} gold, {counts.predicted:,} predicted)"
+            for name, counts in [("all", self.overall), *lines]
+        ]
+        return f"<{type(self).__name__} of {self.texts:,} texts; {'; '.join(shown)}>"
+
+    @property
+    def is_contest(self) -> bool:
+        """Whether the corpus is one of the contest: answers are given apart from entities, or all have its label."""
+        return self.given or {label for label, counts in self.labels.items() if counts.gold} == {CONTEST_LABEL}
+
+    def to_dict(self, contest: bool | None = None) -> dict[str, Any]:
+        """Return the scores by name, as numbers, lists and dictionaries.
+
+        Args:
+            contest: Whether to include top-1 accuracy and the contest's score; None if `is_contest` says so.
+        """
         result: dict[str, Any] = {"texts": self.texts, **self.overall.to_dict()}
-        if self.answered:
+        if self.answered and (self.is_contest if contest is None else contest):
             result["top1"] = self.top1 / self.answered
             result["contest"] = self.contest / self.answered
         result["labels"] = {label: counts.to_dict() for label, counts in sorted(self.labels.items())}

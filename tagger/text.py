@@ -11,7 +11,6 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TypeVar
 
 import numpy as np
 
@@ -268,30 +267,6 @@ def pieces(text: str) -> list[tuple[int, int]]:
         mark = max(text.rfind(mark, cuts[-1] + _PIECE // 2, latest) for mark in _SENTENCE_END)
         cuts.append(mark + 1 if mark >= 0 else latest)
     return list(itertools.pairwise([*cuts, len(text)]))
-
-
-_GROUP_CHARACTERS, _GROUP_TEXTS = 20_000, 1_000
-
-Item = TypeVar("Item")
-
-
-def grouped(items: Iterable[Item], length: Callable[[Item], int]) -> Iterator[list[Item]]:
-    """Yield items (texts, or objects with texts) in groups of bounded size, so that memory is bounded as well.
-
-    Args:
-        items: Any iterable; read only as far as needed.
-        length: Returns the number of characters of an item.
-    """
-    group: list[Item] = []
-    size = 0
-    for item in items:
-        group.append(item)
-        size += length(item)
-        if size >= _GROUP_CHARACTERS or len(group) >= _GROUP_TEXTS:
-            yield group
-            group, size = [], 0
-    if group:
-        yield group
 
 
 # Without a frequency, Latin letters are a tag only after a Chinese word: "iron fist" is not the word "iron".

@@ -248,7 +248,7 @@ def vector_stages(names: Sequence[str]) -> list[str]:
 
 def automatic_passes(items: int) -> int:
     """Return the passes over so many items, where the settings leave them open."""
-    return passes_over(items, 70_000_000, least=1, most=12)
+    return passes_over(items, 70_000_000, least=1, most=30)
 
 
 def _spool(texts: Iterable[str], units: UnitMaker, names: Sequence[str], paths: Sequence[Path]) -> list[int]:

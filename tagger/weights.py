@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tagger.config import Config
-from tagger.errors import require
+from tagger.imports import import_tensorflow
 from tagger.lookup import Lookup
 from tagger.tags import TagScheme
 
@@ -83,7 +83,7 @@ def fresh_model(config: Config, scheme: TagScheme, lookup: Lookup, kernel: str |
     Raises:
         MissingExtraError: If TensorFlow is not installed.
     """
-    require("tensorflow", "train")
+    import_tensorflow()
     from tagger.model import TaggerModel
 
     model = TaggerModel(config.model, scheme, lookup.dimensions, lookup.embeddings(config.model), kernel)

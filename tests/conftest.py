@@ -2,14 +2,16 @@
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from filelock import FileLock
 
 ROOT = Path(__file__).parent.parent
 SAMPLE = ROOT / "data"
+GOLDEN_BUNDLE = ROOT / "tests" / "golden" / "bundles" / "format-3"  # a small bundle, with a gazetteer
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ["TAGGER_CACHE"] = ""  # what a test learns depends on the test alone
@@ -58,35 +60,54 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def shared_folder(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
-    """Return a folder that the first worker to ask for it makes, and that all workers read."""
+    """Return a folder that the first worker to ask for it fills, and that all workers read."""
     base = factory.getbasetemp()
     folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / name
     done = folder.with_name(f"{name}.done")
     with FileLock(folder.with_name(f"{name}.lock")):
         if not done.exists():
             shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
             make(folder)
             done.touch()
     return folder
 
 
-def _train(corpus: Path, out: Path, preset: str) -> None:
+def _train(corpus: Path, folder: Path, preset: str) -> None:
     from tagger import config
     from tagger.learning.run import Sources
     from tagger.learning.training import train
 
     small = [setting for setting in SMALL if not (preset == "contest" and "ema_momentum" in setting)]
     settings = config.load(preset, [*small, "batches.texts=16", "batches.units=400"])
-    train(settings, Sources(corpus / "train.jsonl", corpus / "dev.jsonl", (corpus / "more.txt",)), out)
+    train(settings, Sources(corpus / "train.jsonl", corpus / "dev.jsonl", (corpus / "more.txt",)), folder / "bundle")
 
 
 @pytest.fixture(scope="session")
 def bundle(small_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small bundle of character units with a CRF, trained in seconds; not to be modified."""
-    return shared_folder(tmp_path_factory, "default_bundle", lambda out: _train(small_corpus, out, "default"))
+    return shared_folder(tmp_path_factory, "default", lambda folder: _train(small_corpus, folder, "default")) / "bundle"
 
 
 @pytest.fixture(scope="session")
 def contest_bundle(small_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small bundle of the 2016 method's word units; not to be modified."""
-    return shared_folder(tmp_path_factory, "contest_bundle", lambda out: _train(small_corpus, out, "contest"))
+    return shared_folder(tmp_path_factory, "contest", lambda folder: _train(small_corpus, folder, "contest")) / "bundle"
+
+
+CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+
+
+@pytest.fixture(scope="module")  # not of the session: while it is open, no test can run an event loop of its own
+def browser() -> Iterator[Any]:
+    """A headless Chromium: one of this machine, or Playwright's own."""
+    from playwright.sync_api import Error, sync_playwright
+
+    path = os.environ.get("TAGGER_CHROMIUM") or next(filter(None, map(shutil.which, CHROMIUM)), None)
+    with sync_playwright() as playwright:
+        try:
+            started = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        except Error as error:
+            pytest.skip(f"no Chromium: {error.message.splitlines()[0]}; scripts/test installs it where it can")
+        yield started
+        started.close()

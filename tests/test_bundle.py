@@ -30,11 +30,6 @@ def test_a_bundle_says_everything_and_pickles_nothing(bundle):
         assert b"'descr': '|O'" not in file.read_bytes()[:200]
 
 
-@pytest.mark.train
-def test_nothing_is_left_beside_it(bundle):
-    assert [file.name for file in bundle.parent.iterdir()] == ["bundle"]
-
-
 @pytest.mark.parametrize("name", ["config.toml", "word.npy", "transitions.npy", bundles.ONNX, "labels.txt"])
 @pytest.mark.parametrize("damage", ["truncated", "changed", "missing"])
 def test_damage_is_reported_by_file(copy, name, damage):

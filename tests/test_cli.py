@@ -12,7 +12,7 @@ from tagger import docs
 from tagger.cli import command_parsers, main
 from tagger.commands import COMMANDS
 from tagger.export import EXPORTERS
-from tagger.formats import FORMATS
+from tagger.formats import FORMATS, WRITABLE
 from tagger.presets import RECIPES
 from tagger.runtime import RUNTIMES
 from tests.conftest import ROOT, SAMPLE
@@ -58,11 +58,14 @@ ROWS = [
     ("gazetteer {b}", 2, "", "give either a gazetteer to store, or --remove"),
     ("gazetteer {b} -", 1, "", "-: expected a file that can be copied"),
     ("gazetteer nowhere --remove", 1, "", "nowhere: not a bundle"),
-    ("evaluate {b} {c}/none.jsonl", 1, "", "expected a readable file"),
+    ("evaluate {b} {c}/none.jsonl", 1, "", "expected a corpus, received no such file"),
     ("inspect {c}/train.jsonl", 0, r"(?s)texts.*240.*entities CORE.*entities that units cut +│ +0 │", ""),
     ("inspect {c}/train.jsonl --config contest --json", 0, r'^\{"splits": \[\{"file": ".*"findings": \{"cut": ', ""),
     ("inspect {c}/train.jsonl {c}/dev.jsonl", 0, r"(?s)train\.jsonl.*dev\.jsonl.*texts in both.*: 0", ""),
     ("inspect {c}/train.jsonl --html {t}/page.html", 0, "texts", r"page\.html: written"),
+    ("inspect {c}/train.jsonl --out {t}/f --suspects {t}/s", 0, r"train\.jsonl \(.*240 texts", r"s: .*texts, as jsonl"),
+    ("evaluate {b} {c}/dev.jsonl --suspects-above 2", 2, "", "must be 0 to 1"),
+    ("split {c}/train.jsonl --out {t}/parts --dev 40 --test 0.1", 0, r"dev\.jsonl: 40 texts", ""),
     ("inspect {b} {c}/train.jsonl", 2, "", "one bundle at a time"),
     ("inspect -", 2, "", "-: a stream can be read only once"),
     ("evaluate {b} {g}/bioes.conll", 0, r"LOC", "^((?!left out).)*$"),
@@ -78,6 +81,13 @@ ROWS = [
     ),
     ("convert {g}/cluener.json {t}/a.bmes", 0, "^$", r"a\.bmes: 3 texts, 5 entities, as bmes"),
     ("convert {g}/native.jsonl {t}/a --to brat", 0, "^$", "as brat"),
+    ("convert {g}/plain.txt - --to jsonl", 0, "^{", r"plain\.txt: read as plain text\n"),
+    ("convert {g}/native.jsonl - --to uie", 2, "", "invalid choice"),
+    ("convert {g}/native.jsonl - --to plain --encoding klingon", 2, "", "--encoding klingon: is no encoding"),
+    ("predict {b} {g}/native.jsonl --format csv", 0, "^text,entities\n李明在北京大学读书。,", ""),
+    ("predict {b} {g}/doccano_old.jsonl --column none", 1, "", 'expected the key "none"'),
+    ("evaluate {b} {g}/plain.txt --json", 0, "^{", "plain.txt: read as plain text"),
+    ("inspect {g}/plain.txt", 0, "", "plain.txt: read as plain text"),
     ("convert {g}/native.jsonl - --to brat", 2, "", "brat is a folder of files"),
     ("convert {g}/native.jsonl - --to plain", 0, "^李明在", r"-: lost: entities \(5\)"),
     ("convert {g}/native.jsonl {g}/inline.txt --to inline", 1, "", "exists already"),
@@ -233,7 +243,8 @@ def test_choices_come_from_their_tables():
         for option in action.option_strings
         if action.choices
     }
-    assert choices["predict", "--from"] == choices["convert", "--to"] == list(FORMATS)
+    assert choices["predict", "--from"] == list(FORMATS)
+    assert choices["convert", "--to"] == list(WRITABLE)
     assert choices["predict", "--runtime"] == choices["serve", "--runtime"] == list(RUNTIMES)
     assert choices["export", "--to"] == list(EXPORTERS)
     assert choices["transfer", "--recipe"] == list(RECIPES)
@@ -313,7 +324,7 @@ def test_lone_surrogates_are_printed_as_json_writes_them(tmp_path):
         )  # fmt: skip
         assert "\\ud800好" in done.stdout
     (split,) = json.loads(done.stdout)["splits"]
-    assert split["findings"]["empty"]["examples"] == ["\ud800好"]
+    assert [one["text"] for one in split["findings"]["empty"]["examples"]] == ["\ud800好"]
 
 
 def test_the_sample_is_inspected():

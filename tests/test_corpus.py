@@ -182,7 +182,7 @@ def test_a_bad_contest_row_is_reported_with_its_place(write, row, expected):
 
 
 @pytest.mark.parametrize(
-    "row", ["{bad", "[]", '{"entities": []}', '{"content": 5}', '{"content": "x", "core_entity": 5}']
+    "row", ["{bad", "[5]", '{"entities": []}', '{"content": 5}', '{"content": "x", "core_entity": 5}']
 )
 def test_a_bad_first_row_after_blank_lines_is_reported_with_its_place(write, row):
     path = write("\n\n" + row)

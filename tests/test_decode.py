@@ -66,9 +66,24 @@ def test_the_lattice_sums_over_all_paths(tags, seed):
             inside = SCHEMES[tags].encode([UnitSpan(0, span.end - span.start, span.label)], span.end - span.start)
             expected[span] = shares[(paths[:, span.start : span.end] == inside).all(axis=1)].sum()
             assert probability(weights, row, span) == pytest.approx(expected[span], abs=1e-5)
+        lone = lattice(scores[row : row + 1], lengths[row : row + 1], transitions)
+        for path, share in zip(paths[:40], shares[:40], strict=True):
+            padded = np.pad(path, (0, scores.shape[1] - length), constant_values=1)[None]
+            log = lone.log_probabilities(padded, lengths[row : row + 1])
+            assert np.exp(log) == pytest.approx(share, abs=1e-5)
         best, likely = best_span(weights, row, length, SCHEMES[tags])
         assert expected[best] == pytest.approx(max(expected.values()), abs=1e-5)
         assert likely == pytest.approx(expected[best], abs=1e-5)
+
+
+@pytest.mark.parametrize(("tags", "seed"), CASES)
+def test_the_best_path_has_its_share_of_all_paths(tags, seed):
+    scores, lengths, transitions = case(tags, seed)
+    best = viterbi(scores, lengths, transitions)
+    logs = lattice(scores, lengths, transitions).log_probabilities(best, lengths)
+    for row, length in enumerate(lengths):
+        _, totals = all_paths(scores[row, :length], transitions)
+        assert logs[row] == pytest.approx(totals.max() - np.logaddexp.reduce(totals), abs=1e-4)
 
 
 @pytest.mark.parametrize("seed", range(6))

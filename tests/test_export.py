@@ -101,7 +101,7 @@ def test_litert_runs_one_text_after_another(bundle, tmp_path):
 def test_what_exists_is_not_replaced_unless_asked(bundle, tmp_path, name):
     out = tmp_path / "out.tflite"
     out.mkdir()
-    with pytest.raises(OutputError, match="--force"):
+    with pytest.raises(OutputError, match="--force" if name == "onnx" else "is a folder, and a file is to be written"):
         EXPORTERS[name].write(bundle, out)
     assert list(tmp_path.iterdir()) == [out]
     assert not list(out.iterdir())

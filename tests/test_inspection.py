@@ -1,4 +1,5 @@
 import json
+import re
 import tracemalloc
 from collections import Counter
 from pathlib import Path
@@ -71,7 +72,9 @@ def test_findings(look, documents, found, example):
     (split,) = look(documents)["splits"]
     assert counts(split) == found
     assert list(split["findings"]) == list(FINDINGS)
-    shown = [text for of in split["findings"].values() for text in of["examples"]]
+    examples = [example for of in split["findings"].values() for example in of["examples"]]
+    shown = [one["text"] for one in examples]
+    assert all(re.search(r"0\.jsonl:\d+$", one["place"]) for one in examples)
     assert example in shown or not example
 
 
@@ -100,7 +103,8 @@ def test_labels_and_lengths(look):
 
 def test_what_units_cut(look):
     (split,) = look([document("北京大学生活动中心", ("北京大学", "ORG"))], config=load("contest").text)["splits"]
-    assert split["findings"]["cut"] == {"count": 1, "examples": ["北京大学 in 北京/大学生/活动中心"]}
+    assert split["findings"]["cut"]["count"] == 1
+    assert [one["text"] for one in split["findings"]["cut"]["examples"]] == ["北京大学 in 北京/大学生/活动中心"]
 
 
 def test_contradictions_are_reported(look):
@@ -112,17 +116,19 @@ def test_contradictions_are_reported(look):
     ]
     dev = [document("他到北京去", ("他", "LOC")), document("我爱上海", ("上海", "LOC"))]
     found = look(train, dev)
+    first, second = (split["file"] for split in found["splits"])
+    places = {"LOC": f"{first}:1", "ORG": f"{first}:2"}
     assert found["conflicts"]["labels"] == {
-        "mentions": 1, "examples": [{"mention": "北京", "labels": {"LOC": 1, "ORG": 1}}],
+        "mentions": 1, "examples": [{"mention": "北京", "labels": {"LOC": 1, "ORG": 1}, "places": places}],
     }  # fmt: skip
     assert found["conflicts"]["unmarked"] == {
         "mentions": 1,
         "occurrences": 2,
-        "examples": [{"mention": "北京", "marked": 2, "unmarked": 2, "in": "我爱北京"}],
+        "examples": [{"mention": "北京", "marked": 2, "unmarked": 2, "in": "我爱北京", "place": f"{first}:4"}],
     }
-    assert found["conflicts"]["texts"] == {"count": 1, "examples": ["他到北京去"]}
+    assert found["conflicts"]["texts"] == {"count": 1, "examples": [{"text": "他到北京去", "place": f"{first}:1"}]}
     (shared,) = found["shared"]
-    assert (shared["texts"], shared["examples"]) == (1, ["他到北京去"])
+    assert (shared["texts"], shared["examples"]) == (1, [{"text": "他到北京去", "place": f"{second}:1"}])
     (unseen,) = found["unseen"]
     assert (unseen["mentions"], unseen["entities"], unseen["share"]) == (2, 2, 1)
 

@@ -69,7 +69,7 @@ def test_a_reader_that_has_enough_is_no_error(folder, line):
 
 def test_there_are_no_bars_where_nobody_looks(folder):
     done = shell("$T convert text.txt out.jsonl", folder)
-    assert done.stderr == "out.jsonl: 1 texts, 0 entities, as jsonl\n"
+    assert done.stderr == "text.txt: read as plain text\nout.jsonl: 1 texts, 0 entities, as jsonl\n"
 
 
 @pytest.mark.parametrize("label", ["[per]", "LOC[city]", "[/per]", ":smile:", "[red]"])
@@ -91,6 +91,7 @@ LEARNING = [
     "train --train gold.jsonl --dev {} --out out",
     "transfer --train gold.jsonl --dev gold.jsonl --unlabelled {} --out out",
     "pretrain text.txt {} --out out",
+    "vectors {} --out out",
 ]
 
 
@@ -106,10 +107,20 @@ def test_a_corpus_that_cannot_be_read_twice_is_refused_before_imports(folder, co
     assert expected in err
 
 
+def test_what_is_started_from_is_checked_before_imports(folder, monkeypatch, capsys):
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr("tagger.commands.learning.import_tensorflow", lambda: pytest.fail("imported"))
+    assert main(["train", "--train", "gold.jsonl", "--dev", "gold.jsonl", "--start", "nothing", "--out", "out"]) == 1
+    assert capsys.readouterr().err == "tagger: nothing: not a bundle (no manifest.json); make one with: tagger train\n"
+
+
 WRITING = [
     ("predict {b} text.txt --out {o}", "file"),
     ("evaluate {b} gold.jsonl --html {o}", "file"),
     ("inspect gold.jsonl --html {o}", "file"),
+    ("inspect gold.jsonl --out {o}", "file"),
+    ("evaluate {b} gold.jsonl --suspects {o}", "file"),
+    ("split gold.jsonl --out {o} --dev 0.5", "folder"),
     ("inspect {b} --html {o}", "file"),
     ("convert gold.jsonl {o} --to bio", "file"),
     ("export {b} {o} --to weights", "file"),
@@ -125,8 +136,8 @@ WRITING = [
 @pytest.mark.parametrize(("command", "kind"), WRITING)
 def test_nothing_is_overwritten_by_any_command(folder, command, kind, monkeypatch, capsys):
     monkeypatch.chdir(folder)
-    for module in ("learning", "tagging", "bundles"):
-        monkeypatch.setattr(f"tagger.commands.{module}.import_tensorflow", lambda: pytest.fail("imported"))
+    for module in ("commands.learning", "commands.bundles", "runtime"):
+        monkeypatch.setattr(f"tagger.{module}.import_tensorflow", lambda: pytest.fail("imported"))
     out = folder / "out.safetensors"
     if kind == "file":
         out.write_text("mine")
@@ -303,6 +314,16 @@ def test_a_damaged_cache_is_learnt_anew(small_corpus, tmp_path, monkeypatch, cap
     np.testing.assert_array_equal(first, again)
     assert file.read_bytes() == data
     assert "reused" in vectors("c")[1]
+
+
+def test_commands_work_without_a_home(folder, monkeypatch):
+    def nowhere():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr("pathlib.Path.home", nowhere)
+    monkeypatch.setenv("HOME", "")
+    assert main(["inspect", str(folder / "gold.jsonl")]) == 0
+    assert not os.access(os.environ["HOME"], os.F_OK)
 
 
 @pytest.mark.parametrize("home", [None, RuntimeError])

@@ -1,15 +1,13 @@
 """The page, driven in a real browser."""
 
 import json
-import os
-import shutil
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urljoin
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Error, expect, sync_playwright
+from playwright.sync_api import expect
 
 from tagger import corpus, formats
 from tagger.documents import Document, Notes, Span, labelled
@@ -19,20 +17,6 @@ from tests.samples import planted
 from tests.serving import served
 
 LABELS = ("PER", "LOC", "ORG")
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
-
-
-@pytest.fixture(scope="module")
-def browser():
-    """A headless Chromium: one of this machine, or Playwright's own."""
-    path = os.environ.get("TAGGER_CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
-    with sync_playwright() as playwright:
-        try:
-            started = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        except Error as error:
-            pytest.skip(f"no Chromium: {error.message.splitlines()[0]}; scripts/test installs it where it can")
-        yield started
-        started.close()
 
 
 @pytest.fixture
@@ -137,6 +121,27 @@ def test_the_probability_is_shown_and_the_threshold_hides(visit, tagger):
         expect(page.locator("#view mark")).to_have_count(0 if entity.score < 1 else 1)
         page.keyboard.press("Home")
         expect(page.locator("#view mark")).to_have_count(1)
+
+
+def test_the_threshold_never_changes_what_is_saved(visit, saved):
+    with visit() as page:
+        page.route("**/tag", lambda route: route.fulfill(json={"text": "龘和龘", "entities": [
+            {"start": 0, "end": 1, "label": "PER", "text": "龘", "score": 0.4},
+            {"start": 2, "end": 3, "label": "PER", "text": "龘", "score": 0.9},
+        ]}))  # fmt: skip
+        write(page, "龘和龘", 2)
+        assert page.text_content("#hidden") == ""
+        page.fill("#threshold", "0.5")
+        assert marks(page) == [("龘", "PER")]
+        expect(page.locator("#hidden")).to_have_text("1 hidden by the slider; saving includes them")
+        page.evaluate("document.querySelector('#text').setSelectionRange(1, 2)")
+        page.fill("#threshold", "1")
+        page.click("#labels button:has-text('LOC')")  # what the user sets is always shown
+        assert marks(page) == [("和", "LOC")]
+        page.click("#save")
+        expect(page.locator("#status")).to_have_text("Saved to corrected.jsonl")
+    (document,) = corpus.read(saved)
+    assert document.entities == (Span(0, 1, "PER"), Span(1, 2, "LOC"), Span(2, 3, "PER"))
 
 
 def test_language_and_theme_follow_the_browser_and_the_user(visit):

@@ -1,4 +1,5 @@
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -7,9 +8,10 @@ import time
 import pytest
 
 from tagger import Tagger, parallel
+from tagger import bundle as bundles
 from tagger.errors import TaggerError
 from tagger.gazetteer import Gazetteer
-from tests.conftest import ROOT
+from tests.conftest import GOLDEN_BUNDLE, ROOT
 
 
 def texts(count):
@@ -38,6 +40,23 @@ def test_no_process_is_started_where_it_would_not_pay(bundle, monkeypatch, why):
     tagger.gazetteer = Gazetteer({"龘": {tagger.labels[0]: 1.0}}, tagger.scheme) if why == "gazetteer" else None
     runtime = "keras" if why == "runtime" else "onnx"  # its row is all that is asked
     assert list(parallel.results(tagger, bundle, runtime, given)) == list(tagger.results(given))
+
+
+@pytest.mark.parametrize("how", ["replaced", "deleted"])
+def test_a_bundle_that_is_replaced_changes_nothing_that_is_under_way(tmp_path, soon, capsys, how):
+    folder = shutil.copytree(GOLDEN_BUNDLE, tmp_path / "bundle")
+    bundles.keep_gazetteer(folder, None)
+    tagger, some = Tagger.load(folder, workers=2), texts(60)
+    expected = list(tagger.results(some))
+    if how == "replaced":
+        bundles.write_manifest(folder, {**bundles.load(folder).manifest, "trained": "another day"})
+    else:
+        shutil.rmtree(folder)
+    assert list(parallel.results(tagger, folder, "onnx", iter(some))) == expected
+    (line,) = capsys.readouterr().err.splitlines()
+    reason = "replaced by another bundle" if how == "replaced" else "not a bundle"
+    assert line.startswith(f"tagger: {folder}: {reason}")
+    assert line.endswith("going on without more processes, with the bundle that was loaded")
 
 
 def end(texts, answers):

@@ -1,5 +1,6 @@
 import itertools
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 
 from tagger import Tagger, corpus
 from tagger.calibration import Calibration
+from tagger.documents import Document, Span, labelled
 from tagger.text import pieces
 from tests.conftest import SAMPLE
 from tests.samples import planted
@@ -126,6 +128,52 @@ def test_evaluation_reads_a_stream(tagger):
     scores = tagger.evaluate(corpus.read(SAMPLE / "dev.jsonl"))
     assert scores.texts == 215
     assert scores.answered == 215
+
+
+def test_what_nobody_annotated_is_no_mistake():
+    """What is predicted where nothing was annotated is neither right nor wrong; what is annotated there is right."""
+    gold, nobody = labelled("龘龘", [Span(0, 1, "CORE")]), ((0, 2),)
+    for document, predicted in (
+        (gold, 2),
+        (Document("龘龘", unlabelled=nobody), 0),
+        (replace(gold, unlabelled=nobody), 1),
+    ):
+        scores = planted().evaluate([document])
+        assert (scores.overall.predicted, scores.overall.correct) == (predicted, len(document.entities))
+
+
+@pytest.mark.parametrize("unit", ["char", "word"])
+def test_the_certainty_is_that_of_a_unit_whatever_the_length(unit):
+    """By hand: the transitions of `planted` are 0 where legal, and its scores are the same at each unit but 龘."""
+    tagger = planted(unit)
+    texts = ["", "好", "好" * 50, "龘。我们", "龘" * 7]
+    results = tagger.tag(texts, certainty=True)
+    assert results[0].certainty == 1
+    for text, result in zip(texts[1:], results[1:], strict=True):
+        (scores,) = tagger._scores([tagger.units(text)])
+        expected, units = np.exp(_best_share(scores, tagger.transitions) / len(scores)), len(scores)
+        assert result.certainty == pytest.approx(expected, abs=1e-5)
+        assert result.path.units == units
+    assert tagger.tag(["好"])[0].certainty is None
+
+
+def _best_share(scores, transitions):
+    """Return the log-probability of the best path, summed in double precision tag by tag."""
+    best = total = scores[0] + transitions.starts.astype(float)
+    for row in scores[1:].astype(float):
+        step = transitions.scores.astype(float)
+        best = (best[:, None] + step).max(axis=0) + row
+        total = np.logaddexp.reduce(total[:, None] + step, axis=0) + row
+    return (best + transitions.ends).max() - np.logaddexp.reduce(total + transitions.ends)
+
+
+def test_the_certainty_of_pieces_is_that_of_the_whole():
+    text = ("龘" + "好。" * 700) * 50
+    (result,) = planted("char").tag([text], certainty=True)
+    (piece,) = planted("char").tag(["龘" + "好。" * 700], certainty=True)
+    assert result.path.units == 50 * piece.path.units
+    assert result.certainty == pytest.approx(piece.certainty, abs=1e-3)
+    assert result.entities == planted("char")(text)
 
 
 def test_threads_share_a_tagger(tagger):

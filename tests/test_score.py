@@ -105,6 +105,18 @@ def test_without_answers_there_is_no_top_1():
     assert not {"top1", "contest"} & set(scores.to_dict())
 
 
+@pytest.mark.parametrize(
+    ("label", "answers", "shown"),
+    [("CORE", ("李明",), True), ("PER", ("李明",), False), ("PER", ("李明", "小明"), True), ("CORE", (), False)],
+)
+def test_the_contests_figures_are_those_of_its_corpora(label, answers, shown):
+    scores = Scores()
+    scores.add(Document("李明来了", (Span(0, 2, label),), answers), [Entity(0, 2, "ORG", "李明", 0.9)])
+    assert ("top1" in scores.to_dict()) == ("contest" in scores.to_dict()) == shown
+    assert ("top1" in scores.to_dict(contest=True)) == bool(answers)
+    assert "top1" not in scores.to_dict(contest=False)
+
+
 def test_rows_of_the_table():
     scores = Scores()
     document = Document("李明在北京", (Span(0, 2, "PER"), Span(3, 5, "LOC")))

@@ -299,7 +299,6 @@ def finished(recipe, small_corpus, tmp_path_factory):
     """Return the bundle of a finished run, beside its folder and what it wrote on standard error."""
 
     def make(folder):
-        folder.mkdir()
         done = run(small_corpus, folder / "out", "--recipe", recipe)
         assert done.returncode == 0, done.stderr
         (folder / "stderr").write_text(done.stderr, "utf-8")

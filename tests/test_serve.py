@@ -60,7 +60,7 @@ class BlockedTagger:
 
     def __init__(self):
         self.inner, self.go, self.groups = planted(), threading.Event(), []
-        self.labels, self.workers = self.inner.labels, 1
+        self.labels, self.workers, self.identity = self.inner.labels, 1, None
 
     def batch(self, texts):
         self.groups.append(list(texts))
@@ -592,6 +592,10 @@ def test_a_wrong_document_is_not_saved(tmp_path, value, reason):
         ("a.txt", "", r"a name that ends in \.jsonl"),
         ("a.jsonl.gz", "", r"a name that ends in \.jsonl"),
         ("a.jsonl", '\n{"content": "x"}\n', r"a\.jsonl:2: expected"),
+        ("a.jsonl", '{"text": "x", "label": [[0, 1, "A"]]}\n', r"a\.jsonl:1: expected native .* the format doccano"),
+        ("a.jsonl", '{"text": "x"}\n{"text": "x", "label": {"A": {"x": [[0, 0]]}}}\n', "the format cluener"),
+        ("a.jsonl", '[{"text": "x"}]', "JSON that is not one record a line; convert it first"),
+        ("a.jsonl", '{\n"text": "x"}', "JSON that is not one record a line; convert it first"),
         ("a.jsonl", "北京\n", r"a\.jsonl:1: expected a JSON object"),
     ],
 )

@@ -1,272 +1,192 @@
-"""Tables of vectors of a run: kept as soon as they are learnt, reused where the texts are the same, or nearly so."""
+"""CSV, TSV and Parquet: tables with texts, entities as JSON, and further columns."""
 
 import json
-import os
-from pathlib import Path
+import re
+import subprocess
+import sys
 
-import numpy as np
 import pytest
-
-from tagger import config
-from tagger.learning import cache, tables
-from tagger.learning.cache import Entry, exact_entry, similar_entry
-from tagger.learning.run import RunFolder, Sources
-from tagger.learning.sketch import EQUAL, Sketch
-from tagger.learning.tables import vector_tables, vectors_origin
-from tagger.text import UnitMaker
-from tests.conftest import SMALL
-from tests.samples import rows, table
-
-pytest.importorskip("gensim")
-
-
-# ---- sketches -----------------------------------------------------------------------------------------------------
-
-
-def texts(count, start=0, length=20):
-    return [f"第{number}句".ljust(length, "文") for number in range(start, start + count)]
-
-
-def test_equal_texts_do_not_differ():
-    one, other = Sketch.of(texts(50)), Sketch.of(iter(texts(50)))
-    assert one.difference(other) == EQUAL
-    assert (one.digest, one.texts, one.characters) == (other.digest, 50, 1000)
-
-
-def test_the_order_of_texts_is_in_the_digest_alone():
-    one, other = Sketch.of(texts(50)), Sketch.of(texts(50)[::-1])
-    assert one.difference(other) == EQUAL
-    assert one.digest != other.digest
-
-
-def test_where_one_text_ends_is_in_the_digest():
-    assert Sketch.of(["北京", "大学"]).digest != Sketch.of(["北京大", "学"]).digest != Sketch.of(["北京大学"]).digest
-
-
-@pytest.mark.parametrize("changed", [0, 1, 3, 50])
-def test_changed_texts_are_counted(changed):
-    before, after = texts(100), texts(100)
-    after[:changed] = texts(changed, start=1000)
-    difference = Sketch.of(before).difference(Sketch.of(after))
-    assert difference.texts == changed
-    assert difference.characters == pytest.approx(changed / 100)
-
-
-def test_a_long_text_counts_by_its_characters():
-    short, long = texts(99), ["长" * 99 * 20]
-    assert Sketch.of([*short, *long]).difference(Sketch.of(short)).characters == pytest.approx(0.5)
-
-
-def test_texts_that_are_given_twice_differ():
-    difference = Sketch.of(texts(100)).difference(Sketch.of(texts(100) * 2))
-    assert (difference.texts, difference.characters) == (100, 0.5)
-
-
-def test_a_sketch_is_bounded_and_still_tells_what_differs():
-    before, after = texts(20_000), texts(20_000)
-    after[:2000] = texts(2000, start=50_000)
-    one, other = Sketch.of(before, most=1000), Sketch.of(after, most=3000)
-    assert max(len(one.hashes), len(other.hashes)) <= 3000
-    difference = one.difference(other)
-    assert difference == other.difference(one)
-    assert 1000 < difference.texts < 3500
-    assert 0.05 < difference.characters < 0.18
-
-
-def test_blank_and_odd_texts_are_no_trouble():
-    sketch = Sketch.of(["", " \n", "\ud800", "甲"])
-    assert sketch.texts == 2
-    assert Sketch.of([]).difference(Sketch.of([])) == EQUAL
-    assert Sketch.of([]).difference(sketch).characters == 1
-
-
-@pytest.mark.parametrize("damage", [None, b"", b"junk", 100])
-def test_a_saved_sketch_is_loaded_or_missing(tmp_path, damage):
-    sketch, path = Sketch.of(texts(30)), tmp_path / "texts.npz"
-    sketch.save(path)
-    if damage is not None:
-        path.write_bytes(path.read_bytes()[:damage] if isinstance(damage, int) else damage)
-        assert Sketch.load(path) is None
-        return
-    loaded = Sketch.load(path)
-    assert loaded.difference(sketch) == EQUAL
-    assert (loaded.digest, loaded.texts) == (sketch.digest, 30)
-
-
-# ---- the cache ----------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def cached(tmp_path, monkeypatch):
-    """Return a function that returns the entry of texts, which has a small table if it is `filled`."""
-    monkeypatch.setenv("TAGGER_CACHE", str(tmp_path / "cache"))
-    settings = config.load("default", ["text.unit=word"])
-
-    def entry(content, filled=True, *changes):
-        changed, sketch = config.load("default", ["text.unit=word", *changes]), Sketch.of(content)
-        made = exact_entry(changed, UnitMaker(settings.text), sketch)
-        if filled:
-            made.add(table("word", ["甲", "乙"]), sketch)
-        return made
-
-    return entry
-
-
-def test_few_other_texts_are_similar(cached):
-    near = cached(texts(200))
-    new = texts(199) + texts(1, start=900)
-    found = similar_entry(cached(new, False), Sketch.of(new), ["word"])
-    assert (found.folder, found.difference.texts) == (near.folder, 1)
-    other = texts(150) + texts(50, start=900)
-    assert similar_entry(cached(other, False), Sketch.of(other), ["word"]) is None
-
-
-def test_of_similar_texts_the_nearest_are_taken(cached):
-    cached(texts(197) + texts(3, start=900))
-    near = cached(texts(199) + texts(1, start=900))
-    found = similar_entry(cached(texts(200), False), Sketch.of(texts(200)), ["word"])
-    assert found.folder == near.folder
-
-
-def test_other_settings_are_not_similar(cached):
-    cached(texts(200))
-    new = texts(199)
-    for change in ("vectors.window=2", "training.seed=2", 'text.words=["甲乙"]', "text.fold=false"):
-        assert similar_entry(cached(new, False, change), Sketch.of(new), ["word"]) is None
-    for change in ("vectors.reuse=false", "vectors.pretrained=some.txt", "model.dropout=0.1"):
-        assert similar_entry(cached(new, False, change), Sketch.of(new), ["word"])
-
-
-def test_an_entry_that_lacks_a_table_is_not_similar(cached):
-    cached(texts(200))
-    assert similar_entry(cached(texts(199), False), Sketch.of(texts(199)), ["char", "word"]) is None
-
-
-@pytest.mark.parametrize("damage", [lambda file: file.unlink(), lambda file: file.write_bytes(file.read_bytes()[:-1])])
-def test_a_damaged_table_is_deleted(cached, capsys, damage):
-    entry = cached(texts(20))
-    assert entry.load("word").vocabulary.words == ["甲", "乙"]
-    damage(entry.folder / "word" / "word.npy")
-    assert entry.load("word") is None
-    assert "word.npy is damaged" in capsys.readouterr().err
-    entry.add(table("word", ["丙"]), Sketch.of(texts(20)))
-    assert entry.load("word").vocabulary.words == ["丙"]
-
-
-def test_only_the_latest_entries_stay(tmp_path, monkeypatch):
-    monkeypatch.setattr(cache, "_ENTRIES", 2)
-    for number in range(4):
-        Entry(tmp_path / str(number)).add(table("word", ["甲"]), Sketch.of(["甲"]))
-        os.utime(tmp_path / str(number), (number, number))
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["2", "3"]
-
-
-def test_a_cache_that_cannot_be_written_is_no_error(tmp_path):
-    (tmp_path / "file").write_text("")
-    Entry(tmp_path / "file" / "vectors").add(table("word", ["甲"]), Sketch.of(["甲"]))
-
-
-# ---- a run --------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def run(tmp_path, monkeypatch, capsys):
-    """Return a function that makes the tables of a run, and returns them, their origin, and what is said."""
-    monkeypatch.setenv("TAGGER_CACHE", str(tmp_path / "cache"))
-
-    def make(name, content, *changes, resume=False):
-        folder = tmp_path / name
-        folder.mkdir(exist_ok=True)
-        for file in ("train.jsonl", "dev.jsonl"):
-            lines = (json.dumps({"text": text, "entities": []}, ensure_ascii=False) for text in content)
-            (folder / file).write_text("\n".join(lines) + "\n", "utf-8")
-        sources = Sources(folder / "train.jsonl", folder / "dev.jsonl")
-        settings = config.load("default", [*SMALL, *changes])
-        held = RunFolder(folder / "run", settings, sources, resume)
-        made = vector_tables(held, settings, sources, UnitMaker(settings.text))
-        return made, vectors_origin(held, sources).get("vectors"), capsys.readouterr().err
-
-    return make
-
-
-def sample(count):
-    return [row["text"] for row in rows("train")[:count]]
-
-
-def equal(ours, theirs):
-    return all(
-        one.vocabulary.words == other.vocabulary.words and np.array_equal(one.vectors, other.vectors)
-        for one, other in zip(ours, theirs, strict=True)
-    )
-
-
-def test_vectors_are_learnt_once_for_the_same_texts(run):
-    first, origin, said = run("a", sample(200))
-    assert origin == {"reused": "", "texts": 200, "differing": 0}
-    assert "reused" not in said
-    again, origin, said = run("b", sample(200), "model.dropout=0.3", "vectors.reuse=false")
-    assert origin["reused"]
-    assert "char, bigram, word reused from an earlier run with the same texts" in said
-    assert equal(first, again)
-    other, origin, said = run("c", sample(200), "vectors.window=3")
-    assert not equal(first, other)
-    assert not origin["reused"]
-
-
-def test_vectors_are_learnt_again_only_if_the_texts_changed_materially(run):
-    first, *_ = run("a", sample(200))
-    corrected = [*sample(198), "改过的一句话。", "又改了一句。"]
-    again, origin, said = run("b", corrected)
-    assert equal(first, again)
-    assert "vectors: reused from an earlier run (2 of 200 texts differ" in said
-    assert (origin["texts"], origin["differing"]) == (200, 2)
-    strict, origin, _ = run("c", corrected, "vectors.reuse=false")
-    assert not equal(first, strict)
-    assert origin["reused"] == ""
-    more, origin, _ = run("d", sample(240))
-    assert not equal(first, more)
-    assert origin["reused"] == ""
-
-
-class KilledError(Exception):
-    pass
-
-
-@pytest.mark.parametrize("cached", [True, False])
-def test_a_kill_costs_only_the_table_that_was_being_learnt(run, tmp_path, monkeypatch, cached):
-    whole, *_ = run("whole", sample(100))
-    learn, learnt = tables.learn, []
-
-    def killed(*arguments):
-        for made in learn(*arguments):
-            if made.name == "word" and not learnt.count("word"):
-                learnt.append("word")
-                raise KilledError
-            learnt.append(made.name)
-            yield made
-
-    monkeypatch.setenv("TAGGER_CACHE", str(tmp_path / "other") if cached else "")
-    monkeypatch.setattr(tables, "learn", killed)
-    with pytest.raises(KilledError):
-        run("a", sample(100))
-    assert learnt == ["char", "bigram", "word"]
-    name = "b" if cached else "a"  # another run, by way of the cache, or the same one
-    ours, *_ = run(name, sample(100), resume=not cached)
-    assert learnt == ["char", "bigram", "word", "word"]
-    assert equal(ours, whole)
-
-
-def test_a_ready_made_word_table_comes_with_learnt_ones(run, tmp_path):
-    (tmp_path / "own.txt").write_text("2 3\n北京 1 2 3\n上海 3 2 1\n", "utf-8")
-    made, origin, _ = run("a", sample(100), f"vectors.pretrained={tmp_path / 'own.txt'}")
-    assert made[-1].vocabulary.words == ["北京", "上海"]
-    assert origin == {"pretrained": str(tmp_path / "own.txt"), "reused": "", "texts": 100, "differing": 0}
-    again, origin, _ = run("b", sample(100), f"vectors.pretrained={tmp_path / 'own.txt'}")
-    assert origin["reused"]
-    assert equal(made, again)
-
-
-def test_the_origin_goes_with_the_vectors_of_a_bundle(tmp_path):
-    (tmp_path / "metrics.json").write_text('{"f1": 0.5, "vectors": {"reused": "x"}}', "utf-8")
-    assert vectors_origin(None, Sources(Path("t"), Path("d"), vectors=tmp_path)) == {"vectors": {"reused": "x"}}
-    assert vectors_origin(None, Sources(Path("t"), Path("d"), vectors=tmp_path / "none")) == {}
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tagger import formats, reading
+from tagger.corpus import describe_notes, read, texts, write
+from tagger.documents import Document, Notes, Span, labelled
+from tagger.errors import CorpusError, MissingExtraError
+from tests.conftest import ROOT
+from tests.samples import anything, few
+
+TABLES = ["csv", "tsv", pytest.param("parquet", marks=pytest.mark.parquet)]
+ENTITY = {"start": 0, "end": 2, "label": "PER"}
+
+
+@pytest.fixture(autouse=True)
+def _parquet(request):
+    if request.node.get_closest_marker("parquet"):
+        pytest.importorskip("pyarrow")
+
+
+def saved(tmp_path, content, name="a.csv"):
+    (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode("utf-8"))
+    return tmp_path / name
+
+
+def test_a_table_with_entities_is_read(tmp_path):
+    cell = json.dumps([ENTITY]).replace('"', '""')
+    heading = b"\xef\xbb\xbf" + "编号,text,entities\r\n".encode()  # as Excel writes it
+    path = saved(tmp_path, heading + f'a,王芳在,"{cell}"\r\nb,"引""号，\r\n换行,逗号",\r\n,,[]\r\n'.encode())
+    documents = list(read(path, notes=(notes := Notes())))
+    assert documents == [labelled("王芳在", [Span(0, 2, "PER")]), Document('引"号，\r\n换行,逗号'), Document("")]
+    assert [document.extra for document in documents] == [{"编号": "a"}, {"编号": "b"}, {"编号": ""}]
+    assert [document.place for document in documents] == [f"{path}:{line}" for line in (2, 3, 5)]
+    assert list(texts(path)) == [document.text for document in documents]
+    assert (notes.format, describe_notes(notes)) == ("csv", [])
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "format"),
+    [
+        ("a.txt", "text,id\n好,1\n", "csv"),
+        ("a.txt", "id\ttext\n1\t好\n", "tsv"),
+        ("a.csv", "text\n好\n", "csv"),
+        ("a.csv.gz", "text\n好\n", "csv"),
+        ("a.tsv", "王\tB-PER\n芳\tI-PER\n", "bio"),
+        ("a.csv", "王,B-PER\n芳,I-PER\n", "bio"),
+        ("a.txt", "text\n好\n", "plain"),
+    ],
+)
+def test_a_table_is_known_by_its_heading_or_name(tmp_path, name, content, format):
+    list(read(saved(tmp_path, content, name), notes=(notes := Notes())))
+    assert notes.format == format
+
+
+MALFORMED = [
+    ("评论,id\n好,1\n", ":1", 'a heading with the column "text", received 评论, id; name it with --column'),
+    ("text,text\n好,1\n", ":1", "a heading of different names"),
+    ("text,id\n好,1\n好\n", ":3", "2 columns, as the heading has, received 1"),
+    ('text,id\n"好"坏,1\n', ":2", "a row of the table"),
+    ('text,id\n好,1\n"没有完\n1\n2\n', ":3", "a row of the table"),
+    ('text,entities\n好,"[{"\n', ":2", 'JSON in the column "entities"'),
+    (
+        'id,text,entities\n7,好,"[{""start"": 0, ""end"": 2, ""label"": ""X""}]"\n',
+        ":2 (id 7)",
+        "an entity with 0 <= start",
+    ),
+    ("text,entities\n好,X\n", ":2", '"entities" with a list'),
+    ("text\tstart\tend\tlabel\tscore\tentity\n1\t0\t2\tPER\t0.9\t王芳\n", ":1", 'a heading with the column "text"'),
+]
+
+
+@pytest.mark.parametrize(("content", "place", "expected"), MALFORMED)
+def test_a_malformed_table_is_reported(tmp_path, content, place, expected):
+    path = saved(tmp_path, content, "a.tsv" if "\t" in content else "a.csv")
+    with pytest.raises(CorpusError) as caught:
+        list(read(path))
+    assert str(caught.value).startswith(f"{path}{place}: expected {expected}")
+
+
+def test_entities_of_label_studio_in_a_table_are_read(tmp_path):
+    cell = json.dumps([{"start": 0, "end": 2, "text": "王芳", "labels": ["PER"]}], ensure_ascii=False)
+    path = saved(tmp_path, 'text,id,label\n王芳在,3,"' + cell.replace('"', '""') + '"\n')
+    (document,) = read(path)
+    assert (document.entities, document.extra) == ((Span(0, 2, "PER"),), {"id": "3"})
+
+
+plain = anything.map(lambda text: re.sub("[\ud800-\udfff]", "", text))
+documents = st.lists(
+    st.tuples(plain, st.integers(0, 3), st.dictionaries(st.sampled_from(["id", "b,c", 'd"e']), plain, max_size=2)),
+    min_size=1, max_size=4,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("format", TABLES)
+@few
+@given(documents)
+def test_any_document_survives_in_a_table(tmp_path_factory, format, rows):
+    given = [
+        labelled(text, [Span(0, min(size, len(text)), "类")], scores=[0.5], extra=extra)
+        if size and text
+        else Document(text, extra=extra)
+        for text, size, extra in rows
+    ]
+    keys = {key for document in given for key in document.extra}
+    path = tmp_path_factory.mktemp("table") / f"a.{format}"
+    write(given, path, format, False, notes := Notes())
+    found = list(read(path))
+    assert found == given
+    blank = None if format == "parquet" else ""
+    assert [document.extra for document in found] == [{key: d.extra.get(key, blank) for key in document.extra}
+                                                      for d, document in zip(given, found, strict=True)]  # fmt: skip
+    assert all(set(document.extra) == keys for document in found)
+    assert describe_notes(notes) == []
+
+
+@pytest.mark.parametrize("format", TABLES)
+def test_what_else_a_record_holds_becomes_columns(tmp_path, format):
+    rows = [{"text": "好", "id": 1, "meta": {"a": [1]}, "name": "x"}, {"text": "坏", "id": 2, "name": None}]
+    source = saved(tmp_path, "".join(json.dumps(row) + "\n" for row in rows), "a.jsonl")
+    write(read(source), tmp_path / f"b.{format}", format, False, Notes())
+    first, second = (document.extra for document in read(tmp_path / f"b.{format}"))
+    if format == "parquet":
+        assert (first, second) == ({"id": 1, "meta": '{"a": [1]}', "name": "x"}, {"id": 2, "meta": None, "name": None})
+    else:
+        assert (first, second) == ({"id": "1", "meta": '{"a": [1]}', "name": "x"}, {"id": "2", "meta": "", "name": ""})
+
+
+@pytest.mark.parametrize("format", TABLES)
+def test_keys_that_come_late_are_noted(tmp_path, format):
+    rows = [Document("好") for _ in range(1000)] + [Document("坏", extra={"id": 1})]
+    write(rows, tmp_path / f"a.{format}", format, False, notes := Notes())
+    assert describe_notes(notes) == ["lost: keys that none of the first records has (1)"]
+    assert len(list(read(tmp_path / f"a.{format}"))) == 1001
+
+
+@pytest.mark.parquet
+def test_a_parquet_file_of_another_program_is_read(tmp_path):
+    import datetime
+
+    import pyarrow as arrow
+    from pyarrow import parquet
+
+    rows = {"评论": ["王芳在", None], "entities": [[ENTITY], None], "day": [datetime.date(2020, 2, 3)] * 2}
+    parquet.write_table(arrow.table(rows), tmp_path / "a.parquet")
+    with pytest.raises(CorpusError, match=r'a\.parquet: expected a column "text", received 评论, entities, day'):
+        list(read(tmp_path / "a.parquet"))
+    with reading.read_as([tmp_path / "a.parquet"], column="评论"):
+        first, second = read(tmp_path / "a.parquet")
+        assert list(texts(tmp_path / "a.parquet")) == ["王芳在", ""]
+    assert (first.entities, first.place) == ((Span(0, 2, "PER"),), f"{tmp_path / 'a.parquet'} (row 1)")
+    assert (second, second.extra) == (Document(""), {"day": datetime.date(2020, 2, 3)})
+    assert json.loads("".join(formats.write("jsonl", [second], Notes())))["day"] == "2020-02-03"
+
+
+@pytest.mark.parquet
+def test_numbers_of_a_data_set_are_refused_by_name(tmp_path):
+    import pyarrow as arrow
+    from pyarrow import parquet
+
+    parquet.write_table(arrow.table({"tokens": [["王"]], "ner_tags": [[1]], "text": ["王"]}), tmp_path / "a.parquet")
+    with pytest.raises(CorpusError, match='tags such as "B-PER", received numbers'):
+        list(read(tmp_path / "a.parquet"))
+
+
+@pytest.mark.parquet
+def test_a_damaged_parquet_file_is_reported(tmp_path):
+    write([Document("好")] * 50, tmp_path / "a.parquet", "parquet", False, Notes())
+    content = (tmp_path / "a.parquet").read_bytes()
+    (tmp_path / "a.parquet").write_bytes(content[: len(content) // 2])
+    with pytest.raises(CorpusError, match=r"a\.parquet: expected a whole Parquet file"):
+        list(read(tmp_path / "a.parquet"))
+    with pytest.raises(CorpusError, match=r"none\.parquet: expected a readable file"):
+        list(read(tmp_path / "none.parquet"))
+
+
+def test_parquet_without_its_extra_names_it(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'hantagger\[parquet\]'"):
+        write([Document("好")], tmp_path / "a.parquet", "parquet", False, Notes())
+    assert list(tmp_path.iterdir()) == []
+    code = "import tagger.formats, tagger.corpus, sys; print('pyarrow' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout == "False\n"

@@ -4,6 +4,7 @@ from tagger.commands.bundles import EXPORT, GAZETTEER
 from tagger.commands.corpora import CONVERT, INSPECT
 from tagger.commands.help import HELP
 from tagger.commands.learning import PRETRAIN, TRAIN, TRANSFER, VECTORS
+from tagger.commands.splitting import SPLIT
 from tagger.commands.tagging import EVALUATE, PREDICT, SERVE
 
 COMMANDS = {
@@ -18,5 +19,6 @@ COMMANDS = {
     "export": EXPORT,
     "convert": CONVERT,
     "inspect": INSPECT,
+    "split": SPLIT,
     "help": HELP,
 }

@@ -2,7 +2,6 @@
 
 import argparse
 import contextlib
-import os
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tagger.config import load, sections
-from tagger.errors import OutputError, exit_code, require
+from tagger.errors import OutputError, exit_code
 from tagger.presets import PRESETS, RECIPES
 from tagger.settings import Setting, merge
 
@@ -59,15 +58,38 @@ def add_from(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
+def add_reading(parser: argparse.ArgumentParser, *names: str) -> None:
+    """Add how the files of these options are read."""
+    about = "encoding of what is read, such as gb18030 or big5 (default: UTF-8, or what a byte order mark says)"
+    parser.add_argument("--encoding", default="", metavar="NAME", help=about)
+    about = "column of a CSV, TSV or Parquet table, or key of JSON records, that holds the text (default: text)"
+    parser.add_argument("--column", default="", metavar="NAME", help=about)
+    parser.set_defaults(read=names)
+
+
+@contextlib.contextmanager
+def reading_as_told(options: argparse.Namespace) -> Iterator[None]:
+    """Read files as the options of `add_reading` say while the block runs."""
+    from tagger import reading
+
+    values = [getattr(options, name) for name in getattr(options, "read", ())]
+    paths = [path for value in values if value for path in (value if isinstance(value, list) else [value])]
+    with reading.read_as(paths, getattr(options, "encoding", ""), getattr(options, "column", "")):
+        yield
+
+
 def add_config(parser: argparse.ArgumentParser) -> None:
     """Add the options that change settings."""
     presets = ", or ".join(f"{name} ({preset.about})" for name, preset in PRESETS.items())
     parser.add_argument(
         "--config", default="default", metavar="PRESET|F.toml", help=f"a TOML file, or a preset: {presets}"
     )
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="section.key=value", help="change a setting; may be repeated"
-    )
+    add_set(parser, "change a setting; may be repeated")
+
+
+def add_set(parser: argparse.ArgumentParser, about: str) -> None:
+    """Add the option that changes single settings."""
+    parser.add_argument("--set", action="append", default=[], metavar="section.key=value", help=about)
     parser.epilog = f"{parser.epilog or ''}\n`tagger help settings` lists all settings and what they mean.\n"
 
 
@@ -134,18 +156,3 @@ def resumable(folder: str) -> Iterator[None]:
             raise
         place = f"{failure.filename or folder}: cannot be written: {failure.strerror or failure}"
         raise OutputError(f"{error if isinstance(error, OutputError) else place}; {kept}") from error
-
-
-def import_tensorflow() -> None:
-    """Import TensorFlow without what its native code prints while it loads; its warnings stay off."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    if sys.stderr is not None:
-        sys.stderr.flush()
-    saved = os.dup(2)
-    try:
-        with open(os.devnull, "wb") as nowhere:
-            os.dup2(nowhere.fileno(), 2)
-            require("tensorflow", "train").config.list_physical_devices()
-    finally:
-        os.dup2(saved, 2)
-        os.close(saved)

@@ -4,9 +4,10 @@ import argparse
 import sys
 from pathlib import Path
 
-from tagger.commands.base import Command, add_bundle, add_force, import_tensorflow
+from tagger.commands.base import Command, add_bundle, add_force
 from tagger.errors import ConfigError
 from tagger.export import EXPORTERS
+from tagger.imports import import_tensorflow
 
 # ---- gazetteer ----------------------------------------------------------------------------------------------------
 

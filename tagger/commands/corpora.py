@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tagger.commands.base import Command, add_config, add_force, add_from, load_config
-from tagger.commands.output import print_notes, print_scores, print_table, progress, write_page
+from tagger.commands.base import Command, add_config, add_force, add_from, add_reading, load_config
+from tagger.commands.output import print_format, print_notes, print_scores, print_table, progress, write_page
+from tagger.commands.reporting import add_findings, outputs, write_findings
 from tagger.errors import ConfigError, CorpusError
 
 if TYPE_CHECKING:
@@ -52,18 +53,20 @@ def convert(options: argparse.Namespace) -> None:
         check_writable(out, options.force, [options.source], folder=formats.by_name(format_name).folder is not None)
     documents = read_corpus(options.source, options.source_format, notes)
     texts, entities = corpus.write(documents, out, format_name, options.force, notes)
+    print_format(options.source, notes.format, always=True)
     print(f"{options.out}: {texts:,} texts, {entities:,} entities, as {format_name}", file=sys.stderr)
     print_notes(options.out, notes, every=True)
 
 
 def _add_convert(parser: argparse.ArgumentParser) -> None:
-    from tagger.formats import FORMATS
+    from tagger.formats import WRITABLE
 
     parser.add_argument("source", metavar="IN", help="corpus to read; .gz too; - is standard input")
     parser.add_argument("out", metavar="OUT", type=Path, help="corpus to write; .gz too; - is standard output")
     add_from(parser)
-    about = f"format of OUT (default: what its name says): {', '.join(FORMATS)}"
-    parser.add_argument("--to", choices=tuple(FORMATS), metavar="FORMAT", help=about)
+    add_reading(parser, "source")
+    about = f"format of OUT (default: what its name says): {', '.join(WRITABLE)}"
+    parser.add_argument("--to", choices=WRITABLE, metavar="FORMAT", help=about)
     add_force(parser)
 
 
@@ -89,8 +92,8 @@ def inspect(options: argparse.Namespace) -> None:
     from tagger.bundle import is_bundle
     from tagger.outputs import check_writable
 
-    if options.html:
-        check_writable(options.html, options.force, options.what)
+    for path in outputs(options):
+        check_writable(path, options.force, options.what)
     if any(map(is_bundle, options.what)):
         if len(options.what) > 1:
             raise ConfigError("inspect looks into one bundle at a time, or at the files of one corpus")
@@ -104,24 +107,33 @@ def inspect(options: argparse.Namespace) -> None:
 
 
 def _inspect_corpus(options: argparse.Namespace) -> None:
-    from tagger.reports import inspection, pages, tables
+    from tagger.reports import pages, tables
+    from tagger.reports.inspection import Inspection
+    from tagger.reports.provenance import provenance, provenance_line
+    from tagger.reports.suspects import of_corpus
 
-    config = load_config(options)
-    report = inspection.inspect(
+    inspection = Inspection(
         options.what,
-        config.text,
+        load_config(options).text,
         options.source_format,
         lambda documents: progress(documents, lambda document: document.text),
     )
+    write_findings(options, inspection.findings(), of_corpus, inspection.splits[0].notes)
+    report = inspection.to_dict()
     for split in report["splits"]:
+        print_format(split["file"], split["format"])
         print_notes(split["file"], split["notes"])
         if not split["texts"]:
             raise _no_text(split["file"])
+    names = {"from": options.source_format, "config": options.config if options.config != "default" else ""}
+    files = [(split.path, len(split.text_keys)) for split in inspection.splits]
+    report["about"] = provenance(files, {**names, "set": options.set})
     if options.html:
         write_page(options.html, pages.corpus_page(report))
     if options.json:
         print(json.dumps(report, ensure_ascii=False))
     else:
+        print(provenance_line(report["about"]))
         print_table(*tables.corpus_table(report))
         for line in tables.corpus_examples(report):
             print(line)
@@ -130,13 +142,19 @@ def _inspect_corpus(options: argparse.Namespace) -> None:
 def _inspect_bundle(options: argparse.Namespace) -> None:
     from tagger import bundle as bundles
     from tagger.reports import inspection, pages, tables
+    from tagger.reports.provenance import provenance, provenance_line
 
-    report = inspection.inspect_bundle(bundles.load(options.what[0]))
+    if options.out or options.suspects:
+        raise ConfigError("--out and --suspects are for corpora; a bundle has no findings")
+    bundle = bundles.load(options.what[0])
+    report = inspection.inspect_bundle(bundle)
+    report["about"] = provenance([], {}, bundle.identity, str(options.what[0]))
     if options.html:
         write_page(options.html, pages.bundle_page(options.what[0].name, report))
     if options.json:
         print(json.dumps(report, ensure_ascii=False))
     else:
+        print(provenance_line(report["about"]))
         for table in tables.bundle_tables(report).values():
             print_table(*table)
         if report["metrics"]:  # a network that is only pretrained has none
@@ -148,8 +166,10 @@ def _add_inspect(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("what", nargs="+", metavar="CORPUS|BUNDLE", type=Path, help=about)
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--html", metavar="F", type=Path, help="write a page with plots")
+    add_findings(parser, "findings", "whose annotation is suspicious")
     add_force(parser)
     add_from(parser)
+    add_reading(parser, "what")
     add_config(parser)
 
 
@@ -159,6 +179,7 @@ INSPECT = Command(
     """
   tagger inspect train.jsonl
   tagger inspect train.jsonl dev.jsonl --html corpus.html
+  tagger inspect train.jsonl --out findings.jsonl --suspects again.jsonl
   tagger inspect train.jsonl --config contest
   tagger inspect bundle --json
 """,

@@ -9,13 +9,14 @@ from tagger.commands.base import (
     Command,
     add_config,
     add_force,
+    add_reading,
     add_setting,
     add_words,
-    import_tensorflow,
     load_config,
     resumable,
 )  # fmt: skip
 from tagger.commands.output import print_scores, print_table
+from tagger.imports import import_tensorflow
 from tagger.presets import RECIPES
 
 if TYPE_CHECKING:
@@ -41,11 +42,15 @@ def train(options: argparse.Namespace) -> None:
 
 def _check_files(options: argparse.Namespace, command: str, *corpora: Path) -> None:
     """Check what is read and written, before what takes long to import is imported."""
+    from tagger.bundle import require_bundle
     from tagger.corpus import require_files
     from tagger.outputs import check_writable
 
     require_files(corpora, command)
-    check_writable(options.out, options.force, [*corpora, getattr(options, "start", None)], folder=True)
+    start = getattr(options, "start", None)
+    if start:
+        require_bundle(start)
+    check_writable(options.out, options.force, [*corpora, start], folder=True)
 
 
 def _check_corpora(options: argparse.Namespace) -> None:
@@ -180,7 +185,7 @@ def vectors(options: argparse.Namespace) -> None:
 
     config = load_config(options)
     config = dataclasses.replace(config, vectors=dataclasses.replace(config.vectors, pretrained=""))
-    _check_files(options, "", *options.files)
+    _check_files(options, "vectors", *options.files)
     names, tables = TABLES[config.text.unit], list[Table]()
     with atomic_folder(options.out, options.force) as folder, tempfile.TemporaryDirectory() as spool:
         stages = Stages(vector_stages(names))
@@ -212,12 +217,14 @@ VECTORS = Command(
 
 def _add_texts(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("files", nargs="+", metavar="F", type=Path, help="texts, or labelled corpora; .gz too")
+    add_reading(parser, "files")
 
 
 def _add_corpora(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--train", required=True, metavar="F", type=Path, help="labelled corpus to learn from")
     about = "labelled corpus that picks the best epoch and calibrates probabilities"
     parser.add_argument("--dev", required=True, metavar="F", type=Path, help=about)
+    add_reading(parser, "train", "dev", "unlabelled")
     parser.add_argument("--out", required=True, metavar="BUNDLE", type=Path, help="folder to write the tagger to")
     _add_fitting(parser)
 

@@ -46,6 +46,12 @@ def print_scores(scores: dict[str, Any], file: TextIO | None = None) -> None:
         print(line, file=file or sys.stdout)
 
 
+def print_format(place: object, name: str, always: bool = False) -> None:
+    """Print which format was read to standard error: `always`, or only if that is plain text."""
+    if name == "plain" or (always and name):
+        print(f"{place}: read as {'plain text' if name == 'plain' else name}", file=sys.stderr)
+
+
 def print_notes(place: object, notes: "Notes", every: bool = False) -> None:
     """Print what was lost or repaired in a corpus to standard error; `every` kind, or those that matter."""
     from tagger.corpus import describe_notes

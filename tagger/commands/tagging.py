@@ -1,24 +1,32 @@
 """The commands that tag text with a trained tagger: evaluate, predict, serve."""
 
 import argparse
+import itertools
 import json
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from tagger.commands.base import Command, add_bundle, add_force, add_from, import_tensorflow
+from tagger.commands.base import Command, add_bundle, add_force, add_from, add_reading, add_set
 from tagger.commands.corpora import read_corpus
-from tagger.commands.output import print_notes, print_scores, progress, write_page
+from tagger.commands.output import print_format, print_notes, print_scores, progress, write_page
+from tagger.commands.reporting import add_findings, outputs, write_findings
 from tagger.errors import ConfigError, require
 from tagger.runtime import DEFAULT, RUNTIMES
 from tagger.serve.limits import Limits
 from tagger.settings import check_ranges, describe
 
 if TYPE_CHECKING:
+    from tagger.analysis import Analysis
+    from tagger.documents import Document
     from tagger.pipeline import Tagger
+    from tagger.reports.suspects import Row
+    from tagger.serve.queue_endpoints import QueueSetup
 
 
 # ---- evaluate -----------------------------------------------------------------------------------------------------
@@ -29,23 +37,47 @@ def evaluate(options: argparse.Namespace) -> None:
     from tagger import analysis, corpus
     from tagger.documents import Notes
     from tagger.outputs import check_writable
-    from tagger.reports import pages
+    from tagger.reports import pages, suspects
+    from tagger.reports.provenance import provenance, provenance_line
 
-    if options.html:
-        check_writable(options.html, options.force, [options.corpus, options.train, options.bundle, options.gazetteer])
+    corpus.require_files([options.corpus, *([options.train] if options.train else [])])
+    for path in outputs(options):
+        check_writable(path, options.force, [options.corpus, options.train, options.bundle, options.gazetteer])
     tagger = _load_tagger(options)
     notes = Notes()
     seen = analysis.mentions(corpus.read(options.train, options.source_format)) if options.train else None
-    documents = read_corpus(options.corpus, options.source_format, notes)
-    scores = tagger.evaluate(documents, analysis.Analysis(trained=seen)).to_dict()
+    scores = analysis.Analysis(trained=seen)
+    rows = _errors(tagger, read_corpus(options.corpus, options.source_format, notes), scores)
+    least, most = options.suspects_above, options.suspects_most
+    write_findings(options, rows, lambda rows: suspects.of_evaluation(rows, least, most), notes)
+    print_format(options.corpus, notes.format)
     print_notes(options.corpus, notes)
+    report = scores.to_dict()
+    given = {
+        "train": options.train, "gazetteer": options.gazetteer, "from": options.source_format,
+        "runtime": options.runtime,
+    }  # fmt: skip
+    report["about"] = provenance([(options.corpus, scores.texts)], given, tagger.identity, options.bundle)
     if options.html:
-        write_page(options.html, pages.evaluation_page(str(options.corpus), scores))
+        write_page(options.html, pages.evaluation_page(str(options.corpus), report))
     if options.json:
-        print(json.dumps(scores, ensure_ascii=False))
+        print(json.dumps(report, ensure_ascii=False))
     else:
-        print_scores(scores)
+        print(provenance_line(report["about"]))
+        print_scores(report)
     _report_cut_mentions(tagger)
+
+
+def _errors(tagger: "Tagger", documents: "Iterator[Document]", scores: "Analysis") -> Iterator["Row"]:
+    """Yield each annotated document, with what is predicted, and its errors, adding them to the scores."""
+    from tagger.analysis import errors_of
+
+    documents = (document for document in documents if not document.is_unlabelled)
+    documents, copies = itertools.tee(documents)
+    results = tagger.results(document.text for document in copies)
+    for document, result in zip(documents, results, strict=True):
+        scores.add(document, result.entities, result.answer)
+        yield replace(document, predicted=tuple(result.entities)), list(errors_of(document, result.entities))
 
 
 def _add_evaluate(parser: argparse.ArgumentParser) -> None:
@@ -53,11 +85,31 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("corpus", metavar="F", type=Path, help="labelled corpus")
     parser.add_argument("--json", action="store_true", help="print the scores, errors and worst texts as JSON")
     parser.add_argument("--html", metavar="F", type=Path, help="write an error report as a page")
+    add_findings(parser, "errors", "with a confident prediction that their annotation lacks")
+    about = "probability from which a prediction is confident (default: 0.5)"
+    parser.add_argument("--suspects-above", type=_probability, default=0.5, metavar="P", help=about)
+    about = "write this many records, the most confident first (default: 0, all, in the order of the corpus)"
+    parser.add_argument("--suspects-most", type=_count, default=0, metavar="N", help=about)
     add_force(parser)
     about = "training corpus, to score mentions seen in training apart from new ones"
     parser.add_argument("--train", metavar="F", type=Path, help=about)
     add_from(parser)
+    add_reading(parser, "corpus", "train")
     _add_runtime(parser)
+
+
+def _probability(given: str) -> float:
+    value = float(given)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError("must be 0 to 1")
+    return value
+
+
+def _count(given: str) -> int:
+    value = int(given)
+    if value < 0:
+        raise argparse.ArgumentTypeError("must be at least 0")
+    return value
 
 
 EVALUATE = Command(
@@ -68,6 +120,7 @@ EVALUATE = Command(
   tagger evaluate bundle test.jsonl --json
   tagger evaluate bundle test.jsonl --html report.html --train train.jsonl
   tagger evaluate bundle test.jsonl --gazetteer names.tsv
+  tagger evaluate bundle train.jsonl --out errors.jsonl --suspects again.jsonl --suspects-above 0.8
 """,
 )
 
@@ -81,7 +134,7 @@ def predict(options: argparse.Namespace) -> None:
         raise ConfigError("nothing to tag: give files, - for standard input, or --text")
     from tagger import formats
     from tagger.documents import Notes
-    from tagger.outputs import check_writable, open_output
+    from tagger.outputs import check_writable
     from tagger.reports.results import VIEWS, documents
 
     if options.out:
@@ -94,17 +147,26 @@ def predict(options: argparse.Namespace) -> None:
     else:
         from tagger import parallel
 
-        results = parallel.results(tagger, options.bundle, options.runtime, texts, answers)
+        wait = _seconds_to_wait(options.files)
+        results = parallel.results(tagger, options.bundle, options.runtime, texts, answers, wait)
         results = progress(results, lambda result: result.text, bool(options.out) or not sys.stdout.isatty())
     if options.format in VIEWS:
         lines = VIEWS[options.format](results, tagger.labels)
     else:
-        lines = formats.write(options.format, documents(results, answers), notes)
-    with open_output(options.out) as write:
+        lines = formats.write(options.format, documents(results, answers), notes, predicted=True)
+    with _opened(options.format, options.out) as write:
         for line in lines:
             write(line)
     print_notes(options.out or options.format, notes)
     _report_cut_mentions(tagger)
+
+
+def _opened(name: str, out: Path | None) -> AbstractContextManager[Callable[[Any], object]]:
+    """Return what a result of this format or view is written with."""
+    from tagger import corpus, formats
+    from tagger.outputs import open_output
+
+    return corpus.opened(out, formats.FORMATS[name]) if name in formats.FORMATS else open_output(out)
 
 
 def _texts(given: list[str], files: list[str], source_format: str) -> Iterator[str]:
@@ -115,18 +177,27 @@ def _texts(given: list[str], files: list[str], source_format: str) -> Iterator[s
         yield from corpus.texts(file, source_format)
 
 
+def _seconds_to_wait(files: list[str]) -> float | None:
+    """Return how long a text waits for others: not long if they may come slowly, from a pipe or a terminal."""
+    from tagger.groups import SECONDS, seconds_to_wait
+
+    slow = any(seconds_to_wait(sys.stdin) if file == "-" else Path(file).is_fifo() for file in files)
+    return SECONDS if slow else None
+
+
 def _add_predict(parser: argparse.ArgumentParser) -> None:
-    from tagger.formats import FORMATS
+    from tagger.formats import FORMATS, WRITABLE
 
     add_bundle(parser)
     parser.add_argument("files", nargs="*", metavar="F", help="text, or a corpus; .gz too; - is standard input")
     parser.add_argument("--text", action="append", default=[], help="a text on the command line; may be repeated")
     parser.add_argument("--out", metavar="F", type=Path, help="file to write to, instead of standard output")
     add_force(parser)
-    choices = [*(name for name, row in FORMATS.items() if not row.folder), "table", "html"]
+    choices = [*(name for name in WRITABLE if FORMATS[name].binary or not FORMATS[name].folder), "table", "html"]
     about = f"format of the result (default: jsonl): {', '.join(choices)}"
     parser.add_argument("--format", choices=choices, default="jsonl", metavar="FORMAT", help=about)
     add_from(parser)
+    add_reading(parser, "files")
     _add_runtime(parser)
 
 
@@ -158,9 +229,43 @@ def serve(options: argparse.Namespace) -> None:
         raise ConfigError("--token must be of printable ASCII characters without spaces")
     limits = Limits(**{limit.name: getattr(options, f"max_{limit.name}") for limit in describe(Limits)})
     check_ranges(limits, "--max-")
+    if options.queue and not options.save:
+        raise ConfigError("--queue needs --save FILE.jsonl, where corrected texts are kept")
+    if (options.train or options.dev) and not options.queue:
+        raise ConfigError("--train and --dev are for training on what a --queue has brought; give --queue F too")
     tagger = _load_tagger(options)
     save = CorpusFile(options.save) if options.save else None
-    server.serve(tagger, options.host, options.port, limits, save, options.token)
+    queue = _queue_setup(options, save.path, limits) if options.queue and save else None
+    server.serve(tagger, options.host, options.port, limits, save, options.token, queue)
+
+
+def _queue_setup(options: argparse.Namespace, saved: Path, limits: Limits) -> "QueueSetup":
+    """Read the queue's file, and check what a training from the page would need."""
+    from tagger import corpus
+    from tagger.documents import Document
+    from tagger.pipeline import Tagger
+    from tagger.serve.queue import TextQueue
+    from tagger.serve.queue_endpoints import QueueSetup
+    from tagger.serve.retraining import TrainingPlan
+
+    if options.retrain_every < 0:
+        raise ConfigError("--retrain-every must be at least 0")
+    bundle = Path(os.path.abspath(options.bundle))
+    plan = TrainingPlan(bundle, tuple(options.train), options.dev, tuple(options.set), options.retrain_every)
+    plan.check()
+    if options.queue_entities:
+        documents = corpus.read(options.queue, options.source_format)
+    else:
+        documents = map(Document, corpus.texts(options.queue, options.source_format))
+    texts = TextQueue(documents, saved, limits.characters)
+    counts, left_out = texts.counts, ", ".join(f"{count:,} {reason}" for reason, count in texts.left_out.items())
+    note = f" (left out: {left_out})" if left_out else ""
+    print(f"tagger: {options.queue}: {counts.total:,} texts, {counts.done:,} done{note}", file=sys.stderr)
+
+    def load(folder: Path) -> Tagger:
+        return Tagger.load(folder, options.runtime, options.workers, options.gazetteer)
+
+    return QueueSetup(texts, plan, load, options.queue_entities)
 
 
 def _add_serve(parser: argparse.ArgumentParser) -> None:
@@ -173,6 +278,19 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--token", default=os.environ.get("TAGGER_TOKEN", ""), help=about)
     about = "corpus file to which the page appends corrected texts; --train reads it"
     parser.add_argument("--save", metavar="F.jsonl", type=Path, help=about)
+    about = "texts to correct one by one on the page, the least certain first: a corpus or plain text; needs --save"
+    parser.add_argument("--queue", metavar="F", help=about)
+    about = "start from the entities in the file of --queue instead of the predicted ones"
+    parser.add_argument("--queue-entities", action="store_true", help=about)
+    add_from(parser)
+    about = "labelled corpora to train on together with what was saved, when the page asks for it"
+    parser.add_argument("--train", nargs="+", default=[], metavar="F", type=Path, help=about)
+    about = "labelled corpus that such a training is scored on"
+    parser.add_argument("--dev", metavar="F", type=Path, help=about)
+    about = "after how many saved texts the page offers to train; 0: never (default: 50)"
+    parser.add_argument("--retrain-every", type=int, default=50, metavar="N", help=about)
+    about = "change a setting of such a training, otherwise the bundle's; may be repeated"
+    add_set(parser, about)
     _add_runtime(parser)
     for limit in describe(Limits):
         about = f"{limit.about} (default: {limit.default:,})"
@@ -192,6 +310,7 @@ SERVE = Command(
     """
   tagger serve bundle
   tagger serve bundle --save corrected.jsonl
+  tagger serve bundle --queue texts.jsonl --save corrected.jsonl --train train.jsonl --dev dev.jsonl
   tagger serve bundle --host 0.0.0.0 --port 8080 --token "$(openssl rand -hex 16)"
   curl localhost:8000/tag -H 'Content-Type: application/json' -d '{"text": "李明在北京大学读书。"}'
   curl localhost:8000/tag -H 'Content-Type: application/x-ndjson' -T texts.jsonl -X POST
@@ -207,14 +326,21 @@ def _add_runtime(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--gazetteer", metavar="F", type=Path, help=about)
     about = "; ".join(f"{name}: {row.about}" for name, row in RUNTIMES.items())
     parser.add_argument("--runtime", choices=RUNTIMES, default=DEFAULT, help=f"{about} (default: {DEFAULT})")
+    about = "threads or processes that tag side by side (default: one for each core that may be used)"
+    parser.add_argument("--workers", type=_workers, default=0, metavar="N", help=about)
+
+
+def _workers(given: str) -> int:
+    value = int(given)
+    if value < 1:
+        raise argparse.ArgumentTypeError("must be 1 or more")
+    return value
 
 
 def _load_tagger(options: argparse.Namespace) -> "Tagger":
-    if RUNTIMES[options.runtime].tensorflow:
-        import_tensorflow()
     from tagger.pipeline import Tagger
 
-    return Tagger.load(options.bundle, options.runtime, gazetteer=options.gazetteer)
+    return Tagger.load(options.bundle, options.runtime, options.workers, options.gazetteer)
 
 
 def _report_cut_mentions(tagger: "Tagger") -> None:

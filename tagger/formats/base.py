@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from tagger.documents import Document, Notes
 from tagger.errors import CorpusError
@@ -29,7 +29,8 @@ class Sample:
     """
 
     def __init__(self, source: Source) -> None:
-        self.name = str(source.path).removesuffix(".gz")
+        self.name = source.name.removesuffix(".gz")
+        self.path, self.place = source.path, source.place
         self.head = source.head
         self.is_json, self.is_array = is_json(self.head), is_array(self.head)
         self._source = source
@@ -64,9 +65,13 @@ def _unrecognised(sample: Sample) -> int | None:
     return None
 
 
+def _claims_nothing(record: Record) -> bool:
+    return False
+
+
 @dataclass(frozen=True)
 class Folder:
-    """How a format is handled whose corpora are folders of files.
+    """How a format is handled that is read by its path: its corpora are folders, or files that are not text.
 
     Args:
         recognise: Returns whether a path holds such a corpus.
@@ -86,8 +91,8 @@ class Format:
         about: What it looks like, in one line of Markdown, for the table in `tagger help formats`.
         read: Yields the documents of a `Source`, counting in the notes what is lost or repaired. Where the format is
             a folder, of a `Path`.
-        write: Yields the text to write for documents, in pieces. Where the format is a folder, (file name, content)
-            of each file.
+        write: Yields the text to write for documents, in pieces; bytes where the format is `binary`. Where it is a
+            folder, (file name, content) of each file. None where it can only be read.
         suffixes: File names that end so are of this format.
         aliases: Further names.
         recognise: Returns the number of the first line or record of a `Sample` that can be of this format only,
@@ -95,24 +100,34 @@ class Format:
         texts: Yields the texts alone, blank ones included; by default those of `read`.
         scores: Whether it holds scores.
         answers: Whether it holds answers that do not occur in their text.
-        unlabelled: Whether it holds stretches that were not annotated.
+        unlabelled: Whether it holds stretches that were not annotated: "" for no, "texts" for whole texts only.
         surrogates: Whether it holds lone surrogates.
-        folder: How its folders are handled; None where a corpus is one file.
+        extra: Whether it holds what else a record has.
+        predictions: Whether it holds predictions beside an annotation; others that hold `extra` have them there.
+        binary: Whether it is no text: it is read by its `Path`, and can be written to a file only.
+        folder: How its paths are handled where it is read by its `Path`; None where it is read as a `Source`.
+        parse: Returns the document of a record, where it is a format of JSON records.
+        claims: Returns whether a record holds entities in this form and no other.
     """
 
     name: str
     about: str
     read: Callable[[Any, Notes], Iterator[Document]]
-    write: Callable[[Iterable[Document], Notes], Iterator[Any]]
+    write: Callable[[Iterable[Document], Notes], Iterator[Any]] | None
     suffixes: tuple[str, ...] = ()
     aliases: tuple[str, ...] = ()
     recognise: Callable[[Sample], int | None] = _unrecognised
     texts: Callable[[Source], Iterator[str]] | None = None
     scores: bool = False
     answers: bool = False
-    unlabelled: bool = False
+    unlabelled: Literal["", "texts", "stretches"] = ""
     surrogates: bool = True
+    extra: bool = False
+    predictions: bool = False
+    binary: bool = False
     folder: Folder | None = None
+    parse: Callable[[Record, str, Notes], Document] | None = None
+    claims: Callable[[Record], bool] = _claims_nothing
 
     def is_named(self, path: str | Path) -> bool:
         """Return whether a file name has a suffix of this format, `.gz` aside."""
@@ -122,5 +137,5 @@ class Format:
         """Return how early the sample proves this format; of all formats the lowest wins."""
         place = self.recognise(sample)
         if place is None:
-            return BY_NAME if self.is_named(sample.name) else NEVER
+            return BY_NAME if self.is_named(sample.name) and not self.folder else NEVER
         return place

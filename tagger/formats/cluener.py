@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from tagger.documents import Document, Notes, labelled, without_overlaps
 from tagger.errors import SEE_FORMATS, CorpusError
 from tagger.formats.base import Sample
-from tagger.formats.records import Record, annotated_span, dumps, listed, note_further, string
+from tagger.formats.records import Record, annotated_span, dumps, further, listed, string, with_further
 
 
 def recognise(sample: Sample) -> int | None:
@@ -14,10 +14,15 @@ def recognise(sample: Sample) -> int | None:
     return sample.first_record(lambda record: isinstance(record.get("label"), dict))
 
 
+def claims(record: Record) -> bool:
+    """Return whether a record has entities of this form, well-formed or not."""
+    labels = record.get("label")
+    return isinstance(labels, dict) and any(isinstance(mentions, dict | list) for mentions in labels.values())
+
+
 def parse(record: Record, place: str, notes: Notes) -> Document:
     """Return the document of a CLUENER record; each pair of offsets is checked against its mention."""
     text = string(record, "text", place)
-    note_further(record, ("text", "label"), notes)
     labels = record.get("label", {})
     expected = '"label" with {label: {mention: [[start, last]]}}'
     if not (isinstance(labels, dict) and all(isinstance(mentions, dict) for mentions in labels.values())):
@@ -33,7 +38,7 @@ def parse(record: Record, place: str, notes: Notes) -> Document:
                     shown = f"{text[span.start : span.end]!r}"
                     raise CorpusError(place, f"{mention!r} at {pair}, the last one included", shown, SEE_FORMATS)
                 spans.append(span)
-    return labelled(text, without_overlaps(spans, notes))
+    return labelled(text, without_overlaps(spans, notes), extra=further(record, ("text", "label")))
 
 
 def write(documents: Iterable[Document], notes: Notes) -> Iterator[str]:
@@ -42,4 +47,4 @@ def write(documents: Iterable[Document], notes: Notes) -> Iterator[str]:
         labels: dict[str, dict[str, list[list[int]]]] = {}
         for start, end, label in document.entities:
             labels.setdefault(label, {}).setdefault(document.text[start:end], []).append([start, end - 1])
-        yield dumps({"text": document.text, "label": labels}) + "\n"
+        yield dumps(with_further({"text": document.text, "label": labels}, document, notes)) + "\n"

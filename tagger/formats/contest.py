@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from tagger.documents import CONTEST_LABEL, Document, Notes, distinct, mark
 from tagger.errors import SEE_FORMATS, CorpusError
 from tagger.formats.base import Sample
-from tagger.formats.records import Record, dumps, note_further, string
+from tagger.formats.records import Record, dumps, further, string, with_further
 
 
 def recognise(sample: Sample) -> int | None:
@@ -17,13 +17,17 @@ def recognise(sample: Sample) -> int | None:
 def parse(record: Record, place: str, notes: Notes) -> Document:
     """Return the document of a contest record; every occurrence of an answer is an entity."""
     text = string(record, "content", place)
-    note_further(record, ("content", "core_entity"), notes)
     answers = record.get("core_entity", [])
     if isinstance(answers, str):
         answers = [answers]
     if not (isinstance(answers, list) and all(isinstance(answer, str) for answer in answers)):
         raise CorpusError(place, '"core_entity" with a list of strings', repr(answers), SEE_FORMATS)
-    return Document(text, mark(text, answers), distinct(answers))
+    return Document(text, mark(text, answers), distinct(answers), extra=further(record, ("content", "core_entity")))
+
+
+def claims(record: Record) -> bool:
+    """Return whether a record has answers of this form."""
+    return isinstance(record.get("content"), str) and "core_entity" in record
 
 
 def to_contest(text: str, answers: Iterable[str]) -> str:
@@ -40,4 +44,5 @@ def write(documents: Iterable[Document], notes: Notes) -> Iterator[str]:
             notes["lost: labels"] += sum(span.label != CONTEST_LABEL for span in document.entities)
             notes["lost: entities inside others that the text repeats"] += len(annotated - marked)
             notes["changed: other occurrences of an entity's string, now entities too"] += len(marked - annotated)
-        yield to_contest(document.text, document.answers) + "\n"
+        record = {"content": document.text, "core_entity": list(document.answers)}
+        yield dumps(with_further(record, document, notes)) + "\n"

@@ -7,7 +7,7 @@ for a code point.
 import re
 from collections.abc import Iterable, Iterator
 
-from tagger.documents import Document, Notes, Span, labelled
+from tagger.documents import Document, Notes, Span, is_label, labelled
 from tagger.errors import SEE_FORMATS, CorpusError
 from tagger.files import Source
 from tagger.formats.base import Sample
@@ -48,13 +48,14 @@ def _inline(line: str, place: str) -> Document:
             expected = r"[mention]{LABEL}, or \[ \] \\ for the character itself"
             raise CorpusError(f"{place}:{at + 1}", expected, repr(line[at:]), SEE_FORMATS)
         text, *label = (_unescaped(part, f"{place}:{at + 1}") for part in match.groups() or (match[0],))
-        if label and len(label[0].split()) != 1:
-            raise CorpusError(f"{place}:{at + 1}", "a label without spaces", repr(label[0]), SEE_FORMATS)
+        if label and not is_label(label[0]):
+            expected = "a label without spaces and unprintable characters"
+            raise CorpusError(f"{place}:{at + 1}", expected, repr(label[0]), SEE_FORMATS)
         if label:
             spans.append(Span(size, size + len(text), label[0]))
         parts.append(text)
         at, size = match.end(), size + len(text)
-    return labelled("".join(parts), spans)
+    return labelled("".join(parts), spans, place=place)
 
 
 def _unescaped(part: str, place: str) -> str:

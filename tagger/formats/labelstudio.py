@@ -2,47 +2,113 @@
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
-from tagger.documents import Document, Notes, Span, labelled, squeeze, without_overlaps
+from tagger.documents import Document, Notes, Span, labelled, squeeze, unannotated, without_overlaps
 from tagger.errors import SEE_FORMATS, CorpusError
 from tagger.formats.base import LIKELY, Sample
 from tagger.formats.records import (
     Record,
     annotated_span,
     dumps,
+    further,
     given_score,
     given_scores,
     listed,
-    note_further,
+    string,
     task_text,
+    with_further,
 )
 
 _TASK = re.compile(rb'"(?:data|result)"\s*:\s*[{[]')  # in a task longer than the sample
 
 
+# What a task has beside its data; "id" is the user's if the data has none.
+_TASK_KEYS = ("data", "annotations", "completions", "predictions")
+
+_BOOKKEEPING = {
+    "drafts", "meta", "created_at", "updated_at", "inner_id", "total_annotations", "cancelled_annotations",
+    "total_predictions", "comment_count", "unresolved_comment_count", "last_comment_updated_at", "project",
+    "updated_by", "comment_authors", "file_upload", "allow_skip", "precomputed_agreement",
+}  # fmt: skip
+
+
 def recognise(sample: Sample) -> int | None:
-    """Return the first record with a "data" object; an array with the keys of a task is likely of this format."""
-    decisive = sample.first_record(lambda record: isinstance(record.get("data"), dict))
+    """Return the first task; an array with the keys of a task is likely of this format."""
+    decisive = sample.first_record(claims)
     if decisive is None and sample.is_array and _TASK.search(sample.head):
         return LIKELY
     return decisive
 
 
+def claims(record: Record) -> bool:
+    """Return whether a record is a task, or one of the short export JSON_MIN."""
+    return isinstance(record.get("data"), dict) or bool(_short_key(record))
+
+
+def _short_key(record: Record) -> str:
+    """Return the key of the results in a record of JSON_MIN, the name of a control; "" if it is none."""
+    for key, value in record.items():
+        if isinstance(value, list) and value and isinstance(value[0], dict):
+            first = value[0]
+            if isinstance(first.get("labels"), list) and "start" in first and "end" in first:
+                return key
+    return ""
+
+
 def parse(record: Record, place: str, notes: Notes) -> Document:
-    """Return the document of a task: its first annotation that was not skipped, else its first prediction."""
+    """Return the document of a task: its first annotation that was not skipped.
+
+    A task whose "annotations" are empty or were all skipped is not annotated, whatever was predicted; one without that
+    key is a prediction.
+    """
+    if "data" not in record and (key := _short_key(record)):
+        return _short(record, key, place, notes)
     text = task_text(record, place)
-    note_further(record, ("data", "annotations", "completions", "predictions"), notes)
-    annotations = listed(record.get("annotations", record.get("completions")) or [], "annotations", place)
+    extra = _further(record, text)
+    given = record.get("annotations", record.get("completions"))
+    annotations = listed(given or [], "annotations", place)
     candidates = [one for one in annotations if not (isinstance(one, dict) and one.get("was_cancelled"))]
-    candidates = candidates or listed(record.get("predictions") or [], "predictions", place)
+    predictions = listed(record.get("predictions") or [], "predictions", place)
+    if not candidates and (given is not None or not predictions):
+        notes["left out: predictions of texts that nobody has annotated"] += len(predictions)
+        return unannotated(text, notes, extra)
+    candidates = candidates or predictions
     notes["lost: further annotations of a text"] += max(len(candidates) - 1, 0)
-    results = candidates[0].get("result") if candidates and isinstance(candidates[0], dict) else candidates
+    results = candidates[0].get("result") if isinstance(candidates[0], dict) else candidates
+    return _document(text, _spans(listed(results, "result", place), text, place, notes), notes, extra)
+
+
+def _short(record: Record, key: str, place: str, notes: Notes) -> Document:
+    """Return the document of a record of JSON_MIN."""
+    text = string(record, "text", place)
+    results: list[Record] = [{"value": value} for value in record[key]]
+    return _document(text, _spans(results, text, place, notes), notes, further(record, ("text", key)))
+
+
+def _document(text: str, scores: dict[Span, float], notes: Notes, extra: Record) -> Document:
+    spans = without_overlaps(scores, notes)
+    return labelled(text, spans, scores=given_scores([scores[span] for span in spans], notes), extra=extra)
+
+
+def _further(record: Record, text: str) -> Record:
+    """Return the fields of a task's data that are not its text, and the keys of the task itself."""
+    data = record["data"]
+    key = "text" if isinstance(data.get("text"), str) else next(key for key in data if data[key] == text)
+    return {**further(record, (*_TASK_KEYS, *_BOOKKEEPING)), **further(data, (key,))}
+
+
+def _spans(results: list[Any], text: str, place: str, notes: Notes) -> dict[Span, float]:
+    """Return the entities of a result list and their scores, -1 for none."""
     scores: dict[Span, float] = {}
-    for result in listed(results, "result", place):
+    for result in results:
         value = result.get("value") if isinstance(result, dict) else None
         if not isinstance(value, dict):
+            if isinstance(result, dict) and result.get("type") == "relation":
+                notes["left out: annotations that are not entities"] += 1
+                continue
             raise CorpusError(place, 'a result with a "value"', json.dumps(result, ensure_ascii=False), SEE_FORMATS)
         if not value.get("labels"):
             hypertext = value.keys() & {"hypertextlabels", "paragraphlabels"}
@@ -54,8 +120,7 @@ def parse(record: Record, place: str, notes: Notes) -> Document:
         scores.setdefault(
             annotated_span(start, end, label, text, value, place, notes), given_score(result.get("score"))
         )
-    spans = without_overlaps(scores, notes)
-    return labelled(text, spans, scores=given_scores([scores[span] for span in spans], notes))
+    return scores
 
 
 def _code_points(value: Record, text: str, place: str, notes: Notes) -> tuple[Any, Any]:
@@ -75,22 +140,37 @@ def _code_points(value: Record, text: str, place: str, notes: Notes) -> tuple[An
 
 
 def write(documents: Iterable[Document], notes: Notes) -> Iterator[str]:
-    """Yield an array of tasks, with predictions for documents that have scores, else with annotations."""
+    """Yield an array of tasks, with predictions for documents that have scores, else with annotations.
+
+    A text that is not annotated has neither; one with predictions beside its annotation has both.
+    """
     before = "[\n"
     for document in documents:
-        results: list[Record] = [
-            {"id": str(number), "from_name": "label", "to_name": "text", "type": "labels",
-             "value": {"start": start, "end": end, "text": document.text[start:end], "labels": [label]}}
-            for number, (start, end, label) in enumerate(document.entities, 1)
-        ]  # fmt: skip
-        task: Record = {"data": {"text": document.text}}
+        number = {key: value for key, value in document.extra.items() if key == "id" and type(value) is int}
+        data = {key: value for key, value in document.extra.items() if key not in number}
+        task: Record = {**number, "data": with_further({"text": document.text}, replace(document, extra=data), notes)}
+        results = _results(document.text, document.entities, document.scores)
         if document.scores:
-            for result, score in zip(results, document.scores, strict=True):
-                result["score"] = score
-            mean = sum(document.scores) / len(results)
-            task["predictions"] = [{"model_version": "tagger", "score": round(mean, 4), "result": results}]
-        elif results:
+            task["predictions"] = [_prediction(results, document.scores)]
+        elif not document.is_unlabelled:
             task["annotations"] = [{"result": results}]
+        if document.predicted:
+            scores = [entity.score for entity in document.predicted]
+            spans = [Span(*entity[:3]) for entity in document.predicted]
+            task["predictions"] = [_prediction(_results(document.text, spans, scores), scores)]
         yield before + dumps(task)
         before = ",\n"
     yield "[]\n" if before == "[\n" else "\n]\n"
+
+
+def _results(text: str, spans: Iterable[Span], scores: Sequence[float]) -> list[Record]:
+    results: list[Record] = [
+        {"id": str(number), "from_name": "label", "to_name": "text", "type": "labels",
+         "value": {"start": start, "end": end, "text": text[start:end], "labels": [label]}}
+        for number, (start, end, label) in enumerate(spans, 1)
+    ]  # fmt: skip
+    return [{**result, "score": score} for result, score in zip(results, scores, strict=True)] if scores else results
+
+
+def _prediction(results: list[Record], scores: Sequence[float]) -> Record:
+    return {"model_version": "tagger", "score": round(sum(scores) / len(scores), 4), "result": results}

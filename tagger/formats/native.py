@@ -5,25 +5,28 @@
 
 import itertools
 import json
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from tagger.documents import Document, Entity, Notes, Span, labelled, squeeze
+from tagger.documents import Document, Entity, Notes, Span, is_label, labelled
 from tagger.errors import SEE_FORMATS, CorpusError
 from tagger.formats.base import LIKELY, Sample
 from tagger.formats.records import (
     Record,
     dumps,
     first_entity,
+    further,
     given_score,
     given_scores,
     listed,
-    note_further,
+    native_record,
+    native_records,
     string,
     valid_span,
 )
+
+_KNOWN = ("text", "entities", "core_entity", "unlabelled")
 
 
 def recognise(sample: Sample) -> int | None:
@@ -37,7 +40,7 @@ def recognise(sample: Sample) -> int | None:
 def parse(record: Record, place: str, notes: Notes) -> Document:
     """Return the document of a native record; overlapping entities are an error."""
     text = string(record, "text", place)
-    note_further(record, ("text", "entities", "core_entity", "unlabelled"), notes)
+    extra = further(record, _KNOWN)
     scored = sorted(_scored(entity, text, place) for entity in listed(record.get("entities", []), "entities", place))
     spans = [span for span, _ in scored]
     for before, after in itertools.pairwise(spans):
@@ -50,15 +53,23 @@ def parse(record: Record, place: str, notes: Notes) -> Document:
     unlabelled = [
         _stretch(stretch, text, place) for stretch in listed(record.get("unlabelled", []), "unlabelled", place)
     ]
-    document = labelled(text, spans, answers, given_scores([score for _, score in scored], notes))
+    document = labelled(text, spans, answers, given_scores([score for _, score in scored], notes), extra)
     return replace(document, unlabelled=tuple(unlabelled)) if unlabelled else document
+
+
+def claims(record: Record) -> bool:
+    """Return whether a record has entities of this form, or stretches that were not annotated."""
+    first = first_entity(record)
+    return (isinstance(first, dict) and "start" in first and "end" in first) or isinstance(
+        record.get("unlabelled"), list
+    )
 
 
 def _scored(entity: Any, text: str, place: str) -> tuple[Span, float]:
     """Return the span of an entity and its score, -1 for none."""
     if isinstance(entity, dict):
         span = valid_span(entity.get("start"), entity.get("end"), entity.get("label"), text)
-        if span and re.fullmatch(r"\S+", span.label):
+        if span and is_label(span.label):
             return span, given_score(entity.get("score"))
     expected = f"an entity with 0 <= start < end <= {len(text)} and a label without spaces"
     raise CorpusError(place, expected, json.dumps(entity, ensure_ascii=False), SEE_FORMATS)
@@ -87,23 +98,10 @@ def to_native(
         answers: All answers, if not every one is an entity.
         unlabelled: Stretches that were not annotated.
     """
-    record: Record = {"text": text, "entities": [entity._asdict() for entity in entities]}
-    if answers:
-        record["core_entity"] = answers
-    if unlabelled:
-        record["unlabelled"] = unlabelled
-    return dumps(record)
+    return dumps(native_record(text, entities, answers, unlabelled))
 
 
 def write(documents: Iterable[Document], notes: Notes) -> Iterator[str]:
     """Yield a line for each document."""
-    for document in documents:
-        text, entities = document.text, document.entities
-        answers = document.answers
-        if answers and {squeeze(text[start:end]) for start, end, _ in entities}.issuperset(map(squeeze, answers)):
-            answers = ()
-        with_scores: Iterable[Entity | Span] = entities
-        if document.scores:
-            pairs = zip(entities, document.scores, strict=True)
-            with_scores = [Entity(*span, text[span.start : span.end], score) for span, score in pairs]
-        yield to_native(text, with_scores, answers, document.unlabelled) + "\n"
+    for record in native_records(documents, notes):
+        yield dumps(record) + "\n"

@@ -1,60 +1,98 @@
-"""What the JSON formats share: a record for each document, one a line or all in one array, read one by one."""
+"""What the JSON formats share: a record for each document, one a line or all in one array, read one by one.
+
+`formats` gives each record to the format that its entities are in.
+"""
 
 import itertools
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from tagger.documents import Document, Notes, Span
+from tagger import reading
+from tagger.documents import Document, Entity, Notes, Span, is_label, squeeze
 from tagger.errors import SEE_FORMATS, CorpusError
 from tagger.files import Source
-
-Reader = Callable[[Source, Notes], Iterator[Document]]
 
 Record = dict[str, Any]
 
 _LARGEST = 1 << 26  # characters of a record in an array
 
-_ARRAY = re.compile(rb"\s*\[\s*\{")
+_STRING = rb'"(?:[^"\\\n]|\\.)*"'
+
+# An array of objects, of [text, {...}] pairs, or of strings; nothing at all is an array too.
+_ARRAY = re.compile(
+    rb"\s*\[\s*(?:\{|\[\s*" + _STRING + rb"\s*,\s*\{|" + _STRING + rb'\s*(?:,\s*"|,?\s*\]\s*\Z|,\s*\Z)|\]\s*\Z)'
+)
+
+_PAIR = re.compile(rb"\s*\[\s*" + _STRING + rb"\s*,\s*\{")
+
+_SPREAD = re.compile(rb"\s*\{(?:[^\n]*[{,[:])?[ \t\r]*\n")  # an object that goes on in the next line
 
 _SPACE = re.compile(r"\s*")
 
+_TEXTS = ("text", "content", "data")
+
 
 # ---- records of a file ------------------------------------------------------------------------------------------
-def reader(parse: Callable[[Record, str, Notes], Document]) -> Reader:
-    """Return the reader of a format from the function that makes a document of one of its records."""
+def read_records(source: Source, blanks: bool = False) -> Iterator[tuple[str, Record]]:
+    """Yield (place, record) of JSON Lines, of an array, or of objects over several lines, one at a time.
 
-    def read(source: Source, notes: Notes) -> Iterator[Document]:
-        for place, record in read_records(source):
-            yield parse(record, place, notes)
+    A pair [text, {...}] is a record with that text, a string in an array is a record of a text alone. The column that
+    `reading` has for the file is the record's "text".
 
-    return read
-
-
-def read_records(source: Source) -> Iterator[tuple[str, Record]]:
-    """Yield (place, record) of JSON Lines or of an array, with one record in memory at a time.
+    Args:
+        source: An open file.
+        blanks: Whether a blank line of JSON Lines is a record, {"text": ""}.
 
     Raises:
         CorpusError: At what is not a JSON object.
     """
+    column = reading.of(source.path).column
+    for place, value in _values(source, blanks):
+        record = _as_record(value, place)
+        if column and column != "text":
+            if column not in record:
+                raise CorpusError(place, f'the key "{column}"', ", ".join(record), "give --column another name")
+            record = {"text": record[column], **{key: record[key] for key in record if key not in ("text", column)}}
+        yield named(place, record), record
+
+
+def _values(source: Source, blanks: bool) -> Iterator[tuple[str, Any]]:
     if is_array(source.head):
         yield from _items(source)
-        return
-    for number, line in source.lines():
-        if line.strip():
+    elif is_spread(source.head):
+        yield from _objects(source)
+    else:
+        for number, line in source.lines():
             place = f"{source.place}:{number}"
-            yield place, parse_object(line, place)
+            if line.strip():
+                yield place, _parsed(line, place)
+            elif blanks:
+                yield place, {"text": ""}
+
+
+def named(place: str, record: Record) -> str:
+    """Return the place of a record with its id, if it has one."""
+    number = record.get("id")
+    if type(number) not in (int, str) or not str(number).isprintable() or len(str(number)) > 40:
+        return place
+    return f"{place[:-1]}, id {number})" if place.endswith(")") else f"{place} (id {number})"
 
 
 def is_array(head: bytes) -> bool:
-    """Return whether a file that starts like this is an array of objects."""
+    """Return whether a file that starts like this is an array of objects, pairs, or strings."""
     return _ARRAY.match(head) is not None
 
 
+def is_spread(head: bytes) -> bool:
+    """Return whether a file that starts like this is objects over several lines each."""
+    return _SPREAD.match(head) is not None
+
+
 def is_json(head: bytes) -> bool:
-    """Return whether a file that starts like this is JSON: an object, or an array of objects."""
-    return is_array(head) or re.match(rb'\s*\{\s*["}]', head) is not None
+    """Return whether a file that starts like this is JSON: objects or pairs, or an array."""
+    return is_array(head) or _PAIR.match(head) is not None or re.match(rb'\s*\{\s*["}]', head) is not None
 
 
 def parse_object(line: str, place: str) -> Record:
@@ -63,17 +101,32 @@ def parse_object(line: str, place: str) -> Record:
     Raises:
         CorpusError: If the line is anything else.
     """
+    return _as_record(_parsed(line, place), place)
+
+
+def _parsed(line: str, place: str) -> Any:
     try:
         value = json.loads(line)
     except (ValueError, RecursionError) as error:
         raise CorpusError(place, "a JSON object", f"{line.strip()!r} ({error})", SEE_FORMATS) from error
-    if not isinstance(value, dict):
+    if isinstance(value, str):
         raise CorpusError(place, "a JSON object", repr(line.strip()), SEE_FORMATS)
     return value
 
 
-def _items(source: Source) -> Iterator[tuple[str, Record]]:
-    """Yield (place, record) of an array, each as soon as its last character has been read."""
+def _as_record(value: Any, place: str) -> Record:
+    """Return a JSON object as it is, a pair [text, {...}] or a string as a record."""
+    if isinstance(value, dict):
+        return value
+    if isinstance(value, str):
+        return {"text": value}
+    if isinstance(value, list) and len(value) == 2 and isinstance(value[0], str) and isinstance(value[1], dict):
+        return {"text": value[0], **{key: value[1][key] for key in value[1] if key != "text"}}
+    raise CorpusError(place, "a JSON object", json.dumps(value, ensure_ascii=False), SEE_FORMATS)
+
+
+def _items(source: Source) -> Iterator[tuple[str, Any]]:
+    """Yield (place, item) of an array, each as soon as its last character has been read."""
     decode, buffer, line, number, signs, need = json.JSONDecoder().raw_decode, "", 1, 0, "[", 0
     for block in itertools.chain(source.blocks(), [""]):
         buffer += block
@@ -94,17 +147,16 @@ def _items(source: Source) -> Iterator[tuple[str, Record]]:
             start = _skip(buffer, start + 1)
             if start >= len(buffer):
                 break
+            if sign == "[" and buffer[start] == "]":
+                line, at, signs = line + buffer.count("\n", at, start), start, "]"
+                continue
             place = f"{source.place}:{line + buffer.count(chr(10), at, start)} (item {number + 1})"
             try:
                 record, end = decode(buffer, start)
             except (ValueError, RecursionError) as error:
                 if block and len(buffer) - start < _LARGEST:
                     break  # it may continue in the next block
-                raise CorpusError(
-                    place, "a JSON object", f"{buffer[start : start + 30]!r} ({error})", SEE_FORMATS
-                ) from error
-            if not isinstance(record, dict):
-                raise CorpusError(place, "a JSON object", repr(record), SEE_FORMATS)
+                raise _no_object(place, buffer, start, error) from error
             yield place, record
             line, at, signs, number = line + buffer.count("\n", at, end), end, ",]", number + 1
         buffer, need = buffer[at:], 2 * (len(buffer) - at)
@@ -114,25 +166,40 @@ def _items(source: Source) -> Iterator[tuple[str, Record]]:
         )
 
 
+def _objects(source: Source) -> Iterator[tuple[str, Any]]:
+    """Yield (place, object) of objects one after the other, each as soon as its last character has been read."""
+    decode, buffer, line, need = json.JSONDecoder().raw_decode, "", 1, 0
+    for block in itertools.chain(source.blocks(), [""]):
+        buffer += block
+        if block and len(buffer) < need:
+            continue
+        at = 0
+        while (start := _skip(buffer, at)) < len(buffer):
+            place = f"{source.place}:{line + buffer.count(chr(10), at, start)}"
+            try:
+                record, end = decode(buffer, start)
+            except (ValueError, RecursionError) as error:
+                if block and len(buffer) - start < _LARGEST:
+                    break
+                raise _no_object(place, buffer, start, error) from error
+            yield place, record
+            line, at = line + buffer.count("\n", at, end), end
+        buffer, need = buffer[at:], 2 * (len(buffer) - at)
+
+
+def _no_object(place: str, buffer: str, start: int, error: Exception) -> CorpusError:
+    return CorpusError(place, "a JSON object", f"{buffer[start : start + 30]!r} ({error})", SEE_FORMATS)
+
+
 def _skip(text: str, at: int) -> int:
     return _SPACE.match(text, at).end()  # type: ignore[union-attr]
 
 
-def texts(source: Source) -> Iterator[str]:
-    """Yield the text of each record of any JSON format, annotations unread; an empty line is an empty text."""
-    if is_array(source.head):
-        for place, record in _items(source):
-            yield _text(record, place)
-        return
-    for number, line in source.lines():
-        place = f"{source.place}:{number}"
-        yield _text(parse_object(line, place), place) if line.strip() else ""
-
-
-def _text(record: Record, place: str) -> str:
+def record_text(record: Record, place: str) -> str:
+    """Return the text of a record of any JSON format that has one."""
     if isinstance(record.get("data"), dict):
         return task_text(record, place)
-    return string(record, next((key for key in ("text", "content", "data") if key in record), "text"), place)
+    return string(record, next((key for key in _TEXTS if key in record), "text"), place)
 
 
 def task_text(record: Record, place: str) -> str:
@@ -152,8 +219,15 @@ def string(record: Record, key: str, place: str) -> str:
     """Return the value of a key, or raise `CorpusError` if it is not a string."""
     text = record.get(key)
     if not isinstance(text, str):
-        raise CorpusError(place, f'"{key}" with a string', json.dumps(record, ensure_ascii=False), SEE_FORMATS)
+        inner = next((key for key, value in record.items() if isinstance(value, list) and _are_objects(value)), "")
+        remedy = f'if these are the records under "{inner}", give that list alone' if inner else SEE_FORMATS
+        shown = json.dumps(record, ensure_ascii=False, default=str)
+        raise CorpusError(place, f'"{key}" with a string', shown, remedy)
     return text
+
+
+def _are_objects(value: list[Any]) -> bool:
+    return bool(value) and all(isinstance(item, dict) and ("text" in item or "data" in item) for item in value)
 
 
 def listed(value: Any, key: str, place: str) -> list[Any]:
@@ -169,19 +243,56 @@ def first_entity(record: Record) -> Any:
     return entities[0] if isinstance(entities, list) and entities else None
 
 
-def note_further(record: Record, known: Iterable[str], notes: Notes) -> None:
-    """Note the keys of a record that a `Document` has no place for."""
-    if further := len(record.keys() - set(known)):
-        notes["left out: further keys of records"] += further
+def further(record: Record, known: Iterable[str]) -> Record:
+    """Return what a record holds under other keys than these."""
+    known = set(known)
+    return {key: value for key, value in record.items() if key not in known}
+
+
+def with_further(record: Record, document: Document, notes: Notes) -> Record:
+    """Return a record to write with what else the document's own record held; keys of the format come first."""
+    for key, value in document.extra.items():
+        if key in record:
+            notes["lost: further keys that the format itself uses"] += 1
+        else:
+            record[key] = value
+    return record
+
+
+# Keys under which lists of objects with start and end are no entities, and may stand beside none.
+_NO_ENTITIES = {"gold", "predicted", "tokens", "sents", "sentences", "words", "relations"}
+
+_OFFSETS = (("start", "end"), ("begin", "end"), ("start_offset", "end_offset"), ("start_char", "end_char"),
+            ("startOffset", "endOffset"), ("start_idx", "end_idx"), ("start_index", "end_index"))  # fmt: skip
+
+
+def refuse_annotated(extra: Mapping[str, Any], place: str) -> None:
+    """Raise `CorpusError` if what is not known of a record without entities holds entities of an unknown form."""
+    for key, value in extra.items():
+        if key not in _NO_ENTITIES and _is_annotated(value, 3):
+            expected = "entities under a key of a known format"
+            received = f'"{key}": {json.dumps(value, ensure_ascii=False, default=str)}'
+            raise CorpusError(place, expected, received, f'rename or remove "{key}", {SEE_FORMATS}')
+
+
+def _is_annotated(value: Any, depth: int) -> bool:
+    """Return whether a value holds an object with a start and an end, or [start, end, label]."""
+    if isinstance(value, dict):
+        offsets = any(type(value.get(start)) is int and type(value.get(end)) is int for start, end in _OFFSETS)
+        return offsets or (depth > 0 and any(_is_annotated(inner, depth - 1) for inner in value.values()))
+    if isinstance(value, list):
+        is_triple = len(value) == 3 and [type(item) for item in value] == [int, int, str]
+        return is_triple or (depth > 0 and any(_is_annotated(item, depth - 1) for item in value[:20]))
+    return False
 
 
 def valid_span(start: Any, end: Any, label: Any, text: str) -> Span | None:
-    """Return the span if its offsets are in the text and its label is not blank, else None."""
+    """Return the span if its offsets are in the text and its label is printable and not blank, else None."""
     whole = type(start) is int and type(end) is int and 0 <= start < end <= len(text)
-    return Span(start, end, label) if whole and isinstance(label, str) and label.strip() else None
+    return Span(start, end, label) if whole and isinstance(label, str) and is_label("_".join(label.split())) else None
 
 
-_encode = json.JSONEncoder(ensure_ascii=False).encode
+_encode = json.JSONEncoder(ensure_ascii=False, default=str).encode  # a table may hold dates
 
 
 def dumps(value: Any) -> str:
@@ -192,7 +303,7 @@ def dumps(value: Any) -> str:
     try:
         line.encode("utf-8")
     except UnicodeEncodeError:
-        return json.dumps(value)
+        return json.dumps(value, default=str)
     return line
 
 
@@ -215,8 +326,57 @@ def annotated_span(start: Any, end: Any, label: Any, text: str, entity: Any, pla
     span = valid_span(start, end, label, text)
     if span is None:
         expected = f"an entity with 0 <= start < end <= {len(text)} and a label"
+        if isinstance(label, str) and label and not "".join(label.split()).isprintable():
+            expected += " of printable characters"
         raise CorpusError(place, expected, json.dumps(entity, ensure_ascii=False), SEE_FORMATS)
     if re.search(r"\s", span.label):
         notes["repaired: labels with white space, written with _"] += 1
         span = span._replace(label="_".join(span.label.split()))
     return span
+
+
+# Columns of a table that hold JSON where they begin like it, and nothing where they are blank.
+_CELLS = ("entities", "core_entity", "unlabelled", "label", "labels", "spans", "ents", "annotations", "tokens",
+          "ner_tags", "tags")  # fmt: skip
+
+
+def from_cells(row: Mapping[str, Any], text: str, place: str) -> Record:
+    """Return the record of a row of a table, whose column `text` holds the text; nothing there is an empty text."""
+    record: Record = {"text": "" if row[text] is None else row[text]}
+    for key, value in row.items():
+        if key in (text, "text") or (key in _CELLS and (value is None or value == "")):
+            continue
+        if key in _CELLS and isinstance(value, str) and value[0] in "[{":
+            try:
+                value = json.loads(value)
+            except (ValueError, RecursionError) as error:
+                raise CorpusError(place, f'JSON in the column "{key}"', repr(value), SEE_FORMATS) from error
+        record[key] = value
+    return record
+
+
+# ---- records to write --------------------------------------------------------------------------------------------
+def native_record(
+    text: str, entities: Iterable[Entity | Span], answers: Sequence[str], unlabelled: Sequence[tuple[int, int]]
+) -> Record:
+    """Return the record of the native format; see `native.to_native`."""
+    record: Record = {"text": text, "entities": [entity._asdict() for entity in entities]}
+    if answers:
+        record["core_entity"] = answers
+    if unlabelled:
+        record["unlabelled"] = unlabelled
+    return record
+
+
+def native_records(documents: Iterable[Document], notes: Notes) -> Iterator[Record]:
+    """Yield the native record of each document, with what else its own record held."""
+    for document in documents:
+        text, entities = document.text, document.entities
+        answers = document.answers
+        if answers and {squeeze(text[start:end]) for start, end, _ in entities}.issuperset(map(squeeze, answers)):
+            answers = ()
+        with_scores: Iterable[Entity | Span] = entities
+        if document.scores:
+            pairs = zip(entities, document.scores, strict=True)
+            with_scores = [Entity(*span, text[span.start : span.end], score) for span, score in pairs]
+        yield with_further(native_record(text, with_scores, answers, document.unlabelled), document, notes)

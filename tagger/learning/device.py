@@ -1,12 +1,12 @@
 """Which device trains, how much of its memory is used, and in which dtype matrices are multiplied."""
 
 import contextlib
-import os
 from pathlib import Path
 
 import tensorflow as tf
 
 from tagger.config import TrainingConfig
+from tagger.cores import usable_cores
 from tagger.errors import TrainingError
 
 
@@ -39,7 +39,7 @@ def use_device(settings: TrainingConfig) -> None:
 def _use_cpu() -> None:
     """Give each direction of a layer half the cores: the two run side by side."""
     with contextlib.suppress(RuntimeError):  # TensorFlow is in use already: only speed is lost
-        tf.config.threading.set_intra_op_parallelism_threads(max(1, (os.cpu_count() or 1) // 2))
+        tf.config.threading.set_intra_op_parallelism_threads(max(1, usable_cores() // 2))
         tf.config.threading.set_inter_op_parallelism_threads(2)
 
 

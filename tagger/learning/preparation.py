@@ -15,6 +15,7 @@ from tagger.batches import Store, StoreWriter
 from tagger.config import Config
 from tagger.documents import Document, Notes
 from tagger.errors import TrainingError
+from tagger.groups import grouped
 from tagger.learning.run import RunFolder, Sources, TextSources
 from tagger.learning.tables import corpus_texts, vector_tables
 from tagger.lexicon import jieba_lexicon
@@ -22,7 +23,7 @@ from tagger.lookup import Lookup
 from tagger.outputs import atomic_folder, write_json
 from tagger.progress import Stages, bar, say
 from tagger.tags import TagScheme
-from tagger.text import UnitMaker, grouped, pieces, windows
+from tagger.text import UnitMaker, pieces, windows
 
 ALIGNMENT = "alignment.json"
 
@@ -55,6 +56,8 @@ def training_store(run: RunFolder, sources: Sources, units: UnitMaker, lookup: L
             if sources.predicted:
                 predicted = corpus.read(sources.predicted)
                 fill_store(writer, predicted, units, lookup, scheme, Alignment(), sources.weight)
+        if notes.format == "plain":
+            say(f"{sources.train}: read as plain text")
         for note in corpus.describe_notes(notes, left_out=False):
             say(f"{sources.train}: {note}")
         if report.cut or report.long:

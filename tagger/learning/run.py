@@ -25,10 +25,12 @@ from tagger.outputs import MANIFEST, atomic_file, damaged_file, write_json
 
 _RECORD, _CHECKPOINT = "run.json", "checkpoint.npz"
 
+PROGRESS = "progress.json"  # how far the epochs are, for other processes to read
+
 # Names of what a run leaves when it is killed, and of all that it keeps in its folder.
 _LEFT = (".*.part.*", ".*.lock", "tmp*")
 _KEPT = (
-    _RECORD, _CHECKPOINT, "tables", "vectors.json", "store", "texts.jsonl.gz", "pretrained", "pretrained.*", "round_*",
+    _RECORD, _CHECKPOINT, "tables", "vectors.json", "store", PROGRESS, "texts.jsonl.gz", "pretrained", "pretrained.*", "round_*",
     "rounds.json", "rounds.png", *_LEFT,
 )  # fmt: skip
 
@@ -158,7 +160,7 @@ class RunFolder:
         if not path.exists():
             return None
         try:
-            with np.load(path, allow_pickle=False) as arrays:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
                 return dict(arrays)
         except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
             raise _damaged(self.folder, _CHECKPOINT) from error
@@ -175,6 +177,11 @@ class RunFolder:
         if file := damaged_file(folder):
             raise _damaged(self.folder, f"{name}/{file}")
         return True
+
+    def report_progress(self, epoch: int, epochs: int, f1: float | None, seconds_left: float | None) -> None:
+        """Write down how far the training is: epochs done of all, the best F1 on dev so far, and the time left."""
+        figures = {"epoch": epoch, "epochs": epochs, "f1": f1, "seconds_left": seconds_left}
+        write_json(self.folder / PROGRESS, figures)
 
     def remove(self) -> None:
         """Delete what the run kept, and the folder if nothing else is in it."""

@@ -17,6 +17,7 @@ from tagger.batches import Batches, BatchMaker, Store
 from tagger.calibration import Calibrator
 from tagger.config import Config, passes_over
 from tagger.decode import Transitions
+from tagger.documents import judged
 from tagger.learning.checks import check_corpora
 from tagger.learning.device import matmul_dtype, use_device
 from tagger.learning.fitting import (
@@ -177,15 +178,20 @@ def train_step(
     return step
 
 
+def shows_contest(config: Config) -> bool | None:
+    """Return True if epochs are chosen by a score of the contest, None if its scores depend on the corpus."""
+    return True if config.training.metric in ("top1", "contest") else None
+
+
 def calibrate(tagger: Tagger, dev: Path) -> dict[str, Any]:
     """Fit the calibration of a trained tagger on dev, and return its scores there, as `Scores.to_dict`."""
     calibrator = Calibrator()
     documents, copies = itertools.tee(corpus.read(dev))
     results = tagger.results((document.text for document in copies), answers=False)
     for document, result in zip(documents, results, strict=True):
-        calibrator.add(document, result.entities)
+        calibrator.add(document, judged(document, result.entities))
     tagger.calibration = calibrator.fit()
-    return tagger.evaluate(corpus.read(dev)).to_dict()
+    return tagger.evaluate(corpus.read(dev)).to_dict(shows_contest(tagger.config))
 
 
 class EpochKeeper:
@@ -212,6 +218,7 @@ class EpochKeeper:
         if (checkpoint := run.load_checkpoint()) is not None:
             self._resume(checkpoint)
         self._begin, self._resumed = time.monotonic(), len(self.history)
+        self._report_progress()
 
     @property
     def out_of_patience(self) -> bool:
@@ -230,7 +237,7 @@ class EpochKeeper:
         require_finite(weights, len(self.history), self.settings)
         trained = self.state.swap_weights(weights)
         self.update_transitions()
-        scores = self.tagger.evaluate(corpus.read(self.dev)).to_dict()
+        scores = self.tagger.evaluate(corpus.read(self.dev)).to_dict(shows_contest(self.tagger.config))
         self.state.swap_weights(trained)
         epoch = len(self.history) + 1
         loss = float(losses.astype(np.float64).mean())
@@ -242,6 +249,7 @@ class EpochKeeper:
         if score > best or score == best == 0:  # as long as nothing is right, the latest epoch is the best
             self.best_epoch, self.best_scores, self.best_weights = epoch, scores, weights
         self._save_checkpoint()
+        self._report_progress()
         self._print(row)
 
     def restore_best(self) -> None:
@@ -266,6 +274,12 @@ class EpochKeeper:
         progress = {"history": self.history, "epoch": self.best_epoch, "scores": self.best_scores}
         best = {f"best_{number}": weight for number, weight in enumerate(self.best_weights)}
         self.run.save_checkpoint({**self.state.arrays(), **best, "progress": np.array(json.dumps(progress))})
+
+    def _report_progress(self) -> None:
+        done, epochs = len(self.history), self.settings.passes
+        seconds = (time.monotonic() - self._begin) / max(done - self._resumed, 1)  # of an epoch
+        left = seconds * (epochs - done) if done > self._resumed else None
+        self.run.report_progress(done, epochs, self.best_scores.get("f1"), left)
 
     def _print(self, row: dict[str, Any]) -> None:
         done = len(self.history)

@@ -2,14 +2,14 @@
 
 import itertools
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from hashlib import blake2b
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from tagger.alignment import EXAMPLES
-from tagger.documents import Document, squeeze
+from tagger.documents import Document, text_key
+from tagger.findings import Finding, finding
 from tagger.gazetteer import Matcher
 from tagger.text import Units
 
@@ -23,15 +23,46 @@ def context(text: str, start: int, end: int) -> str:
     return text[max(start - 12, 0) : end + 12]
 
 
-def several_labels(mentions: Counter[Mention]) -> dict[str, Any]:
-    """Return the number of strings with several labels; the most evenly divided ones are examples."""
-    labels: dict[str, Counter[str]] = {}
-    for (mention, label), count in mentions.items():
-        labels.setdefault(mention, Counter())[label] = count
-    several = {mention: counts for mention, counts in labels.items() if len(counts) > 1}
-    worst = sorted(several, key=lambda m: (-several[m].most_common(2)[1][1], -several[m].total(), m))[: 2 * EXAMPLES]
-    examples = [{"mention": mention, "labels": dict(several[mention].most_common())} for mention in worst]
-    return {"mentions": len(several), "examples": examples}
+class SeveralLabels:
+    """Strings that are entities with several labels, and where they have another label than they mostly have.
+
+    Args:
+        mentions: How often each string has each label.
+    """
+
+    def __init__(self, mentions: Counter[Mention]) -> None:
+        labels: dict[str, Counter[str]] = {}
+        for (mention, label), count in mentions.items():
+            labels.setdefault(mention, Counter())[label] = count
+        several = {mention: counts for mention, counts in labels.items() if len(counts) > 1}
+        worst = sorted(several, key=lambda m: (-several[m].most_common(2)[1][1], -several[m].total(), m))
+        self._usual = {mention: counts.most_common(1)[0][0] for mention, counts in several.items()}
+        self._shown = {mention: several[mention] for mention in worst[: 2 * EXAMPLES]}
+        self._places: dict[Mention, str] = {}
+
+    def add(self, document: Document) -> list[Finding]:
+        """Return the entities of a document whose label is not the one that their string mostly has."""
+        found = []
+        for start, end, label in document.entities:
+            mention = document.text[start:end]
+            if mention in self._usual:
+                if mention in self._shown:
+                    self._places.setdefault((mention, label), document.place)
+                if label != self._usual[mention]:
+                    found.append(finding("labels", document, start, end, label, usual=self._usual[mention]))
+        return found
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the number of strings with several labels; the most evenly divided ones are examples."""
+        examples = [
+            {
+                "mention": mention,
+                "labels": dict(counts.most_common()),
+                "places": {label: self._places.get((mention, label), "") for label, _ in counts.most_common()},
+            }
+            for mention, counts in self._shown.items()
+        ]
+        return {"mentions": len(self._usual), "examples": examples}
 
 
 class Unmarked:
@@ -41,20 +72,23 @@ class Unmarked:
     not counted, nor what overlaps an entity: they are mostly part of a word.
 
     Args:
-        mentions: Entities of the corpus, as strings.
+        mentions: How often each string of the corpus has each label.
     """
 
-    def __init__(self, mentions: Iterable[str]) -> None:
-        self._find = Matcher(mention for mention in mentions if len(mention) > 1)
+    def __init__(self, mentions: Counter[Mention]) -> None:
+        self._marked: Counter[str] = Counter()
+        for (mention, _), count in mentions.items():
+            self._marked[mention] += count
+        self._find = Matcher(mention for mention in self._marked if len(mention) > 1)
         self._counts: Counter[str] = Counter()
-        self._examples: dict[str, str] = {}
+        self._examples: dict[str, tuple[str, str]] = {}  # context and place
 
-    def add(self, document: Document, units: Units) -> None:
-        """Count the unmarked occurrences in a document, which has these units."""
-        text = document.text
+    def add(self, document: Document, units: Units) -> list[Finding]:
+        """Count and return the unmarked occurrences in a document, which has these units."""
+        text, found = document.text, []
         matches = self._find(text)
         if len(matches) == len(document.entities) and {span[:2] for span in document.entities} == set(matches):
-            return
+            return []
         bounds = {0, *itertools.accumulate(map(len, units.words))}
         taken = bytearray(len(text))
         for start, end, _ in document.entities:
@@ -62,33 +96,20 @@ class Unmarked:
         for start, end in sorted(matches, key=lambda match: match[0] - match[1]):
             if start in bounds and end in bounds and not any(taken[start:end]):
                 taken[start:end] = b"\1" * (end - start)
-                self._counts[text[start:end]] += 1
-                self._examples.setdefault(text[start:end], context(text, start, end))
+                mention = text[start:end]
+                self._counts[mention] += 1
+                if mention not in self._examples:
+                    self._examples[mention] = context(text, start, end), document.place
+                found.append(finding("unmarked", document, start, end, marked=self._marked[mention]))
+        return found
 
-    def to_dict(self, mentions: Counter[Mention]) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """Return the number of strings and of occurrences; the most evenly divided strings are examples."""
-        marked: Counter[str] = Counter()
-        for (mention, _), count in mentions.items():
-            marked[mention] += count
+        marked = self._marked
         worst = sorted(self._counts, key=lambda m: (-min(marked[m], self._counts[m]), -marked[m], m))[: 2 * EXAMPLES]
-        examples = [
-            {"mention": m, "marked": marked[m], "unmarked": self._counts[m], "in": self._examples[m]} for m in worst
-        ]
+        rows = ((m, marked[m], self._counts[m], *self._examples[m]) for m in worst)
+        examples = [dict(zip(("mention", "marked", "unmarked", "in", "place"), row, strict=True)) for row in rows]
         return {"mentions": len(self._counts), "occurrences": self._counts.total(), "examples": examples}
-
-
-def text_key(text: str) -> int:
-    """Return a hash of a text without its white space, 64 bits."""
-    return _hash(squeeze(text))
-
-
-def annotation_key(document: Document) -> int:
-    """Return a hash of a document's entities, as strings and labels, 64 bits."""
-    return _hash(repr([(squeeze(document.text[s:e]), label) for s, e, label in document.entities]))
-
-
-def _hash(text: str) -> int:
-    return int.from_bytes(blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little")
 
 
 class Repeats:
@@ -106,32 +127,38 @@ class Repeats:
         self._repeated = [dict.fromkeys(texts[times > 1].tolist(), False) for texts, times in counts]
         pairs = itertools.combinations(range(len(keys)), 2)
         self._shared = {(a, b): set(np.intersect1d(counts[a][0], counts[b][0]).tolist()) for a, b in pairs}
-        self._shared_examples: dict[tuple[int, int], list[str]] = {pair: [] for pair in self._shared}
+        self._shared_examples: dict[tuple[int, int], list[dict[str, str]]] = {pair: [] for pair in self._shared}
         texts, annotations = np.unique(np.unique(np.concatenate(rows), axis=0)[:, 0], return_counts=True)
         self._disputed = set(texts[annotations > 1].tolist())
-        self._disputed_examples: dict[int, str] = {}
+        self._disputed_examples: dict[int, dict[str, str]] = {}
 
-    def add(self, text: str, file: int, key: int) -> bool:
+    def add(self, document: Document, file: int, key: int) -> list[str]:
         """Take the next text of a file as an example of what it repeats.
 
         Args:
-            text: The text.
+            document: With the text.
             file: Number of the file.
             key: `text_key` of the text.
 
         Returns:
-            Whether the text repeats an earlier one of its file.
+            What it is: "repeated" if the text repeats an earlier one of its file, "shared" if an earlier file has it
+            too, "disputed" if it occurs with other entities.
         """
+        example, kinds = {"text": document.text[:SHOWN], "place": document.place}, []
         for (first, second), shared in self._shared.items():
-            examples = self._shared_examples[first, second]
-            if file == second and key in shared and len(examples) < EXAMPLES:
-                examples.append(text[:SHOWN])
-        if key in self._disputed and len(self._disputed_examples) < EXAMPLES:
-            self._disputed_examples.setdefault(key, text[:SHOWN])
-        if key not in self._repeated[file]:
-            return False
-        seen, self._repeated[file][key] = self._repeated[file][key], True
-        return seen
+            if file == second and key in shared:
+                kinds = ["shared"]
+                if len(examples := self._shared_examples[first, second]) < EXAMPLES:
+                    examples.append(example)
+        if key in self._disputed:
+            kinds.append("disputed")
+            if len(self._disputed_examples) < EXAMPLES:
+                self._disputed_examples.setdefault(key, example)
+        if key in self._repeated[file]:
+            if self._repeated[file][key]:
+                kinds.append("repeated")
+            self._repeated[file][key] = True
+        return kinds
 
     def shared(self, names: Sequence[str]) -> list[dict[str, Any]]:
         """Return the number of distinct texts that each pair of files, which have these names, has in common."""

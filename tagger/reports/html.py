@@ -102,6 +102,21 @@ def marked(text: str, entities: Iterable[Entity | Span], labels: Sequence[str], 
     return "".join([*parts, escape(text[done:])])
 
 
+def fragment(text: str, entities: Iterable[Entity], labels: Sequence[str]) -> str:
+    """Return a text with its entities marked, as a part of any page, a notebook's for example: styles are inside it."""
+    parts, done = [], 0
+    for entity in entities:
+        colour = COLOURS[labels.index(entity.label) % len(COLOURS)][0] if entity.label in labels else COLOURS[0][0]
+        style = f"background:{colour};color:#111;border-radius:.25em;padding:.1em .25em"
+        label = f'<span style="font-size:.65em;opacity:.75;margin-left:.3em">{escape(entity.label)}</span>'
+        parts += [
+            escape(text[done : entity.start]),
+            f'<mark style="{style}" title="{entity.score:.2f}">{escape(entity.text)}{label}</mark>',
+        ]
+        done = entity.end
+    return f'<div style="white-space:pre-wrap;line-height:1.9">{"".join(parts)}{escape(text[done:])}</div>'
+
+
 def escape(text: str) -> str:
     """Return `text` escaped for HTML; lone surrogates become question marks."""
     return html.escape(text).encode("utf-8", "replace").decode("utf-8")

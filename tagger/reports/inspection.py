@@ -15,22 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from tagger import alignment, corpus
-from tagger.alignment import Alignment
+from tagger.alignment import EXAMPLES, Alignment
 from tagger.bundle import Bundle
 from tagger.config import Config, TextConfig
-from tagger.documents import Document, Notes
+from tagger.documents import Document, Notes, annotation_key, text_key
 from tagger.errors import ConfigError
+from tagger.findings import Finding, finding
 from tagger.presets import PRESETS
-from tagger.reports.contradictions import (
-    SHOWN,
-    Mention,
-    Repeats,
-    Unmarked,
-    annotation_key,
-    context,
-    several_labels,
-    text_key,
-)
+from tagger.reports.contradictions import SHOWN, Mention, Repeats, SeveralLabels, Unmarked, context
 from tagger.settings import merge
 from tagger.tags import TagScheme
 from tagger.text import UnitMaker, Units
@@ -60,58 +52,130 @@ _SUSPICIOUS = {
 }
 
 
+# Findings that concern no single file: their kind in `--out`, and their name.
+CONFLICTS = {
+    "labels": "entities with another label than their string mostly has",
+    "unmarked": "mentions that are entities elsewhere",
+    "disputed": "texts annotated in several ways",
+    "shared": "texts that an earlier file has too",
+}
+
+# What suggests that an annotation is wrong.
+SUSPICIOUS = ("cut", "absent", "edge", "labels", "unmarked", "disputed")
+
+_OFTEN = 2  # times that a string is an entity elsewhere, so that it is suspicious where it is none
+
+
 # ---- corpus -----------------------------------------------------------------------------------------------------
+Watch = Callable[[Iterator[Document]], Iterable[Document]]
+
+
 def inspect(
-    paths: Sequence[Path],
-    config: TextConfig,
-    format: str = "",
-    watch: Callable[[Iterator[Document]], Iterable[Document]] = lambda documents: documents,
+    paths: Sequence[Path], config: TextConfig, format: str = "", watch: Watch = lambda documents: documents
 ) -> dict[str, Any]:
-    """Return counts and findings of the files of a corpus.
+    """Return counts and findings of the files of a corpus; arguments and errors as for `Inspection`."""
+    inspection = Inspection(paths, config, format, watch)
+    for _ in inspection.findings():
+        pass
+    return inspection.to_dict()
+
+
+class Inspection:
+    """What is found in the files of a corpus, text by text.
 
     Args:
-        paths: Labelled files, the training corpus first.
+        paths: Labelled files, the training corpus first. They are read once here, and again by `findings`.
         config: The `[text]` section: what units are, and how long a window is.
         format: Of the files, as for `corpus.read`.
         watch: Passes the documents of a file through, to show progress.
 
-    Returns:
-        "splits": `Split.to_dict` of each file; "shared": texts that two files have in common; "unseen": mentions of a
-        file that the first one does not have; "conflicts": contradictory annotation in all files together.
+    Attributes:
+        splits: One for each file.
 
     Raises:
         CorpusError: If a file is not in order.
         ConfigError: If a path is a stream, which can be read only once.
     """
-    for path in paths:
-        if str(path) == "-" or path.is_fifo():
-            raise ConfigError(
-                f"{path}: a stream can be read only once, and inspect reads twice; save it as a file first"
-            )
-    splits = [Split(path) for path in paths]
-    for split in splits:
-        for document in watch(corpus.read(split.path, format, split.notes)):
-            split.first_pass(document)
-    mentions = sum((split.mentions for split in splits), Counter())
-    scheme, units = TagScheme(tuple(sorted({label for _, label in mentions}))), UnitMaker(config)
-    unmarked = Unmarked({mention for mention, _ in mentions})
-    repeats = Repeats([(split.text_keys, split.annotation_keys) for split in splits])
-    for number, split in enumerate(splits):
-        for key, document in zip(split.text_keys, watch(corpus.read(split.path, format)), strict=True):
-            text_units = split.second_pass(document, units, scheme)
-            unmarked.add(document, text_units)
-            if repeats.add(document.text, number, key):
-                split.count("repeated", document.text)
-    return {
-        "splits": [split.to_dict() for split in splits],
-        "shared": repeats.shared([str(path) for path in paths]),
-        "unseen": [_unseen(splits[0], split) for split in splits[1:]],
-        "conflicts": {
-            "labels": several_labels(mentions),
-            "unmarked": unmarked.to_dict(mentions),
-            "texts": repeats.disputed(),
-        },
-    }
+
+    def __init__(
+        self, paths: Sequence[Path], config: TextConfig, format: str = "", watch: Watch = lambda documents: documents
+    ) -> None:
+        for path in paths:
+            if str(path) == "-" or path.is_fifo():
+                raise ConfigError(
+                    f"{path}: a stream can be read only once, and inspect reads twice; save it as a file first"
+                )
+        self.config, self.format, self.watch = config, format, watch
+        self.splits = [Split(path) for path in paths]
+        for split in self.splits:
+            for document in watch(corpus.read(split.path, format, split.notes)):
+                split.first_pass(document)
+        mentions = sum((split.mentions for split in self.splits), Counter())
+        self._scheme = TagScheme(tuple(sorted({label for _, label in mentions})))
+        self._unmarked, self._labels = Unmarked(mentions), SeveralLabels(mentions)
+        self._repeats = Repeats([(split.text_keys, split.annotation_keys) for split in self.splits])
+
+    def findings(self) -> Iterator[tuple[Document, list[Finding]]]:
+        """Yield each document of all files with its findings, one by one; to be called once, before `to_dict`."""
+        units = UnitMaker(self.config)
+        for number, split in enumerate(self.splits):
+            documents = self.watch(corpus.read(split.path, self.format))
+            for key, document in zip(split.text_keys, documents, strict=True):
+                text_units = split.second_pass(document, units, self._scheme)
+                kinds = self._repeats.add(document, number, key)
+                if "repeated" in kinds:
+                    split.count("repeated", document, document.text)
+                found = split.alignment.findings + self._labels.add(document)
+                found += self._unmarked.add(document, text_units)
+                yield document, found + [finding(kind, document) for kind in kinds if kind != "repeated"]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return counts and examples.
+
+        Returns:
+            "splits": `Split.to_dict` of each file; "shared": texts that two files have in common; "unseen": mentions of
+            a file that the first one does not have; "conflicts": contradictory annotation in all files together.
+        """
+        return {
+            "splits": [split.to_dict() for split in self.splits],
+            "shared": self._repeats.shared([str(split.path) for split in self.splits]),
+            "unseen": [_unseen(self.splits[0], split) for split in self.splits[1:]],
+            "conflicts": {
+                "labels": self._labels.to_dict(),
+                "unmarked": self._unmarked.to_dict(),
+                "texts": self._repeats.disputed(),
+            },
+        }
+
+
+def suspicions(found: Iterable[Finding]) -> list[str]:
+    """Return why the annotation of a document is suspicious, in a few words each; empty if it is not."""
+    reasons = []
+    for one in found:
+        if one["kind"] in SUSPICIOUS and one.get("marked", _OFTEN) >= _OFTEN:
+            what = {**FINDINGS, **CONFLICTS}[one["kind"]]
+            shown = " ".join(str(one[key]) for key in ("label", "mention") if key in one)
+            usual = f" ({one['usual']})" if "usual" in one else ""
+            reasons.append(f"{what}: {shown}{usual}" if shown else what)
+    return reasons
+
+
+class _Findings(Alignment):
+    """What does not fit units, and whatever else is found: of the last document each finding, of all a few examples."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.findings: list[Finding] = []
+        self.placed: dict[str, list[dict[str, str]]] = {}
+
+    def found(
+        self, kind: str, document: Document, example: str, start: int = -1, end: int = -1, label: str = ""
+    ) -> None:
+        """Take a finding in a document, at these characters."""
+        self.findings.append(finding(kind, document, start, end, label))
+        examples = self.placed.setdefault(kind, [])
+        if len(examples) < EXAMPLES:
+            examples.append({"text": example[:SHOWN], "place": document.place})
 
 
 class Split:
@@ -127,7 +191,7 @@ class Split:
         self.mentions: Counter[Mention] = Counter()
         self.text_keys = array("Q")  # of all texts, blank ones included
         self.annotation_keys = array("Q")
-        self._alignment = Alignment()
+        self.alignment = _Findings()
         self._findings: Counter[str] = Counter()  # those that the alignment does not count
         self._text_lengths: Counter[int] = Counter()
         self._entity_lengths: dict[str, Counter[int]] = {}  # by label
@@ -143,35 +207,41 @@ class Split:
             self._entity_lengths.setdefault(label, Counter())[end - start] += 1
 
     def second_pass(self, document: Document, units: UnitMaker, scheme: TagScheme) -> Units:
-        """Count the findings in a document, and return its units."""
+        """Count the findings in a document, which are then in `alignment.findings`, and return its units."""
         text = document.text
-        text_units, _ = alignment.align(document, units, scheme, self._alignment)
+        self.alignment.findings = []
+        text_units, _ = alignment.align(document, units, scheme, self.alignment)
         self._text_lengths[len(text)] += 1
         if len(text_units) > units.config.maxlen:
-            self.count("long_text", text)
-        for start, end, _ in document.entities:
+            self.count("long_text", document, text)
+        for start, end, label in document.entities:
             if text[start].isspace() or text[end - 1].isspace():
-                self.count("edge", f"{text[start:end]!r} in {context(text, start, end)}")
+                example = f"{text[start:end]!r} in {context(text, start, end)}"
+                self.count("edge", document, example, start, end, label)
         for kind, pattern in _SUSPICIOUS.items():
             if match := pattern.search(text):
-                self.count(kind, f"{ascii(match.group())[1:-1]} in {context(text, *match.span())}")
+                example = f"{ascii(match.group())[1:-1]} in {context(text, *match.span())}"
+                self.count(kind, document, example, *match.span())
         simplified, traditional = (characters.intersection(text) for characters in scripts())
         if simplified and traditional:
             first = min(map(text.index, traditional))
-            self.count("both_scripts", f"{text[first]} in {context(text, first, first + 1)}")
+            example = f"{text[first]} in {context(text, first, first + 1)}"
+            self.count("both_scripts", document, example, first, first + 1)
             self._scripts["both"] += 1
         else:
             self._scripts["simplified" if simplified else "traditional" if traditional else "neither"] += 1
         return text_units
 
-    def count(self, finding: str, example: str) -> None:
-        """Count a finding, one of `FINDINGS`, with an example."""
-        self._findings[finding] += 1
-        self._alignment.example(finding, example[:SHOWN])
+    def count(
+        self, kind: str, document: Document, example: str, start: int = -1, end: int = -1, label: str = ""
+    ) -> None:
+        """Count a finding, one of `FINDINGS`, in a document, with an example."""
+        self._findings[kind] += 1
+        self.alignment.found(kind, document, example, start, end, label)
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as plain numbers, strings, lists and dictionaries."""
-        report = self._alignment.to_dict()
+        report = self.alignment.to_dict()
         total = sum(report["entities"].values())
         labels = {
             label: {
@@ -182,19 +252,22 @@ class Split:
             }
             for label, count in report.pop("entities").items()
         }
-        findings = report.pop("findings")
-        for kind in FINDINGS.keys() - findings.keys():
-            findings[kind] = {"count": self._findings[kind], "examples": self._alignment.examples.get(kind, [])}
+        counts = {kind: finding["count"] for kind, finding in report.pop("findings").items()}
+        findings = {
+            kind: {"count": counts.get(kind, self._findings[kind]), "examples": self.alignment.placed.get(kind, [])}
+            for kind in FINDINGS
+        }
         return {
             "file": str(self.path),
             **report,
+            "format": self.notes.format,
             "notes": dict(self.notes),
             "entities": total,
             "labels": labels,
             "entity_lengths": _distribution(sum(self._entity_lengths.values(), Counter())),
             "text_lengths": _distribution(self._text_lengths),
             "scripts": {kind: self._scripts[kind] for kind in ("simplified", "traditional", "both", "neither")},
-            "findings": {kind: findings[kind] for kind in FINDINGS},
+            "findings": findings,
         }
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from tagger.documents import Entity, Span
 from tagger.reports.html import escape, heading, legend, marked, report, table
 from tagger.reports.inspection import FINDINGS
+from tagger.reports.provenance import provenance_line
 from tagger.reports.svg import curves, histogram
 from tagger.reports.tables import bundle_tables, corpus_table, epoch_metric, label_counts, lengths_cell
 from tagger.reports.words import bilingual
@@ -21,10 +22,14 @@ _ERRORS_NOTE = (
 
 # ---- corpus -----------------------------------------------------------------------------------------------------
 def corpus_page(inspection: Mapping[str, Any]) -> str:
-    """Return the page of `inspection.inspect`."""
+    """Return the page of `inspection.inspect`; under "about" it may have what `provenance` returned."""
     labels = sorted({label for split in inspection["splits"] for label in split["labels"]})
     columns, rows = corpus_table(inspection)
-    parts = [heading("Overview"), table(columns, [(bilingual(what), *counts) for what, *counts in rows])]
+    parts = [
+        *_about(inspection),
+        heading("Overview"),
+        table(columns, [(bilingual(what), *counts) for what, *counts in rows]),
+    ]
     for split in inspection["splits"]:
         parts += _split(split)
     if len(inspection["splits"]) > 1:
@@ -35,7 +40,7 @@ def corpus_page(inspection: Mapping[str, Any]) -> str:
 def _split(split: Mapping[str, Any]) -> list[str]:
     """Return the section of a file: labels, lengths, findings."""
     findings = [
-        (bilingual(FINDINGS[kind]), example)
+        (bilingual(FINDINGS[kind]), example["place"], example["text"])
         for kind, finding in split["findings"].items()
         for example in finding["examples"]
     ]
@@ -44,7 +49,7 @@ def _split(split: Mapping[str, Any]) -> list[str]:
         heading("Labels", 3), _labels(split["labels"]),
         heading("Entity lengths", 3), histogram(split["entity_lengths"]["counts"]),
         heading("Text lengths", 3), histogram(split["text_lengths"]["counts"]),
-        heading("Findings", 3), table(["what", "example"], findings, "text"),
+        heading("Findings", 3), table(["what", "place", "example"], findings, "text"),
     ]  # fmt: skip
 
 
@@ -76,9 +81,10 @@ def _shared_and_unseen(inspection: Mapping[str, Any]) -> list[str]:
 def _conflicts(conflicts: Mapping[str, Any]) -> list[str]:
     """Return the sections of contradictory annotation."""
     labels, unmarked, texts = conflicts["labels"], conflicts["unmarked"], conflicts["texts"]
-    label_rows = [(row["mention"], label_counts(row["labels"])) for row in labels["examples"]]
+    label_rows = [(row["mention"], label_counts(row["labels"], row["places"])) for row in labels["examples"]]
     unmarked_rows = [
-        (row["mention"], f"{row['marked']:,}", f"{row['unmarked']:,}", row["in"]) for row in unmarked["examples"]
+        (row["mention"], f"{row['marked']:,}", f"{row['unmarked']:,}", row["place"], row["in"])
+        for row in unmarked["examples"]
     ]
     return [
         heading("Mentions with several labels", note=f"{labels['mentions']:,}"),
@@ -86,9 +92,9 @@ def _conflicts(conflicts: Mapping[str, Any]) -> list[str]:
         heading(
             "Mentions that are not marked everywhere", note=f"{unmarked['mentions']:,} ({unmarked['occurrences']:,} ×)"
         ),
-        table(["mention", "marked", "unmarked", "example"], unmarked_rows, "text"),
+        table(["mention", "marked", "unmarked", "place", "example"], unmarked_rows, "text"),
         heading("Texts annotated in several ways", note=f"{texts['count']:,}"),
-        table(["example"], [(text,) for text in texts["examples"]], "text"),
+        table(["place", "example"], [(row["place"], row["text"]) for row in texts["examples"]], "text"),
     ]
 
 
@@ -100,7 +106,11 @@ def bundle_page(name: str, inspection: Mapping[str, Any]) -> str:
     def sections(*titles: str) -> list[str]:
         return [heading(title) + table(*tables[title]) for title in titles if title in tables]
 
-    parts = [f"<p>{escape(name)}</p>", *sections("Settings that differ from the preset", "Training corpus")]
+    parts = [
+        f"<p>{escape(name)}</p>",
+        *_about(inspection),
+        *sections("Settings that differ from the preset", "Training corpus"),
+    ]
     parts += [heading("Curves"), curves(history, *epoch_metric(history))]
     if inspection["metrics"]:
         parts += [heading("Scores on dev"), *_scores(inspection["metrics"])]
@@ -109,11 +119,11 @@ def bundle_page(name: str, inspection: Mapping[str, Any]) -> str:
 
 # ---- evaluation -------------------------------------------------------------------------------------------------
 def evaluation_page(name: str, analysis: Mapping[str, Any]) -> str:
-    """Return the page of `analysis.Analysis.to_dict` for a corpus of this name."""
+    """Return the page of `analysis.Analysis.to_dict` for a corpus of this name; "about" as for `corpus_page`."""
     confusion, errors = analysis["confusion"], analysis["errors"]
     labels = confusion["labels"][:-1]
     parts = [f"<p>{escape(name)} · {analysis['texts']:,} {bilingual('texts')}</p>"]
-    parts += [heading("Scores"), *_scores(analysis)]
+    parts += [*_about(analysis), heading("Scores"), *_scores(analysis)]
     parts += [heading("Scores by entity length"), _counts("length", analysis["lengths"])]
     if "mentions" in analysis:
         mentions = {bilingual(kind): counts for kind, counts in analysis["mentions"].items()}
@@ -127,6 +137,11 @@ def evaluation_page(name: str, analysis: Mapping[str, Any]) -> str:
     parts += [heading("Most confident mistakes"), f"<p>{legend(labels)}</p>"]
     parts += [_compared(text, labels) for text in analysis["worst"]]
     return report("Evaluation", labels, parts)
+
+
+def _about(report: Mapping[str, Any]) -> list[str]:
+    """Return the line that says what a report is about, if it is known."""
+    return [f'<p class="note">{escape(provenance_line(report["about"]))}</p>'] if "about" in report else []
 
 
 def _scores(scores: Mapping[str, Any]) -> list[str]:
@@ -174,7 +189,10 @@ def _compared(text: Mapping[str, Any], labels: Sequence[str]) -> str:
         "predicted": marked(text["text"], predicted, labels, predicted_spans - set(gold)),
     }
     shown = "".join(f"<p><small>{bilingual(side)}</small><br>{content}</p>" for side, content in sides.items())
-    return f'<div class="pair">{shown}</div>'
+    number = f" (id {text['id']})" if "id" in text else ""
+    where = ":".join(str(text[key]) for key in ("file", "line", "item", "row") if key in text) + number
+    place = f"<p><small>{escape(where)}</small></p>" if where else ""
+    return f'{place}<div class="pair">{shown}</div>'
 
 
 def _percent(share: float) -> str:

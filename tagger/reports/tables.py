@@ -50,26 +50,29 @@ def lengths_cell(distribution: Mapping[str, Any]) -> str:
 def corpus_examples(report: Mapping[str, Any]) -> Iterator[str]:
     """Yield the examples of `inspection.inspect`, one on a line, those of contradictory annotation last."""
     for split in report["splits"]:
-        place = f"{split['file']}: " if len(report["splits"]) > 1 else ""
         for kind, what in FINDINGS.items():
-            yield from (f"{place}{what}: {example}" for example in split["findings"][kind]["examples"])
+            examples = split["findings"][kind]["examples"]
+            yield from (f"{example['place']}: {what}: {example['text']}" for example in examples)
     for pair in report["shared"]:
         yield f"texts in both {pair['first']} and {pair['second']}: {pair['texts']:,}"
     for pair in report["unseen"]:
         yield f"entities of {pair['second']} that {pair['first']} does not have: {100 * pair['share']:.1f} %"
     conflicts = report["conflicts"]
     yield f"mentions with several labels: {conflicts['labels']['mentions']:,}"
-    yield from (f"  {row['mention']}: {label_counts(row['labels'])}" for row in conflicts["labels"]["examples"])
+    for row in conflicts["labels"]["examples"]:
+        yield f"  {row['mention']}: {label_counts(row['labels'], row['places'])}"
     yield f"mentions that are not marked everywhere: {conflicts['unmarked']['mentions']:,}"
     for row in conflicts["unmarked"]["examples"]:
-        yield f"  {row['mention']}: marked {row['marked']:,}, unmarked {row['unmarked']:,}, as in {row['in']}"
+        counts = f"marked {row['marked']:,}, unmarked {row['unmarked']:,}"
+        yield f"  {row['mention']}: {counts}, as in {row['in']} ({row['place']})"
     yield f"texts annotated in several ways: {conflicts['texts']['count']:,}"
-    yield from (f"  {text}" for text in conflicts["texts"]["examples"])
+    yield from (f"  {row['place']}: {row['text']}" for row in conflicts["texts"]["examples"])
 
 
-def label_counts(counts: Mapping[str, int]) -> str:
-    """Return labels with how often each occurs, on one line."""
-    return ", ".join(f"{label} {count:,}" for label, count in counts.items())
+def label_counts(counts: Mapping[str, int], places: Mapping[str, str]) -> str:
+    """Return labels, with how often each occurs and where it does first, on one line."""
+    rows = ((label, count, places.get(label)) for label, count in counts.items())
+    return ", ".join(f"{label} {count:,}" + (f" (first at {place})" if place else "") for label, count, place in rows)
 
 
 def bundle_tables(report: Mapping[str, Any]) -> dict[str, Table]:

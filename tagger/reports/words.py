@@ -23,7 +23,7 @@ CHINESE = {
     "bytes": "字节", "distinct mentions": "不同的字符串",
     "length: median, 90 %, longest": "长度：中位数、90 %、最长",
     "share, %": "占比", "first": "第一份", "second": "第二份",
-    "example": "示例",
+    "example": "示例", "place": "位置",
     # Rows: of a corpus, of an evaluation.
     "length of entities: median, 90 %, longest": "实体长度：中位数、90 %、最长",
     "length of texts: median, 90 %, longest": "文本长度：中位数、90 %、最长",

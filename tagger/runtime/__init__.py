@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from tagger.errors import ConfigError
+from tagger.imports import import_tensorflow
 from tagger.settings import nearest
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ class Runtime(Protocol):
     batch_units: int
 
     def scores(self, ids: "np.ndarray", lengths: "np.ndarray") -> "np.ndarray":
-        """Return the score of each tag at each unit; called from several threads at once.
+        """Return the score of each tag at each unit; called from several threads at once, and in forked processes.
 
         Args:
             ids: (B, T, F) int32, padded on the right with 0.
@@ -38,6 +39,9 @@ class Runtime(Protocol):
 
         Returns:
             (B, T, K) float32; values past the end of a text have no meaning.
+
+        Raises:
+            TaggerError: In a forked process, where it does not work there.
         """
         ...
 
@@ -67,6 +71,8 @@ class RuntimeSpec:
             BundleError: If the bundle's model cannot be loaded.
             MissingExtraError: If a package that the runtime needs is not installed.
         """
+        if self.tensorflow:
+            import_tensorflow()
         module, _, name = self.home.partition(".")
         loaded: Runtime = getattr(importlib.import_module(f"{__name__}.{module}"), name).load(bundle, workers)
         return loaded

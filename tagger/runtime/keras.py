@@ -1,10 +1,12 @@
 """Scores by Keras on TensorFlow, for a model in training and for a trained one."""
 
+import os
 from typing import Any
 
 import numpy as np
 
 from tagger.bundle import Bundle
+from tagger.errors import TaggerError
 from tagger.lookup import Lookup
 
 
@@ -21,7 +23,7 @@ class KerasRuntime:
     def __init__(self, model: Any, lookup: Lookup) -> None:
         import tensorflow as tf
 
-        self._lookup = lookup
+        self._lookup, self._process = lookup, os.getpid()
         self._call = tf.function(
             lambda ids, vectors, lengths: model({"ids": ids, "vectors": vectors, "lengths": lengths}, training=False),
             input_signature=[
@@ -37,5 +39,17 @@ class KerasRuntime:
         return cls(bundle.keras_model(), bundle.lookup)
 
     def scores(self, ids: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-        """See `Runtime.scores`."""
-        return self._call(ids, self._lookup.vectors(ids), lengths).numpy()
+        """See `Runtime.scores`.
+
+        Raises:
+            TaggerError: In a forked process, in which TensorFlow would wait for ever.
+        """
+        if self._process != os.getpid():
+            raise TaggerError(
+                "runtime keras: expected the process that loaded it, received a fork of it; load the tagger in each "
+                "process, or use another runtime"
+            )
+        longest = ids.shape[1]
+        if longest == 1:  # TensorFlow 2.21 with oneDNN crashes there
+            ids = np.pad(ids, ((0, 0), (0, 1), (0, 0)))
+        return self._call(ids, self._lookup.vectors(ids), lengths).numpy()[:, :longest]

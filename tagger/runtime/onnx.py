@@ -7,6 +7,7 @@ import numpy as np
 
 from tagger.bundle import EIGHT_BITS, ONNX, Bundle
 from tagger.errors import BundleError
+from tagger.imports import import_onnxruntime
 from tagger.lookup import Lookup
 
 
@@ -23,8 +24,7 @@ class OnnxRuntime:
     batch_units = 800  # fits the processor's cache
 
     def __init__(self, path: Path, lookup: Lookup, threads: int = 1) -> None:
-        import onnxruntime
-
+        onnxruntime = import_onnxruntime()
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 3

@@ -1,5 +1,7 @@
 """Scores by OpenVINO."""
 
+import ctypes
+import os
 import threading
 from pathlib import Path
 from typing import Any
@@ -7,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from tagger.bundle import ONNX, Bundle
-from tagger.errors import BundleError, require
+from tagger.errors import BundleError
+from tagger.imports import import_openvino
 from tagger.lookup import Lookup
 
 _MULTIPLE = 4  # the number of texts in a batch, and of units in a text, is padded to a multiple of this
@@ -16,7 +19,8 @@ _MULTIPLE = 4  # the number of texts in a batch, and of units in a text, is padd
 class OpenvinoRuntime:
     """Runs `model.onnx` on OpenVINO, in bfloat16 where the processor multiplies it; safe to use from several threads.
 
-    The vectors are looked up inside the graph.
+    The vectors are looked up inside the graph. In a forked process, which lacks the threads of OpenVINO, the model is
+    compiled again when it is first used.
 
     Args:
         path: The file.
@@ -28,22 +32,16 @@ class OpenvinoRuntime:
     batch_units = 2400  # a change of shape costs as much as several hundred units
 
     def __init__(self, path: Path, lookup: Lookup, streams: int = 1, single: bool = False) -> None:
-        openvino = require("openvino", "fast")
-        core = openvino.Core()
-        try:
-            model = core.read_model(path)
-            _look_up_inside(model, lookup)
-            _reverse_by_length(model)
-            options: dict[str, Any] = {
-                "NUM_STREAMS": streams,
-                "INFERENCE_NUM_THREADS": streams,
-                "ENABLE_CPU_PINNING": False,  # it would pin every process to the same cores
-            }
-            options |= {"INFERENCE_PRECISION_HINT": "f32"} if single else {}
-            self._compiled = core.compile_model(model, "CPU", options)
-        except RuntimeError as error:
-            raise BundleError(f"{path}: OpenVINO cannot load it: {str(error).splitlines()[0]}") from error
-        self._thread = threading.local()
+        self._openvino = import_openvino()
+        self._path, self._content, self._lookup = path, path.read_bytes(), lookup
+        self._options: dict[str, Any] = {
+            "NUM_STREAMS": streams,
+            "INFERENCE_NUM_THREADS": streams,
+            "ENABLE_CPU_PINNING": False,  # it would pin every process to the same cores
+        }
+        self._options |= {"INFERENCE_PRECISION_HINT": "f32"} if single else {}
+        self._compiling = threading.Lock()
+        self._compiled = _Compiled(self._compile())
 
     @classmethod
     def load(cls, bundle: Bundle, workers: int) -> "OpenvinoRuntime":
@@ -52,8 +50,6 @@ class OpenvinoRuntime:
 
     def scores(self, ids: np.ndarray, lengths: np.ndarray) -> np.ndarray:
         """See `Runtime.scores`."""
-        if not hasattr(self._thread, "request"):
-            self._thread.request = self._compiled.create_infer_request()
         texts, longest, _ = ids.shape
         # A shape seen before is faster than a new one: padding keeps the number of shapes small.
         more_texts, more_units = -texts % _MULTIPLE, -longest % _MULTIPLE
@@ -62,8 +58,49 @@ class OpenvinoRuntime:
         positions, ends = np.arange(longest + more_units, dtype=np.int32), lengths[:, None]
         mirrored = np.where(positions < ends, ends - 1 - positions, positions)
         feed = {"ids": ids, "lengths": lengths, "mirrored": mirrored}
-        scores: np.ndarray = self._thread.request.infer(feed, share_inputs=True)[0]
-        return scores[:texts, :longest].copy()  # the request reuses its memory
+        return self._here().scores(feed)[:texts, :longest]
+
+    def _here(self) -> "_Compiled":
+        """Return the model as compiled in this process."""
+        if self._compiled.process != os.getpid():
+            with self._compiling:
+                if self._compiled.process != os.getpid():
+                    self._compiled.leak()
+                    self._compiled = _Compiled(self._compile())
+        return self._compiled
+
+    def _compile(self) -> Any:
+        core = self._openvino.Core()
+        try:
+            model = core.read_model(self._content)
+            _look_up_inside(model, self._lookup)
+            _reverse_by_length(model)
+            return core.compile_model(model, "CPU", self._options)
+        except RuntimeError as error:
+            reason = str(error).splitlines()[0]
+            raise BundleError(f"{self._path}: OpenVINO cannot load it: {reason}") from error
+
+
+class _Compiled:
+    """A compiled model, the process that compiled it, and its inference requests, each used by one thread at a time."""
+
+    def __init__(self, model: Any) -> None:
+        self.model, self.process = model, os.getpid()
+        self._idle: list[Any] = []
+
+    def scores(self, feed: dict[str, np.ndarray]) -> np.ndarray:
+        try:
+            request = self._idle.pop()
+        except IndexError:
+            request = self.model.create_infer_request()
+        scores: np.ndarray = request.infer(feed, share_inputs=True)[0].copy()  # the request reuses its memory
+        self._idle.append(request)
+        return scores
+
+    def leak(self) -> None:
+        """Never free what OpenVINO made: in a forked process, that would wait for threads that are not there."""
+        for kept in (self.model, *self._idle):
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(kept))
 
 
 def _look_up_inside(model: Any, lookup: Lookup) -> None:

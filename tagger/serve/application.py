@@ -1,5 +1,6 @@
 """The ASGI application: the HTTP interface, the page at `/`, the documentation at `/docs`."""
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
@@ -20,9 +21,10 @@ from tagger.serve.endpoints import ENDPOINTS, Api
 from tagger.serve.limits import Limits
 from tagger.serve.metrics import Metrics
 from tagger.serve.middleware import AccessMiddleware
+from tagger.serve.queue_endpoints import QueueSetup
 from tagger.serve.responses import error_response
 
-_SCRIPTS = ("page", "state", "view", "theme", "messages", "docs")
+_SCRIPTS = ("page", "queue", "server", "state", "view", "theme", "messages", "docs")
 
 # Path -> (file in page/, media type). No other file can be requested.
 _PAGE_FILES = {
@@ -40,6 +42,7 @@ def application(
     save: CorpusFile | None = None,
     token: str = "",
     hosts: set[str] | None = None,
+    queue: QueueSetup | None = None,
 ) -> Starlette:
     """Return the ASGI application around a tagger.
 
@@ -49,14 +52,16 @@ def application(
         save: Where corrected documents are saved; None for nowhere.
         token: The token that clients must send; empty for none.
         hosts: The host names allowed in a request's `Host`; any by default.
+        queue: Texts to correct one by one; needs `save`.
     """
     limits, metrics = limits or Limits(), Metrics()
-    api = Api(tagger, limits, save, metrics)
+    api = Api(tagger, limits, save, metrics, queue)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        api.start()
         yield
-        api.tagger.close()
+        await asyncio.to_thread(api.close)
 
     public = {path: _page_file(*file) for path, file in _PAGE_FILES.items()} | documentation.handlers()
     needs_token = dict.fromkeys(public, False) | {endpoint.path: endpoint.needs_token for endpoint in ENDPOINTS}

@@ -3,11 +3,12 @@
 import threading
 from pathlib import Path
 
+from tagger import formats
 from tagger.documents import Document, Notes
 from tagger.errors import CorpusError
-from tagger.files import open_text
-from tagger.formats.native import parse, to_native
-from tagger.formats.records import parse_object
+from tagger.files import open_source
+from tagger.formats.native import to_native
+from tagger.formats.records import is_array, is_spread
 from tagger.outputs import append_line
 
 
@@ -18,7 +19,7 @@ class CorpusFile:
         path: Must end in `.jsonl`; created if absent. Its content is kept.
 
     Raises:
-        CorpusError: If the name or the first line of the file is of another format.
+        CorpusError: If the name or the content of the file is of another format.
         OSError: If the file cannot be written.
     """
 
@@ -27,11 +28,13 @@ class CorpusFile:
             raise CorpusError(str(path), "a name that ends in .jsonl", path.name, "corrected texts are JSON Lines")
         path.open("ab").close()
         self.path, self._lock = path, threading.Lock()
-        with open_text(path) as lines:
-            first = next(((number, line) for number, line in lines if line.strip()), None)
-        if first:
-            place = f"{path}:{first[0]}"
-            parse(parse_object(first[1], place), place, Notes())
+        with open_source(path) as source:
+            name, is_lines = formats.detect(source), not (is_array(source.head) or is_spread(source.head))
+            first = next(formats.by_name(name).read(source.peek(), Notes()), None)
+        if name != "jsonl" or not is_lines:
+            received = f"the format {name}" if is_lines else "JSON that is not one record a line"
+            remedy = f"convert it first: tagger convert {path} NEW.jsonl"
+            raise CorpusError(first.place if first else str(path), "native JSON Lines", received, remedy)
 
     def append(self, document: Document) -> None:
         """Append a document; it is on disk when this returns.

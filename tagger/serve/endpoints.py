@@ -2,7 +2,12 @@
 
     POST /tag            predict the entities of one text, of several, or of a stream of JSON Lines
     POST /save           append a corrected document to the corpus file
-    GET  /about          labels, limits, version
+    GET  /queue          how far the queue of texts to correct is, and the training on what was corrected
+    GET  /queue/text     the text to correct now, or the one before or after another
+    POST /queue/skip     put a text last
+    POST /queue/train    train on what has been saved, and go on with the new bundle
+    POST /queue/stop     interrupt that training
+    GET  /about          bundle, labels, limits, version
     GET  /health         whether the server answers
     GET  /metrics        counters, in the text form of Prometheus
     GET  /openapi.json   a description of these endpoints
@@ -13,7 +18,7 @@ A request that cannot be answered gets `{"error": reason}` with a status of 4xx 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from importlib import resources
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.requests import Request
@@ -29,6 +34,7 @@ from tagger.serve.batching import BusyError, SharedTagger
 from tagger.serve.corrections import CorpusFile
 from tagger.serve.limits import Limits
 from tagger.serve.metrics import Metrics
+from tagger.serve.queue_endpoints import QueueApi, QueueSetup
 from tagger.serve.requests import JSON, JSON_LINES, json_body, json_lines, media_type, parse_texts, reject
 from tagger.serve.responses import JsonLinesResponse, json_response
 
@@ -43,12 +49,33 @@ class Api:
         limits: Requests beyond them are rejected.
         corpus_file: Where corrected documents are saved; None for nowhere.
         metrics: Where texts and entities are counted.
+        queue: Texts to correct one by one; None for no queue. Needs `corpus_file`.
     """
 
-    def __init__(self, tagger: Tagger, limits: Limits, corpus_file: CorpusFile | None, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        tagger: Tagger,
+        limits: Limits,
+        corpus_file: CorpusFile | None,
+        metrics: Metrics,
+        queue: QueueSetup | None = None,
+    ) -> None:
         self.limits, self.corpus_file, self.metrics = limits, corpus_file, metrics
-        self.labels = tagger.labels
         self.tagger = SharedTagger(tagger, limits.waiting, metrics.count_batch)
+        self.queue: QueueApi | None = None
+        if queue and corpus_file:
+            self.queue = QueueApi(queue, corpus_file.path, limits, self._tag, self._replace)
+
+    def start(self) -> None:
+        """Begin what runs beside the requests."""
+        if self.queue:
+            self.queue.start(self.tagger.tagger)
+
+    def close(self) -> None:
+        """End what runs beside the requests."""
+        if self.queue:
+            self.queue.close()
+        self.tagger.close()
 
     async def tag(self, request: Request) -> Response:
         """`POST /tag`: JSON of one text or several, or JSON Lines."""
@@ -80,12 +107,23 @@ class Api:
         except OSError as error:
             reject(507, f"{self.corpus_file.path}: {error.strerror or error}")
         self.metrics.saved.inc()
+        if self.queue:
+            await asyncio.to_thread(self.queue.texts.save, document.text)
         return json_response({"saved": self.corpus_file.path.name, "entities": len(document.entities)})
 
     async def about(self, request: Request) -> Response:
         """`GET /about`: what a client needs to know about this server."""
-        can_save, limits = self.corpus_file is not None, vars(self.limits)
-        return json_response({"version": __version__, "labels": self.labels, "save": can_save, "limits": limits})
+        tagger = self.tagger.tagger
+        bundle = tagger.identity
+        about = {
+            "version": __version__,
+            "bundle": bundle and {"name": bundle.name, "sha256": bundle.sha256, "trained": bundle.trained or None},
+            "labels": tagger.labels,
+            "save": self.corpus_file is not None,
+            "queue": self.queue is not None,
+            "limits": vars(self.limits),
+        }
+        return json_response(about)
 
     async def health(self, request: Request) -> Response:
         """`GET /health`."""
@@ -100,6 +138,10 @@ class Api:
         """`GET /openapi.json`."""
         content = resources.files("tagger.serve").joinpath("page", "openapi.json").read_text("utf-8")
         return Response(content.replace("VERSION", __version__), media_type=JSON)
+
+    def _replace(self, tagger: Tagger) -> None:
+        """Answer requests with another tagger from now on; batches under way are finished with the old one."""
+        self.tagger.tagger = tagger
 
     async def _tag(self, texts: Sequence[str], wait: bool = False) -> list[list[Entity]]:
         try:
@@ -121,6 +163,17 @@ class Api:
             yield "".join(lines).encode("utf-8")
 
 
+def _queued(handler: Callable[[QueueApi, Request], Awaitable[Response]]) -> Callable[[Api, Request], Any]:
+    """Return the handler of an endpoint that is there only with a queue."""
+
+    async def respond(api: Api, request: Request) -> Response:
+        if api.queue is None:
+            reject(404, "this server has no queue; start it with --queue F --save FILE.jsonl")
+        return await handler(api.queue, request)
+
+    return respond
+
+
 class Endpoint(NamedTuple):
     """One row of the HTTP interface."""
 
@@ -133,6 +186,11 @@ class Endpoint(NamedTuple):
 ENDPOINTS = (
     Endpoint("POST", "/tag", Api.tag, needs_token=True),
     Endpoint("POST", "/save", Api.save, needs_token=True),
+    Endpoint("GET", "/queue", _queued(QueueApi.status), needs_token=True),
+    Endpoint("GET", "/queue/text", _queued(QueueApi.text), needs_token=True),
+    Endpoint("POST", "/queue/skip", _queued(QueueApi.skip), needs_token=True),
+    Endpoint("POST", "/queue/train", _queued(QueueApi.train), needs_token=True),
+    Endpoint("POST", "/queue/stop", _queued(QueueApi.stop), needs_token=True),
     Endpoint("GET", "/about", Api.about, needs_token=True),
     Endpoint("GET", "/health", Api.health, needs_token=False),
     Endpoint("GET", "/metrics", Api.prometheus, needs_token=True),

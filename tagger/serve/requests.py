@@ -88,7 +88,7 @@ def parse_texts(content: str, limits: Limits) -> tuple[list[str], bool]:
     Raises:
         HTTPException: If it is not JSON (400), not of these forms (422), or exceeds a limit (413).
     """
-    value = _parse_object(content)
+    value = json_object(content)
     if ("text" in value) == ("texts" in value):
         reject(422, 'expected either "text" with a string or "texts" with a list of strings')
     if "text" in value:
@@ -126,7 +126,7 @@ def _parse_line(line: bytes, number: int, limits: Limits) -> str:
     try:
         if len(line) > limits.body:
             reject(413, f"expected at most {limits.body:,} bytes")
-        value = _parse_object(_decode(line))
+        value = json_object(_decode(line))
         if "text" not in value:
             reject(422, 'expected "text" with a string')
         return _checked_text(value["text"], '"text"', limits)
@@ -141,7 +141,12 @@ def _decode(content: bytes) -> str:
         reject(400, f"expected UTF-8, received other bytes at {error.start}")
 
 
-def _parse_object(content: str) -> dict[str, Any]:
+def json_object(content: str) -> dict[str, Any]:
+    """Return the JSON object in a body.
+
+    Raises:
+        HTTPException: If it is not JSON (400), or no object (422).
+    """
     try:
         value = json.loads(content)
     except json.JSONDecodeError as error:

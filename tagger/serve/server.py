@@ -12,12 +12,21 @@ from tagger.pipeline import Tagger
 from tagger.serve.application import application
 from tagger.serve.corrections import CorpusFile
 from tagger.serve.limits import Limits
+from tagger.serve.queue_endpoints import QueueSetup
 
 _LOOPBACK_ADDRESSES = ("127.0.0.1", "localhost", "::1")
 _LOOPBACK_HOSTS = {"127.0.0.1", "localhost", "[::1]"}  # as they stand in the header Host
 
 
-def serve(tagger: Tagger, host: str, port: int, limits: Limits, save: CorpusFile | None, token: str) -> None:
+def serve(
+    tagger: Tagger,
+    host: str,
+    port: int,
+    limits: Limits,
+    save: CorpusFile | None,
+    token: str,
+    queue: QueueSetup | None = None,
+) -> None:
     """Answer requests until the process is interrupted or terminated; accepted requests are finished.
 
     Args:
@@ -27,13 +36,14 @@ def serve(tagger: Tagger, host: str, port: int, limits: Limits, save: CorpusFile
         limits: Requests beyond them are rejected.
         save: Where corrected documents are saved; None for nowhere.
         token: The token that clients must send; empty for none.
+        queue: Texts to correct one by one; needs `save`.
 
     Raises:
         ConfigError: If the server cannot listen on the address.
     """
     listening = _listen(host, port)
     local = host in _LOOPBACK_ADDRESSES
-    app = application(tagger, limits, save, token, _LOOPBACK_HOSTS if local and not token else None)
+    app = application(tagger, limits, save, token, _LOOPBACK_HOSTS if local and not token else None, queue)
     config = uvicorn.Config(
         app, ws="none", proxy_headers=False, log_level="warning", access_log=False, server_header=False,
         timeout_graceful_shutdown=limits.seconds,

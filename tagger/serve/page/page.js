@@ -1,4 +1,6 @@
-// React to the user (typing, correcting, exporting) and talk to the server.
+// React to the user: typing, correcting, exporting.
+import { keepDraft, queue, startQueue } from "./queue.js";
+import { onToken, request } from "./server.js";
 import { add, correctedDocument, formats, remove, setText, state, textOf, undo } from "./state.js";
 import { toggleTheme } from "./theme.js";
 import { $, applyLanguage, focusEntity, labelButton, markAt, message, placeNextTo, show, showStatus, showTip, toggleLanguage, view } from "./view.js";
@@ -12,6 +14,7 @@ const [textArea, textView, menu] = ["text", "view", "menu"].map($);
 function update(change, ...parameters) {
   change(...parameters);
   show();
+  keepDraft();
 }
 
 // ---- the server ------------------------------------------------------------------------------------------------
@@ -20,29 +23,40 @@ let about = null; // what the server says about itself: labels, limits
 let timer = 0;
 let pending = null; // AbortController of the request for entities
 
-async function request(path, body, signal) {
-  const headers = {};
-  const token = sessionStorage.getItem("token");
-  if (token) headers.Authorization = `Bearer ${token}`;
-  if (body) headers["Content-Type"] = "application/json";
-  const response = await fetch(path, { method: body ? "POST" : "GET", headers, signal, body: body && JSON.stringify(body) });
-  if (response.status === 401) askForToken();
-  return { ok: response.ok, status: response.status, value: await response.json() };
-}
-
 async function start() {
   try {
     const { ok, value } = await request("/about");
     if (!ok) return;
-    about = value;
-    state.labels = [...value.labels];
-    $("save").hidden = !value.save;
+    showAbout(value);
+    if (about.queue) return startQueue(askAgain);
+    $("save").hidden = !about.save;
     show();
     if (state.chars.length) tag();
   } catch {
     showStatus(message("unreachable"), true);
     setTimeout(start, RETRY_PAUSE);
   }
+}
+
+/** Show what the server says about itself; labels that the user added stay. */
+function showAbout(value = about) {
+  if (!value) return;
+  about = value;
+  state.labels = [...new Set([...about.labels, ...state.labels])];
+  const parts = [`tagger ${about.version}`];
+  if (about.bundle) {
+    const { name, sha256, trained } = about.bundle;
+    if (trained) parts.unshift(message("aboutTrained", { name: new Date(trained).toLocaleString(view.language) }));
+    parts.unshift(message("about", { name }), sha256.slice(0, 12));
+  }
+  $("about").textContent = parts.join(" · ");
+}
+
+/** Ask the server about itself again: its bundle has changed. */
+async function askAgain() {
+  const { ok, value } = await request("/about");
+  if (ok) showAbout(value);
+  show();
 }
 
 function scheduleTag(milliseconds) {
@@ -87,17 +101,8 @@ async function save() {
   }
 }
 
-function askForToken() {
-  $("token-error").textContent = sessionStorage.getItem("token") ? message("wrongToken") : "";
-  if (!$("token-dialog").open) $("token-dialog").showModal();
-}
-
-$("token-form").addEventListener("submit", (event) => {
-  event.preventDefault();
-  sessionStorage.setItem("token", $("token").value.replace(/[^!-~]/g, ""));
-  $("token").value = "";
-  $("token-dialog").close();
-  if (about) tag();
+onToken(() => {
+  if (about && !queue.active) tag();
   else start();
 });
 
@@ -143,7 +148,7 @@ $("file").addEventListener("change", (event) => {
 });
 for (const kind of ["dragover", "drop", "dragleave"])
   document.addEventListener(kind, (event) => {
-    if (!event.dataTransfer?.types.includes("Files")) return;
+    if (queue.active || !event.dataTransfer?.types.includes("Files")) return;
     event.preventDefault();
     textArea.closest(".card").classList.toggle("dropping", kind === "dragover");
     if (kind === "drop") openFile(event.dataTransfer.files[0]);
@@ -336,7 +341,7 @@ $("language").addEventListener("click", toggleLanguage);
 $("theme").addEventListener("click", toggleTheme);
 document.addEventListener("keydown", (event) => {
   if (!(event.ctrlKey || event.metaKey)) return;
-  if (event.key === "s" && about?.save) {
+  if (event.key === "s" && about?.save && !queue.active) {
     event.preventDefault();
     if (!$("save").disabled) save();
   } else if (event.key === "z" && !event.target.matches("textarea, input") && !$("undo").disabled) {
@@ -345,9 +350,11 @@ document.addEventListener("keydown", (event) => {
   }
 });
 addEventListener("beforeunload", (event) => {
+  if (queue.active && !queue.unkept) return; // they are there after a reload
   const isCorrected = state.added.length || state.removed.length;
   if (isCorrected && JSON.stringify(correctedDocument()) !== view.saved) event.preventDefault();
 });
 
+document.addEventListener("languagechange", () => showAbout());
 applyLanguage();
 start();

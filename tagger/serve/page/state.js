@@ -16,15 +16,17 @@ const equal = (a, b) => a.start === b.start && a.end === b.end && a.label === b.
 
 export const textOf = ({ start, end }) => state.chars.slice(start, end).join("");
 
-/** Return the current entities in order: the predicted ones, as corrected by the user. */
+/** Return the current entities in order: the predicted ones, as corrected by the user. These are saved. */
 export function entities() {
   const accepted = state.predicted.filter(
-    (entity) =>
-      entity.score >= state.threshold &&
-      !state.added.some((other) => overlap(other, entity)) &&
-      !state.removed.some((other) => equal(other, entity)),
+    (entity) => !state.added.some((other) => overlap(other, entity)) && !state.removed.some((other) => equal(other, entity)),
   );
   return [...accepted, ...state.added].sort((a, b) => a.start - b.start);
+}
+
+/** Return those of `entities()` that the threshold does not hide; what the user set is never hidden. */
+export function shownEntities() {
+  return entities().filter((entity) => entity.score === undefined || entity.score >= state.threshold);
 }
 
 function recordHistory() {
@@ -51,6 +53,19 @@ export function remove(entity) {
 export function undo() {
   if (state.history.length) [state.added, state.removed] = state.history.pop();
 }
+
+/** Show another document: its text and the entities to start from. */
+export function setDocument({ text, entities }) {
+  Object.assign(state, { chars: Array.from(text), predicted: entities, added: [], removed: [], history: [] });
+}
+
+/** Return the user's corrections, with which they can be undone, or null where there are none. */
+export function corrections() {
+  const { added, removed, history } = state;
+  return history.length ? { added, removed, history } : null;
+}
+
+export const setCorrections = (given) => Object.assign(state, given);
 
 /** Replace the text; spans outside the part that differs move along with their characters, others are dropped. */
 export function setText(text) {
@@ -85,7 +100,7 @@ export const formats = {
     type: "application/x-ndjson",
     suffix: "jsonl",
     write() {
-      const rows = entities().map((e) => ({ start: e.start, end: e.end, label: e.label, text: textOf(e), score: e.score }));
+      const rows = shownEntities().map((e) => ({ start: e.start, end: e.end, label: e.label, text: textOf(e), score: e.score }));
       return JSON.stringify({ text: state.chars.join(""), entities: rows }) + "\n";
     },
   },
@@ -94,7 +109,7 @@ export const formats = {
     suffix: "conll",
     write() {
       const tags = state.chars.map(() => "O");
-      for (const { start, end, label } of entities()) {
+      for (const { start, end, label } of shownEntities()) {
         tags.fill(`I-${label}`, start, end);
         tags[start] = `B-${label}`;
       }

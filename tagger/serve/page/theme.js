@@ -8,11 +8,13 @@ export function loadSetting(name) {
   }
 }
 
+/** Store a setting; return false where the browser does not: it holds until the page is closed. */
 export function storeSetting(name, value) {
   try {
     localStorage.setItem(name, value);
+    return true;
   } catch {
-    // storage is disabled: the setting holds until the page is closed
+    return false;
   }
 }
 

@@ -1,6 +1,6 @@
 // Show the state on the page. Text is always set as text, never as markup.
 import { messages } from "./messages.js";
-import { correctedDocument, entities, state, textOf } from "./state.js";
+import { correctedDocument, entities, shownEntities, state, textOf } from "./state.js";
 import { loadSetting, storeSetting } from "./theme.js";
 
 const MAX_ROWS = 500;
@@ -18,8 +18,9 @@ export const view = {
 
 // ---- messages --------------------------------------------------------------------------------------------------
 
-export function message(key, { n = 0, name = "" } = {}) {
-  return messages[view.language][key].replace("{n}", n.toLocaleString(view.language)).replace("{name}", () => name);
+export function message(key, { n = 0, of = 0, name = "" } = {}) {
+  const number = (value) => value.toLocaleString(view.language);
+  return messages[view.language][key].replace("{n}", number(n)).replace("{of}", number(of)).replace("{name}", () => name);
 }
 
 export function showStatus(text, isError = false) {
@@ -35,6 +36,7 @@ export function applyLanguage() {
       element.setAttribute(attribute, message(element.getAttribute(`data-message-${key}`)));
   $("language").lang = view.language === "zh" ? "en" : "zh";
   $("docs").href = `/docs?lang=${view.language}`;
+  document.dispatchEvent(new Event("languagechange"));
   show();
 }
 
@@ -64,7 +66,9 @@ export function labelButton(label) {
 
 export function show() {
   $("tip").hidden = true;
-  view.entities = entities();
+  view.entities = shownEntities();
+  const hidden = entities().length - view.entities.length;
+  $("hidden").textContent = hidden ? message("hidden", { n: hidden }) : "";
   view.focused = Math.max(Math.min(view.focused, view.entities.length - 1), 0);
   $("count").textContent = message("count", { n: state.chars.length });
   $("undo").disabled = !state.history.length;

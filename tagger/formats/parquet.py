@@ -1,0 +1,118 @@
+"""Parquet: a table with the columns "text" and "entities", a list of {start, end, label}; by pyarrow, an extra.
+
+Every other column is a further key of the record, and entities are read as in a JSON record with these keys.
+"""
+
+import io
+import itertools
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from tagger import reading
+from tagger.documents import Document, Notes
+from tagger.errors import CorpusError, require
+from tagger.formats.records import Record, dumps, from_cells, named, native_records
+
+_ROWS = 1000  # a group; those of the first decide which columns are written
+
+
+def is_parquet(path: Path) -> bool:
+    """Return whether a file is Parquet by its name or its content."""
+    if path.suffix == ".parquet" or not path.is_file():
+        return path.suffix == ".parquet"
+    try:
+        with path.open("rb") as file:
+            return file.read(4) == b"PAR1"
+    except OSError:
+        return False
+
+
+def reader(parse: Callable[[Record, str, Notes], Document]) -> Callable[[Path, Notes], Iterator[Document]]:
+    """Return the reader of Parquet; `parse` makes a document of a record."""
+
+    def read(path: Path, notes: Notes) -> Iterator[Document]:
+        column = reading.of(path).column or "text"
+        for number, row in enumerate(_rows(path), 1):
+            place = f"{path} (row {number})"
+            if column not in row:
+                raise CorpusError(str(path), f'a column "{column}"', ", ".join(row), "name it with --column")
+            record = from_cells(row, column, place)
+            yield parse(record, named(place, record), notes)
+
+    return read
+
+
+def _rows(path: Path) -> Iterator[dict[str, Any]]:
+    parquet = require("pyarrow.parquet", "parquet")
+    arrow = require("pyarrow", "parquet")
+    try:
+        with parquet.ParquetFile(path) as file:
+            for batch in file.iter_batches(_ROWS):
+                yield from batch.to_pylist()
+    except FileNotFoundError as error:
+        raise CorpusError(str(path), "a readable file", str(error.strerror), "check the path and the file") from error
+    except (arrow.ArrowException, OSError, ValueError, OverflowError) as error:
+        shown = str(error).partition("\n")[0]
+        raise CorpusError(str(path), "a whole Parquet file", shown, "copy it again") from error
+
+
+def write(documents: Iterable[Document], notes: Notes) -> Iterator[bytes]:
+    """Yield the bytes of a table, group by group; the keys of the first documents are its columns.
+
+    A column whose first values are all integers, numbers, or truth values has that type; others are strings, and what
+    is no string is JSON in them.
+    """
+    parquet, arrow = require("pyarrow.parquet", "parquet"), require("pyarrow", "parquet")
+    entity = arrow.struct([("start", arrow.int64()), ("end", arrow.int64()), ("label", arrow.string())])
+    rated = arrow.struct([*entity, ("text", arrow.string()), ("score", arrow.float64())])
+    rows = native_records(documents, notes)
+    first = list(itertools.islice(rows, _ROWS))
+    has_scores = any("score" in one for record in first for one in record["entities"])
+    keys = dict.fromkeys(key for record in first for key in record if key not in ("text", "entities"))
+    kinds = {key: _kind([record[key] for record in first if key in record]) for key in keys}
+    schema = arrow.schema([
+        ("text", arrow.string()), ("entities", arrow.list_(rated if has_scores else entity)),
+        *((key, arrow.type_for_alias(kind)) for key, kind in kinds.items()),
+    ])  # fmt: skip
+    sink = io.BytesIO()
+    with parquet.ParquetWriter(sink, schema) as writer:
+        group = first
+        while group:
+            for record in group:
+                notes["lost: keys that none of the first records has"] += sum(key not in schema.names for key in record)
+            table = [
+                {**record, **{key: _value(record.get(key), kinds[key], notes) for key in keys}} for record in group
+            ]
+            writer.write_table(arrow.Table.from_pylist(table, schema))
+            yield _taken(sink)
+            group = list(itertools.islice(rows, _ROWS))
+    yield _taken(sink)
+
+
+def _taken(sink: io.BytesIO) -> bytes:
+    """Return what has been written since the last call; positions go on counting."""
+    content = sink.getvalue()
+    sink.seek(0)
+    sink.truncate()
+    return content
+
+
+def _kind(values: list[Any]) -> str:
+    types = {type(value) for value in values if value is not None}
+    if types == {bool}:
+        return "bool"
+    if types == {int} and all(abs(value) < 1 << 63 for value in values if value is not None):
+        return "int64"
+    return "double" if types and types <= {int, float} else "string"
+
+
+def _value(value: Any, kind: str, notes: Notes) -> Any:
+    if value is None:
+        return None
+    if kind == "string":
+        return value if isinstance(value, str) else dumps(value)
+    if _kind([value]) == kind or (kind == "double" and type(value) is int):
+        return value
+    notes["lost: further keys whose values are of another type"] += 1
+    return None
