@@ -30,8 +30,8 @@ PROGRESS = "progress.json"  # how far the epochs are, for other processes to rea
 # Names of what a run leaves when it is killed, and of all that it keeps in its folder.
 _LEFT = (".*.part.*", ".*.lock", "tmp*")
 _KEPT = (
-    _RECORD, _CHECKPOINT, "tables", "vectors.json", "store", PROGRESS, "texts.jsonl.gz", "pretrained", "pretrained.*", "round_*",
-    "rounds.json", "rounds.png", *_LEFT,
+    _RECORD, _CHECKPOINT, "tables", "vectors.json", "store", PROGRESS, "texts.jsonl.gz", "pretrained", "pretrained.*",
+    "round_*", "rounds.json", "rounds.png", *_LEFT,
 )  # fmt: skip
 
 
