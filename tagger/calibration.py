@@ -2,12 +2,13 @@
 occurs in a text."""
 
 import math
-from collections.abc import Container, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 
 import numpy as np
 
 from tagger.documents import Document, Entity, Span
+from tagger.errors import ConfigError
 
 _EDGE = 5e-5  # probabilities are rounded to four digits
 
@@ -46,6 +47,54 @@ class Calibration:
     def to_dict(self) -> dict[str, float]:
         """Return the parameters by name."""
         return asdict(self)
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """How probable an entity must be, by label; every entity is, by default.
+
+    Args:
+        least: For labels that are not in `labels`, 0..1.
+        labels: For single labels, 0..1.
+    """
+
+    least: float = 0.0
+    labels: Mapping[str, float] = field(default_factory=dict)
+
+    @staticmethod
+    def parse(given: str, labels: Sequence[str]) -> "Thresholds":
+        """Return the thresholds in `0.5`, `PER=0.8,LOC=0.6` or `0.5,PER=0.8`.
+
+        Args:
+            given: As given to `--threshold`.
+            labels: All labels of the tagger.
+
+        Raises:
+            ConfigError: If it is anything else, or names a label that the tagger does not have.
+        """
+        least, by_label = 0.0, {}
+        for part in given.split(","):
+            label, equals, number = part.rpartition("=")
+            try:
+                value = float(number)
+            except ValueError:
+                value = math.nan
+            if not 0 <= value <= 1:
+                raise ConfigError(f"--threshold {given}: expected 0 to 1, or LABEL=0 to 1 with commas between")
+            if equals and label.strip() not in labels:
+                known = ", ".join(labels)
+                raise ConfigError(f"--threshold {given}: no label {label.strip()!r}; the tagger has: {known}")
+            if equals:
+                by_label[label.strip()] = value
+            else:
+                least = value
+        return Thresholds(least, by_label)
+
+    def __call__(self, entities: list[Entity]) -> list[Entity]:
+        """Return the entities that are probable enough."""
+        if not self.least and not self.labels:
+            return entities
+        return [entity for entity in entities if entity.score >= self.labels.get(entity.label, self.least)]
 
 
 def repeated(text: str, entities: Iterable[Entity]) -> Iterator[Entity]:

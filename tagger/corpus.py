@@ -31,14 +31,14 @@ def read(path: str | Path, format: str = "", notes: Notes | None = None) -> Iter
             looks annotated.
     """
     notes = Notes() if notes is None else notes
-    with _opened(path, format) as (known, source):
+    with opened(path, format) as (known, source):
         notes.format = known.name
         yield from known.read(source, notes)
 
 
 def texts(path: str | Path, format: str = "") -> Iterator[str]:
     """Yield the text of each document, blank ones included; arguments and errors as for `read`."""
-    with _opened(path, format) as (known, source):
+    with opened(path, format) as (known, source):
         if known.texts:
             yield from known.texts(source)
         else:
@@ -46,7 +46,7 @@ def texts(path: str | Path, format: str = "") -> Iterator[str]:
 
 
 @contextmanager
-def _opened(path: str | Path, format: str) -> Iterator[tuple[Format, Any]]:
+def opened(path: str | Path, format: str) -> Iterator[tuple[Format, Any]]:
     """Yield the format of a corpus and what its reader takes: a `Source`, or the `Path` of a folder."""
     known = formats.by_name(format) if format else formats.by_folder(path)
     if known and known.folder:
@@ -139,14 +139,14 @@ def write(documents: Iterable[Document], out: Path | None, format: str, replace:
     else:
         if out:
             check_writable(out, replace)
-        with opened(out, row) as write_piece:
+        with opened_output(out, row) as write_piece:
             for piece in pieces:
                 write_piece(piece)
     return texts, entities
 
 
 @contextmanager
-def opened(out: Path | None, row: Format) -> Iterator[Callable[[Any], object]]:
+def opened_output(out: Path | None, row: Format) -> Iterator[Callable[[Any], object]]:
     """Yield a function that writes the pieces of a format to a file, or to standard output for None.
 
     Raises:

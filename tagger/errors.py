@@ -36,6 +36,7 @@ class CorpusError(TaggerError):
         shown = received if len(received) <= 80 else received[:77] + "..."
         message = f"{place}: expected {expected}, received {shown}; {remedy}"
         super().__init__("".join(c if c.isprintable() else ascii(c)[1:-1] for c in message))
+        self.place = place
 
 
 SEE_FORMATS = 'see "tagger help formats"'  # the remedy for most of what is malformed in a corpus

@@ -44,20 +44,32 @@ class Source:
             old Macs only (`\\r`), they are line ends.
         path: As the user gave it; `-` is standard input.
         member: Name of the file inside an archive.
+        tell: Returns how many bytes of the file have been read; 0 for a stream.
+        encoding: Of the file, for errors; empty for UTF-8.
         pauses: Returns whether nothing comes for a moment; the head then ends there.
 
     Attributes:
         place: The path as error messages show it.
         name: The path by whose suffixes a format may be known.
+        replaced: Errors about bytes that are not UTF-8, in whose place U+FFFD is read; None to raise them.
     """
 
     def __init__(
-        self, raw: IO[bytes] | io.RawIOBase, path: str | Path, member: str = "", pauses: Callable[[], bool] = bool
+        self,
+        raw: IO[bytes] | io.RawIOBase,
+        path: str | Path,
+        member: str = "",
+        pauses: Callable[[], bool] = bool,
+        tell: Callable[[], int] = lambda: 0,
+        encoding: str = "",
     ) -> None:
         self.path, self._pauses = path, pauses
         self.name = f"{path}/{member}" if member else str(path)
         self.place = "standard input" if str(path) == "-" else self.name
-        self._raw = raw
+        self.replaced: list[tuple[CorpusError, bytes]] | None = None
+        self.encoding = encoding
+        self._raw, self._tell = raw, tell
+        self._passed = 0  # bytes of UTF-8
         self._head: bytes | None = None
         self._mac = False
 
@@ -91,38 +103,63 @@ class Source:
         Raises:
             CorpusError: If the file is not UTF-8, or a damaged `.gz`, or a line is longer than 64 MiB.
         """
+        for number, line in self.raw_lines():
+            yield number, self.decoded(line, number)
+
+    def raw_lines(self) -> Iterator[tuple[int, bytes]]:
+        """Yield `(line number, line)` without line ends, not decoded; errors as for `lines`, but for UTF-8."""
         number, stream = 0, self._stream()
         with self._readable(lambda: number + 1):
             for number, line in enumerate(iter(lambda: stream.readline(_LONGEST), b""), 1):
                 if len(line) == _LONGEST:
                     expected = f"lines of at most {_LONGEST >> 20} MiB"
                     raise CorpusError(f"{self.place}:{number}", expected, "a longer one", "check the file")
-                yield number, self._decoded(line.removesuffix(b"\n").removesuffix(b"\r"), number)
+                self._passed += len(line)
+                yield number, line.removesuffix(b"\n").removesuffix(b"\r")
+
+    @property
+    def position(self) -> int:
+        """Bytes of the file that have been used, about; 0 for a stream."""
+        return min(self._passed, self._tell())
 
     def blocks(self) -> Iterator[str]:
         """Yield the text in pieces of bounded size, however long its lines are; errors as for `lines`."""
-        number, decoder = 1, codecs.getincrementaldecoder("utf-8")()
+        strict = self.replaced is None
+        number, decoder = 1, codecs.getincrementaldecoder("utf-8")("strict" if strict else "replace")
         stream = self._stream()
         with self._readable(lambda: number):
             while block := stream.read(_BLOCK):
                 try:
-                    yield decoder.decode(block)
+                    text = decoder.decode(block)
                 except UnicodeDecodeError as error:
                     raise self._not_utf8(error, number) from error
+                if self.replaced is not None and text.count("\ufffd") > block.count(b"\xef\xbf\xbd"):
+                    place = f"{self.place}:{number} to {number + text.count(chr(10))}"
+                    remedy = "give its --encoding, or convert it to UTF-8"
+                    self.replaced.append((CorpusError(place, "UTF-8", "other bytes", remedy), b""))
+                self._passed += len(block)
+                yield text
                 number += block.count(b"\n")
             try:
                 decoder.decode(b"", final=True)
             except UnicodeDecodeError as error:
                 raise self._not_utf8(error, number) from error
 
-    def _decoded(self, line: bytes, number: int) -> str:
+    def decoded(self, line: bytes, number: int) -> str:
+        """Return the text of a raw line; errors as for `lines`."""
         try:
             return line.decode("utf-8")
         except UnicodeDecodeError as error:
-            raise self._not_utf8(error, number) from error
+            if self.replaced is None:
+                raise self._not_utf8(error, number) from error
+            self.replaced.append((self._not_utf8(error, number), line))
+            return reading.replaced(line)
 
     def _not_utf8(self, error: UnicodeDecodeError, number: int) -> CorpusError:
         """Return the error for bytes that are not UTF-8; `number` is the line at which they begin."""
+        if self.encoding:
+            remedy = "give its own --encoding"
+            return CorpusError(f"{self.place}:{number}", self.encoding, "bytes that it does not have", remedy)
         return reading.not_utf8(lambda line: f"{self.place}:{number + line}", error)
 
     @contextmanager
@@ -199,20 +236,21 @@ def open_source(path: str | Path) -> Iterator[Source]:
             yield _source(arriving(sys.stdin.buffer), path)
             return
         with open(path, "rb") as raw:
+            tell = raw.tell if raw.seekable() else lambda: 0
             start = raw.peek(4)[:4] if isinstance(raw, io.BufferedReader) else b""
             if archives.is_zip(start):
                 with archives.only_member(raw, str(path)) as (member, unzipped):
-                    yield _source(unzipped, path, member)
+                    yield _source(unzipped, path, member, tell)
             elif start.startswith(b"\x1f\x8b"):
                 with gzip.open(raw) as unzipped:
-                    yield _source(unzipped, path)  # type: ignore[arg-type]
+                    yield _source(unzipped, path, "", tell)
             else:
-                yield _source(raw, path)
+                yield _source(raw, path, "", tell)
     except OSError as error:
         raise _unreadable(path, error) from error
 
 
-def _source(raw: IO[bytes] | io.RawIOBase, path: str | Path, member: str = "") -> Source:
+def _source(raw: Any, path: str | Path, member: str = "", tell: Callable[[], int] = lambda: 0) -> Source:
     """Return the source of unzipped bytes in any encoding."""
     source = Source(raw, path, member)
     pauses = raw.pauses if isinstance(raw, _Arriving) else bool
@@ -227,10 +265,11 @@ def _source(raw: IO[bytes] | io.RawIOBase, path: str | Path, member: str = "") -
         if start.startswith(magic):
             received, _, remedy = about.partition("; ")
             raise CorpusError(source.place, "a corpus or text", received, remedy)
-    encoding = reading.of(path).encoding or reading.by_mark(start)
+    told = reading.of(path)
+    encoding = told.encoding or reading.by_mark(start)
     if encoding and encoding != "utf-8":
-        return Source(reading.Recoded(rest, encoding, source.place), path, member, pauses)
-    return Source(rest, path, member, pauses)
+        return Source(reading.Recoded(rest, encoding, source.place, told.lenient), path, member, pauses, tell, encoding)
+    return Source(rest, path, member, pauses, tell)
 
 
 @contextmanager

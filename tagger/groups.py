@@ -6,7 +6,7 @@ import stat
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sized
 from concurrent.futures import Executor, Future
 from typing import Generic, Literal, TypeVar
 
@@ -19,6 +19,8 @@ Wait = float | None | Literal["auto"]
 Item = TypeVar("Item")
 
 Result = TypeVar("Result")
+
+Group = TypeVar("Group", bound=Sized)
 
 
 def grouped(items: Iterable[Item], length: Callable[[Item], int]) -> Iterator[list[Item]]:
@@ -144,27 +146,35 @@ def _is_full(group: list[Item], size: int) -> bool:
 
 
 def in_order(
-    pool: Executor, tag: Callable[..., list[Result]], groups: Iterator[list[str]], ahead: int, *options: bool
-) -> Iterator[Result]:
-    """Yield the results of groups of texts, in order, as `tag(group, *options)` returns them in a pool.
+    pool: Executor, tag: Callable[..., list[Result]], groups: Iterator[Group], ahead: int, *options: bool
+) -> Iterator[tuple[Group, list[Result]]]:
+    """Yield groups of texts with their results, in order, as `tag(texts, *options)` returns them in a pool.
 
     At most `ahead` + 1 groups are read before the first one's results are taken. After an empty group, and before an
     error of the groups, the results of all groups so far are taken.
+
+    Args:
+        pool: Where `tag` is called.
+        tag: Texts -> results.
+        groups: Lists of texts, or objects with such lists as `texts`; their length is that of the group.
+        ahead: See above.
+        options: Of `tag`.
     """
-    waiting: deque[Future[list[Result]]] = deque()
+    waiting: deque[tuple[Group, Future[list[Result]]]] = deque()
     failure = None
     while True:
         try:
-            texts = next(groups, None)
+            group = next(groups, None)
         except Exception as error:
-            texts, failure = None, error
-        if texts:
-            waiting.append(pool.submit(tag, texts, *options))
-        while len(waiting) > (ahead if texts else 0):
-            yield from waiting.popleft().result()
+            group, failure = None, error
+        if group:
+            waiting.append((group, pool.submit(tag, getattr(group, "texts", group), *options)))
+        while len(waiting) > (ahead if group else 0):
+            first, future = waiting.popleft()
+            yield first, future.result()
         if failure:
             raise failure
-        if texts is None:
+        if group is None:
             return
 
 

@@ -11,8 +11,9 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 from tagger.bundle import Identity
+from tagger.calibration import Thresholds
 from tagger.errors import TaggerError
-from tagger.groups import gathered, in_order, strings
+from tagger.groups import Group, grouped, in_order, strings
 from tagger.pipeline import Result, Tagger
 from tagger.progress import say
 from tagger.runtime import runtime_spec
@@ -20,10 +21,18 @@ from tagger.runtime import runtime_spec
 _GROUPS_BEFORE = 20  # groups of texts that are tagged by threads before processes are started
 
 
-def results(
-    tagger: Tagger, bundle: Path, runtime: str, texts: Iterable[str], answers: bool = True, wait: float | None = None
-) -> Iterator[Result]:
-    """Yield the `Result` of each text, in the order of the texts, in bounded memory, as `Tagger.results` does.
+def results(tagger: Tagger, bundle: Path, runtime: str, texts: Iterable[str], answers: bool = True) -> Iterator[Result]:
+    """Yield the `Result` of each text, in order, as `Tagger.results` does; arguments as for `tagged`."""
+    for _, group in tagged(tagger, bundle, runtime, grouped(strings(texts), len), answers):
+        yield from group
+
+
+def tagged(
+    tagger: Tagger, bundle: Path, runtime: str, groups: Iterator[Group], answers: bool = True
+) -> Iterator[tuple[Group, list[Result]]]:
+    """Yield groups of texts with their results, in order and in bounded memory.
+
+    The result of a text depends on its group alone, to the bit.
 
     The first 400,000 characters or so are tagged by threads of this process. If there is more text, processes take
     over, as many as the tagger has workers, as soon as each has loaded the bundle; but not where the runtime's row
@@ -35,14 +44,12 @@ def results(
         tagger: The tagger, loaded from the bundle.
         bundle: The bundle's folder.
         runtime: As given to `Tagger.load`.
-        texts: Any iterable; read only as far as needed.
+        groups: As for `in_order`; read only as far as needed.
         answers: As in `Tagger.results`.
-        wait: Seconds that a text of a slow source waits for others; None for any time.
 
     Raises:
         TaggerError: If a process ends before its work is done.
     """
-    groups = gathered(strings(texts), len, wait)
     threads_only = tagger.workers == 1 or tagger.gazetteer or not runtime_spec(runtime).processes
     by_threads = itertools.islice(groups, None if threads_only else _GROUPS_BEFORE)
     with ThreadPoolExecutor(tagger.workers) as threads:
@@ -54,7 +61,7 @@ def results(
             tagger.workers,
             multiprocessing.get_context("spawn"),
             initializer=_start_process,
-            initargs=(bundle, runtime, tagger.identity),
+            initargs=(bundle, runtime, tagger.identity, tagger.thresholds),
         ) as pool:
             try:
                 loading = [pool.submit(_why_not_loaded) for _ in range(tagger.workers)]
@@ -72,16 +79,16 @@ def results(
                 ) from None
 
 
-def _until_done(loading: list[Future[str]], groups: Iterator[list[str]]) -> Iterator[list[str]]:
+def _until_done(loading: list[Future[str]], groups: Iterator[Group]) -> Iterator[Group]:
     """Yield groups while any process is still loading its bundle."""
-    while not all(future.done() for future in loading) and (texts := next(groups, None)) is not None:
-        yield texts
+    while not all(future.done() for future in loading) and (group := next(groups, None)) is not None:
+        yield group
 
 
 _tagger: Tagger | str  # in the processes of a pool: the tagger of this process, or why there is none
 
 
-def _start_process(bundle: Path, runtime: str, identity: Identity | None) -> None:
+def _start_process(bundle: Path, runtime: str, identity: Identity | None, thresholds: Thresholds) -> None:
     """Load the tagger of this process; signals to end are left to its parent, with which it ends."""
     global _tagger
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -89,6 +96,7 @@ def _start_process(bundle: Path, runtime: str, identity: Identity | None) -> Non
     threading.Thread(target=_exit_with_parent, daemon=True).start()
     try:
         _tagger = Tagger.load(bundle, runtime, workers=1)
+        _tagger.thresholds = thresholds
         if identity and _tagger.identity and _tagger.identity.sha256 != identity.sha256:
             _tagger = f"{bundle}: replaced by another bundle since this run loaded it"
     except TaggerError as error:

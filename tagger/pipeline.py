@@ -14,7 +14,7 @@ import numpy as np
 from tagger import bundle as bundles
 from tagger import corpus
 from tagger.batches import group, pad
-from tagger.calibration import Calibration
+from tagger.calibration import Calibration, Thresholds
 from tagger.config import BatchesConfig, Config
 from tagger.cores import usable_cores
 from tagger.decode import Lattice, Transitions, best_span, lattice, log_softmax, mean_probabilities, viterbi
@@ -115,6 +115,7 @@ class Tagger:
         workers: Number of threads that tag groups of texts side by side in `stream` and `results`.
         gazetteer: Mentions that are to be entities, or are more likely to be.
         identity: Which bundle this is; None where it comes from none.
+        thresholds: How probable an entity must be to be returned.
 
     Example:
         tagger = Tagger.load("bundle")
@@ -134,11 +135,13 @@ class Tagger:
         workers: int = 1,
         gazetteer: Gazetteer | None = None,
         identity: bundles.Identity | None = None,
+        thresholds: Thresholds | None = None,
     ) -> None:
         self.config, self.scheme, self.transitions = config, scheme, transitions
         self.units, self.lookup, self.runtime = units, lookup, runtime
         self.calibration, self.workers = calibration or Calibration(), workers
         self.gazetteer, self.identity = gazetteer, identity
+        self.thresholds = thresholds or Thresholds()
 
     @classmethod
     def load(
@@ -232,13 +235,16 @@ class Tagger:
 
     def _results(self, groups: Iterator[list[str]], *options: bool) -> Iterator[Result]:
         with ThreadPoolExecutor(self.workers) as pool:
-            yield from in_order(pool, self.tag, groups, self.workers, *options)
+            for _, results in in_order(pool, self.tag, groups, self.workers, *options):
+                yield from results
 
     def tag(
         self, texts: Iterable[str], answers: bool = False, outside: bool = False, certainty: bool = False
     ) -> list[Result]:
         """Return the result of each text, options and errors as for `results`; very long texts are cut in pieces."""
         texts = list(strings(texts))
+        if not texts:
+            return []
         lines = [text.removesuffix("\n").removesuffix("\r") for text in texts]
         cuts = [pieces(line) for line in lines]
         parts = [line[start:end] for line, spans in zip(lines, cuts, strict=True) for start, end in spans]
@@ -335,7 +341,7 @@ class Tagger:
             if answer:
                 answer = answer._replace(score=round(self.calibration.probability(answer.score), 4))
             free = self._outside(marginals, int(places[row]), units) if outside and marginals is not None else None
-            predicted = self.calibration(units.text, entities)
+            predicted = self.thresholds(self.calibration(units.text, entities))
             results.append(Result(units.text, predicted, answer, free, likely[row] if likely else None))
         return results
 

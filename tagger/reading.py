@@ -3,6 +3,7 @@
 import codecs
 import io
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ from typing import IO
 from tagger.errors import ConfigError, CorpusError
 
 _BLOCK = 1 << 16
+
+_PASSED_ON = re.compile("[\ud800-\udfff]")
 
 _MARKS = (
     (codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32"),
@@ -29,17 +32,19 @@ class Reading:
     Args:
         encoding: Its encoding; if empty, UTF-8, or what a byte order mark says.
         column: Column of a table, or key of a record, that holds the text; "text" if empty.
+        lenient: Whether bytes that the encoding does not have are passed on, as bytes that are not UTF-8.
     """
 
     encoding: str = ""
     column: str = ""
+    lenient: bool = False
 
 
 _given: dict[str, Reading] = {}
 
 
 @contextmanager
-def read_as(paths: Iterable[Path | str], encoding: str = "", column: str = "") -> Iterator[None]:
+def read_as(paths: Iterable[Path | str], encoding: str = "", column: str = "", lenient: bool = False) -> Iterator[None]:
     """Read these files, and those in these folders, as told while the block runs; other files are UTF-8.
 
     Raises:
@@ -48,7 +53,7 @@ def read_as(paths: Iterable[Path | str], encoding: str = "", column: str = "") -
     if encoding:
         encoding = _checked(encoding)
     before = dict(_given)
-    _given.update((os.path.abspath(path), Reading(encoding, column)) for path in paths)
+    _given.update((os.path.abspath(path), Reading(encoding, column, lenient)) for path in paths)
     try:
         yield
     finally:
@@ -87,11 +92,12 @@ class Recoded(io.RawIOBase):
         raw: In `encoding`.
         encoding: Any that Python knows.
         place: Of the file, for messages.
+        lenient: As in `Reading`.
     """
 
-    def __init__(self, raw: IO[bytes] | io.RawIOBase, encoding: str, place: str) -> None:
+    def __init__(self, raw: IO[bytes] | io.RawIOBase, encoding: str, place: str, lenient: bool = False) -> None:
         self._raw, self._encoding, self._place = raw, encoding, place
-        self._decoder = codecs.getincrementaldecoder(encoding)()
+        self._decoder = codecs.getincrementaldecoder(encoding)("surrogateescape" if lenient else "strict")
         self._waiting = memoryview(b"")
         self._line, self._ended = 1, False
 
@@ -117,6 +123,14 @@ class Recoded(io.RawIOBase):
         self._waiting = self._waiting[len(data) :]
         room[: len(data)] = data
         return len(data)
+
+
+def replaced(line: bytes) -> str:
+    """Return the text of a line with U+FFFD for bytes that are not UTF-8, one for each that `Recoded` passed on."""
+    try:
+        return _PASSED_ON.sub("\ufffd", line.decode("utf-8", "surrogatepass"))
+    except UnicodeDecodeError:
+        return line.decode("utf-8", "replace")
 
 
 def not_utf8(place: Callable[[int], str], error: UnicodeDecodeError) -> CorpusError:

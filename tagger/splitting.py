@@ -46,7 +46,7 @@ class Split:
     keys: np.ndarray = field(default_factory=lambda: np.zeros(0, np.uint64))
 
     def fit(self, documents: Iterable[Document]) -> "Split":
-        """Read all documents, of which 20 bytes each stay in memory, and decide where they belong.
+        """Read all documents, of which about 100 bytes each are held in memory, and decide where they belong.
 
         Raises:
             ConfigError: If dev and test leave nothing to train on, or are larger than what there is.

@@ -98,7 +98,7 @@ def contest_bundle(small_corpus: Path, tmp_path_factory: pytest.TempPathFactory)
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # not of the session: while it is open, no test can run an event loop of its own
 def browser() -> Iterator[Any]:
     """A headless Chromium: one of this machine, or Playwright's own."""
     from playwright.sync_api import Error, sync_playwright

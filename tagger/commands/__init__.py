@@ -4,8 +4,9 @@ from tagger.commands.bundles import EXPORT, GAZETTEER
 from tagger.commands.corpora import CONVERT, INSPECT
 from tagger.commands.help import HELP
 from tagger.commands.learning import PRETRAIN, TRAIN, TRANSFER, VECTORS
+from tagger.commands.prediction import PREDICT
 from tagger.commands.splitting import SPLIT
-from tagger.commands.tagging import EVALUATE, PREDICT, SERVE
+from tagger.commands.tagging import EVALUATE, SERVE
 
 COMMANDS = {
     "train": TRAIN,

@@ -1,4 +1,4 @@
-"""The commands that tag text with a trained tagger: evaluate, predict, serve."""
+"""The commands that use a trained tagger on a corpus or over HTTP: evaluate, serve."""
 
 import argparse
 import itertools
@@ -6,15 +6,14 @@ import json
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tagger.commands.base import Command, add_bundle, add_force, add_from, add_reading, add_set
 from tagger.commands.corpora import read_corpus
-from tagger.commands.output import print_format, print_notes, print_scores, progress, write_page
+from tagger.commands.output import print_format, print_notes, print_scores, write_page
 from tagger.commands.reporting import add_findings, outputs, write_findings
 from tagger.errors import ConfigError, require
 from tagger.runtime import DEFAULT, RUNTIMES
@@ -43,7 +42,7 @@ def evaluate(options: argparse.Namespace) -> None:
     corpus.require_files([options.corpus, *([options.train] if options.train else [])])
     for path in outputs(options):
         check_writable(path, options.force, [options.corpus, options.train, options.bundle, options.gazetteer])
-    tagger = _load_tagger(options)
+    tagger = load_tagger(options)
     notes = Notes()
     seen = analysis.mentions(corpus.read(options.train, options.source_format)) if options.train else None
     scores = analysis.Analysis(trained=seen)
@@ -55,7 +54,7 @@ def evaluate(options: argparse.Namespace) -> None:
     report = scores.to_dict()
     given = {
         "train": options.train, "gazetteer": options.gazetteer, "from": options.source_format,
-        "runtime": options.runtime,
+        "runtime": options.runtime, "threshold": options.threshold,
     }  # fmt: skip
     report["about"] = provenance([(options.corpus, scores.texts)], given, tagger.identity, options.bundle)
     if options.html:
@@ -65,7 +64,7 @@ def evaluate(options: argparse.Namespace) -> None:
     else:
         print(provenance_line(report["about"]))
         print_scores(report)
-    _report_cut_mentions(tagger)
+    report_cut_mentions(tagger)
 
 
 def _errors(tagger: "Tagger", documents: "Iterator[Document]", scores: "Analysis") -> Iterator["Row"]:
@@ -95,7 +94,8 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--train", metavar="F", type=Path, help=about)
     add_from(parser)
     add_reading(parser, "corpus", "train")
-    _add_runtime(parser)
+    add_threshold(parser)
+    add_runtime(parser)
 
 
 def _probability(given: str) -> float:
@@ -125,96 +125,6 @@ EVALUATE = Command(
 )
 
 
-# ---- predict ------------------------------------------------------------------------------------------------------
-
-
-def predict(options: argparse.Namespace) -> None:
-    """Tag text: predict its entities."""
-    if not options.files and not options.text:
-        raise ConfigError("nothing to tag: give files, - for standard input, or --text")
-    from tagger import formats
-    from tagger.documents import Notes
-    from tagger.outputs import check_writable
-    from tagger.reports.results import VIEWS, documents
-
-    if options.out:
-        check_writable(options.out, options.force, [*options.files, options.bundle, options.gazetteer])
-    tagger = _load_tagger(options)
-    answers, notes = options.format == "contest", Notes()
-    texts = _texts(options.text, options.files, options.source_format)
-    if not options.files:
-        results = tagger.results(texts, answers)
-    else:
-        from tagger import parallel
-
-        wait = _seconds_to_wait(options.files)
-        results = parallel.results(tagger, options.bundle, options.runtime, texts, answers, wait)
-        results = progress(results, lambda result: result.text, bool(options.out) or not sys.stdout.isatty())
-    if options.format in VIEWS:
-        lines = VIEWS[options.format](results, tagger.labels)
-    else:
-        lines = formats.write(options.format, documents(results, answers), notes, predicted=True)
-    with _opened(options.format, options.out) as write:
-        for line in lines:
-            write(line)
-    print_notes(options.out or options.format, notes)
-    _report_cut_mentions(tagger)
-
-
-def _opened(name: str, out: Path | None) -> AbstractContextManager[Callable[[Any], object]]:
-    """Return what a result of this format or view is written with."""
-    from tagger import corpus, formats
-    from tagger.outputs import open_output
-
-    return corpus.opened(out, formats.FORMATS[name]) if name in formats.FORMATS else open_output(out)
-
-
-def _texts(given: list[str], files: list[str], source_format: str) -> Iterator[str]:
-    from tagger import corpus
-
-    yield from given
-    for file in files:
-        yield from corpus.texts(file, source_format)
-
-
-def _seconds_to_wait(files: list[str]) -> float | None:
-    """Return how long a text waits for others: not long if they may come slowly, from a pipe or a terminal."""
-    from tagger.groups import SECONDS, seconds_to_wait
-
-    slow = any(seconds_to_wait(sys.stdin) if file == "-" else Path(file).is_fifo() for file in files)
-    return SECONDS if slow else None
-
-
-def _add_predict(parser: argparse.ArgumentParser) -> None:
-    from tagger.formats import FORMATS, WRITABLE
-
-    add_bundle(parser)
-    parser.add_argument("files", nargs="*", metavar="F", help="text, or a corpus; .gz too; - is standard input")
-    parser.add_argument("--text", action="append", default=[], help="a text on the command line; may be repeated")
-    parser.add_argument("--out", metavar="F", type=Path, help="file to write to, instead of standard output")
-    add_force(parser)
-    choices = [*(name for name in WRITABLE if FORMATS[name].binary or not FORMATS[name].folder), "table", "html"]
-    about = f"format of the result (default: jsonl): {', '.join(choices)}"
-    parser.add_argument("--format", choices=choices, default="jsonl", metavar="FORMAT", help=about)
-    add_from(parser)
-    add_reading(parser, "files")
-    _add_runtime(parser)
-
-
-PREDICT = Command(
-    predict,
-    _add_predict,
-    """
-  tagger predict bundle --text "遵义会议旧址，主要指召开遵义会议的那座小楼。"
-  tagger predict bundle texts.txt.gz --out entities.jsonl
-  tagger predict bundle texts.txt --format html --out page.html
-  tagger predict bundle texts.txt --format labelstudio --out tasks.json
-  cat texts.txt | tagger predict bundle - --format table
-  tagger predict bundle texts.txt --gazetteer names.tsv
-""",
-)
-
-
 # ---- serve --------------------------------------------------------------------------------------------------------
 
 
@@ -233,7 +143,7 @@ def serve(options: argparse.Namespace) -> None:
         raise ConfigError("--queue needs --save FILE.jsonl, where corrected texts are kept")
     if (options.train or options.dev) and not options.queue:
         raise ConfigError("--train and --dev are for training on what a --queue has brought; give --queue F too")
-    tagger = _load_tagger(options)
+    tagger = load_tagger(options)
     save = CorpusFile(options.save) if options.save else None
     queue = _queue_setup(options, save.path, limits) if options.queue and save else None
     server.serve(tagger, options.host, options.port, limits, save, options.token, queue)
@@ -291,7 +201,7 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--retrain-every", type=int, default=50, metavar="N", help=about)
     about = "change a setting of such a training, otherwise the bundle's; may be repeated"
     add_set(parser, about)
-    _add_runtime(parser)
+    add_runtime(parser)
     for limit in describe(Limits):
         about = f"{limit.about} (default: {limit.default:,})"
         parser.add_argument(f"--max-{limit.name}", type=int, default=limit.default, metavar="N", help=about)
@@ -321,7 +231,14 @@ SERVE = Command(
 # ---- the tagger ---------------------------------------------------------------------------------------------------
 
 
-def _add_runtime(parser: argparse.ArgumentParser) -> None:
+def add_threshold(parser: argparse.ArgumentParser) -> None:
+    """Add the least probability of entities."""
+    about = "leave out entities that are less probable: 0.5, or by label PER=0.8,LOC=0.6 (default: none)"
+    parser.add_argument("--threshold", default="", metavar="P", help=about)
+
+
+def add_runtime(parser: argparse.ArgumentParser) -> None:
+    """Add what a tagger is loaded with."""
     about = "mentions that are to be entities, one a line: mention TAB label [TAB weight]"
     parser.add_argument("--gazetteer", metavar="F", type=Path, help=about)
     about = "; ".join(f"{name}: {row.about}" for name, row in RUNTIMES.items())
@@ -337,13 +254,19 @@ def _workers(given: str) -> int:
     return value
 
 
-def _load_tagger(options: argparse.Namespace) -> "Tagger":
+def load_tagger(options: argparse.Namespace) -> "Tagger":
+    """Return the tagger that the options ask for."""
     from tagger.pipeline import Tagger
 
-    return Tagger.load(options.bundle, options.runtime, options.workers, options.gazetteer)
+    tagger = Tagger.load(options.bundle, options.runtime, options.workers, options.gazetteer)
+    if getattr(options, "threshold", ""):
+        from tagger.calibration import Thresholds
+
+        tagger.thresholds = Thresholds.parse(options.threshold, tagger.labels)
+    return tagger
 
 
-def _report_cut_mentions(tagger: "Tagger") -> None:
+def report_cut_mentions(tagger: "Tagger") -> None:
     """Report the mentions of the gazetteer that do not fit the tagger's units."""
     cut = tagger.gazetteer.cut if tagger.gazetteer else None
     if cut:

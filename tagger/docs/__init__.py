@@ -14,7 +14,7 @@ LANGUAGES = ("en", "zh")
 
 # The order in which a reader needs the pages; any others follow by name.
 _ORDER = (
-    "readme", "tutorial", "formats", "settings", "commands", "library", "serving", "exports", "gazetteer",
+    "readme", "tutorial", "formats", "settings", "commands", "predicting", "library", "serving", "exports", "gazetteer",
     "how-it-works", "benchmarks", "architecture", "changelog",
 )  # fmt: skip
 

@@ -48,8 +48,17 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 def _texts(source: Source) -> Iterator[str]:
     """Yield the text of each record of any JSON format, annotations unread; an empty line is an empty text."""
     for place, record in records.read_records(source, blanks=True):
-        text = tokens.text_of(record)
-        yield records.record_text(record, place) if text is None else text
+        yield text_of(record, place)
+
+
+def text_of(record: records.Record, place: str) -> str:
+    """Return the text of a record of any format.
+
+    Raises:
+        CorpusError: If it has none.
+    """
+    text = tokens.text_of(record)
+    return records.record_text(record, place) if text is None else text
 
 
 def _json(name: str, about: str, form: Any, **more: Any) -> Format:
@@ -59,7 +68,14 @@ def _json(name: str, about: str, form: Any, **more: Any) -> Format:
         for place, record in records.read_records(source):
             yield parse(record, place, notes, name)
 
-    rest = {"read": read, "texts": _texts, "extra": True, "recognise": form.recognise, **more}
+    rest = {
+        "read": read,
+        "texts": _texts,
+        "records": records.read_on,
+        "extra": True,
+        "recognise": form.recognise,
+        **more,
+    }
     write = getattr(form, "write", None)
     return Format(name, about, write=write, parse=form.parse, claims=form.claims, **rest)
 
@@ -68,7 +84,8 @@ def _table(name: str, about: str, separator: str) -> Format:
     """Return the row of tables as text."""
     return Format(
         name, about, delimited.reader(separator, _parse_row), delimited.writer(separator), suffixes=(f".{name}",),
-        recognise=delimited.recogniser(separator), texts=delimited.texts_of(separator), scores=True, answers=True,
+        recognise=delimited.recogniser(separator), texts=delimited.texts_of(separator),
+        records=delimited.records_of(separator), ahead=delimited.FIRST, scores=True, answers=True,
         unlabelled="stretches", surrogates=False, extra=True,
     )  # fmt: skip
 
@@ -98,7 +115,7 @@ _ROWS = (
     Format(
         "parquet", "the same as Parquet, `entities` as a list; needs `pip install 'hantagger[parquet]'`",
         parquet.reader(_parse_row), parquet.write, suffixes=(".parquet",), scores=True, answers=True,
-        unlabelled="stretches", surrogates=False, extra=True, binary=True,
+        unlabelled="stretches", surrogates=False, extra=True, binary=True, records=parquet.records,
         folder=Folder(parquet.is_parquet, lambda path: [path]),
     ),
     Format(

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from tagger.documents import Document, Notes
 from tagger.errors import CorpusError
 from tagger.files import Source
-from tagger.formats.records import Record, is_array, is_json, read_records
+from tagger.formats.records import Record, Unread, is_array, is_json, read_records
 
 SAMPLE_SIZE = 200  # lines or records of a file that are looked at
 
@@ -98,6 +98,9 @@ class Format:
         recognise: Returns the number of the first line or record of a `Sample` that can be of this format only,
             `LIKELY` or `FALLBACK` where none is but the file fits as a whole, None where it does not.
         texts: Yields the texts alone, blank ones included; by default those of `read`.
+        records: Yields (place, record) of each record as it is, or `Unread` where it is none but one can read on; None
+            where the format has no records with keys.
+        ahead: Documents that the writer reads before it writes the first.
         scores: Whether it holds scores.
         answers: Whether it holds answers that do not occur in their text.
         unlabelled: Whether it holds stretches that were not annotated: "" for no, "texts" for whole texts only.
@@ -118,6 +121,8 @@ class Format:
     aliases: tuple[str, ...] = ()
     recognise: Callable[[Sample], int | None] = _unrecognised
     texts: Callable[[Source], Iterator[str]] | None = None
+    records: Callable[[Any], Iterator[tuple[str, Record | Unread]]] | None = None
+    ahead: int = 0
     scores: bool = False
     answers: bool = False
     unlabelled: Literal["", "texts", "stretches"] = ""

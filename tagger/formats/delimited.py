@@ -13,11 +13,11 @@ from tagger.documents import Document, Notes
 from tagger.errors import SEE_FORMATS, CorpusError
 from tagger.files import Source
 from tagger.formats.base import Sample
-from tagger.formats.records import Record, dumps, from_cells, named, native_records
+from tagger.formats.records import Record, Unread, dumps, from_cells, named, native_records
 
 _LARGEST = 1 << 26  # characters of a field
 
-_FIRST = 1000  # documents whose keys decide which columns are written
+FIRST = 1000  # documents whose keys decide which columns are written
 
 
 def recogniser(separator: str) -> Callable[[Sample], int | None]:
@@ -62,6 +62,19 @@ def texts_of(separator: str) -> Callable[[Source], Iterator[str]]:
 
 def _records(source: Source, separator: str) -> Iterator[tuple[str, Record]]:
     """Yield (place, record) of each row; a row that is blank is none."""
+    for place, record in _rows(source, separator):
+        if isinstance(record, Unread):
+            raise record.error
+        yield place, record
+
+
+def records_of(separator: str) -> Callable[[Source], Iterator[tuple[str, Record | Unread]]]:
+    """Return the reader of the records as they are, as `Format.records`."""
+    return lambda source: _rows(source, separator)
+
+
+def _rows(source: Source, separator: str) -> Iterator[tuple[str, Record | Unread]]:
+    """Yield what `_records` does and, in place of an error after which one can read on, that error."""
     csv.field_size_limit(max(csv.field_size_limit(), _LARGEST))
     table = csv.reader(_lines(source), delimiter=separator, strict=True)
     heading: list[str] = []
@@ -82,9 +95,15 @@ def _records(source: Source, separator: str) -> Iterator[tuple[str, Record]]:
             continue
         if len(row) != len(heading):
             expected = f"{len(heading)} columns, as the heading has"
-            raise CorpusError(place, expected, f"{len(row)}: {row}", "quote fields that hold a separator")
-        record = from_cells(dict(zip(heading, row, strict=True)), text, place)
-        yield named(place, record), record
+            reason = CorpusError(place, expected, f"{len(row)}: {row}", "quote fields that hold a separator")
+            yield place, Unread(reason, separator.join(row))
+            continue
+        try:
+            record = from_cells(dict(zip(heading, row, strict=True)), text, place)
+        except CorpusError as error:
+            yield place, Unread(error, separator.join(row))
+        else:
+            yield named(place, record), record
 
 
 def _lines(source: Source) -> Iterator[str]:
@@ -115,7 +134,7 @@ def writer(separator: str) -> Callable[[Iterable[Document], Notes], Iterator[str
 
     def write(documents: Iterable[Document], notes: Notes) -> Iterator[str]:
         rows = native_records(documents, notes)
-        first = list(itertools.islice(rows, _FIRST))
+        first = list(itertools.islice(rows, FIRST))
         keys = list(dict.fromkeys(["text", "entities", *(key for record in first for key in record)]))
         yield _row(keys, separator)
         for record in itertools.chain(first, rows):

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -97,7 +97,8 @@ def _further(record: Record, text: str) -> Record:
     """Return the fields of a task's data that are not its text, and the keys of the task itself."""
     data = record["data"]
     key = "text" if isinstance(data.get("text"), str) else next(key for key in data if data[key] == text)
-    return {**further(record, (*_TASK_KEYS, *_BOOKKEEPING)), **further(data, (key,))}
+    meta = {"meta": record["meta"]} if record.get("meta") else {}  # {} in every export
+    return {**further(record, (*_TASK_KEYS, *_BOOKKEEPING)), **meta, **further(data, (key,))}
 
 
 def _spans(results: list[Any], text: str, place: str, notes: Notes) -> dict[Span, float]:
@@ -139,6 +140,21 @@ def _code_points(value: Record, text: str, place: str, notes: Notes) -> tuple[An
     raise CorpusError(place, f"{mention!r} at {start} to {end}", repr(text[start:end]), SEE_FORMATS)
 
 
+def _parted(extra: Mapping[str, Any]) -> tuple[Record, Record]:
+    """Return what a task has beside its data, and what belongs into that; annotations may be kept as `gold`."""
+    beside: Record = {}
+    data: Record = {}
+    for key, value in extra.items():
+        name = {"gold": "annotations", "gold_annotations": "annotations", "gold_predictions": "predictions"}.get(key)
+        if name and isinstance(value, list) and all(isinstance(one, dict) and "result" in one for one in value):
+            beside[name] = value
+        elif (key == "id" and type(value) is int) or key in _BOOKKEEPING:
+            beside[key] = value
+        else:
+            data[key] = value
+    return beside, data
+
+
 def write(documents: Iterable[Document], notes: Notes) -> Iterator[str]:
     """Yield an array of tasks, with predictions for documents that have scores, else with annotations.
 
@@ -146,18 +162,20 @@ def write(documents: Iterable[Document], notes: Notes) -> Iterator[str]:
     """
     before = "[\n"
     for document in documents:
-        number = {key: value for key, value in document.extra.items() if key == "id" and type(value) is int}
-        data = {key: value for key, value in document.extra.items() if key not in number}
-        task: Record = {**number, "data": with_further({"text": document.text}, replace(document, extra=data), notes)}
+        beside, data = _parted(document.extra)
+        others = beside.pop("predictions", [])
+        task: Record = {**beside, "data": with_further({"text": document.text}, replace(document, extra=data), notes)}
         results = _results(document.text, document.entities, document.scores)
         if document.scores:
-            task["predictions"] = [_prediction(results, document.scores)]
-        elif not document.is_unlabelled:
+            task["predictions"] = [_prediction(results, document.scores), *others]
+        elif document.unlabelled != ((0, len(document.text)),):
             task["annotations"] = [{"result": results}]
         if document.predicted:
             scores = [entity.score for entity in document.predicted]
             spans = [Span(*entity[:3]) for entity in document.predicted]
-            task["predictions"] = [_prediction(_results(document.text, spans, scores), scores)]
+            task["predictions"] = [_prediction(_results(document.text, spans, scores), scores), *others]
+        if others and "predictions" not in task:
+            task["predictions"] = others
         yield before + dumps(task)
         before = ",\n"
     yield "[]\n" if before == "[\n" else "\n]\n"

@@ -5,7 +5,7 @@
 
 import itertools
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -89,6 +89,7 @@ def to_native(
     entities: Iterable[Entity | Span],
     answers: Sequence[str] = (),
     unlabelled: Sequence[tuple[int, int]] = (),
+    extra: Mapping[str, Any] | None = None,
 ) -> str:
     """Return one line of native JSON, without the line end; lone surrogates are escaped.
 
@@ -97,8 +98,9 @@ def to_native(
         entities: Predicted or annotated.
         answers: All answers, if not every one is an entity.
         unlabelled: Stretches that were not annotated.
+        extra: What else the record holds; none of the keys above.
     """
-    return dumps(native_record(text, entities, answers, unlabelled))
+    return dumps({**native_record(text, entities, answers, unlabelled), **(extra or {})})
 
 
 def write(documents: Iterable[Document], notes: Notes) -> Iterator[str]:

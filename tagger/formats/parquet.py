@@ -32,15 +32,21 @@ def reader(parse: Callable[[Record, str, Notes], Document]) -> Callable[[Path, N
     """Return the reader of Parquet; `parse` makes a document of a record."""
 
     def read(path: Path, notes: Notes) -> Iterator[Document]:
-        column = reading.of(path).column or "text"
-        for number, row in enumerate(_rows(path), 1):
-            place = f"{path} (row {number})"
-            if column not in row:
-                raise CorpusError(str(path), f'a column "{column}"', ", ".join(row), "name it with --column")
-            record = from_cells(row, column, place)
-            yield parse(record, named(place, record), notes)
+        for place, record in records(path):
+            yield parse(record, place, notes)
 
     return read
+
+
+def records(path: Path) -> Iterator[tuple[str, Record]]:
+    """Yield each record as it is, as `Format.records`."""
+    column = reading.of(path).column or "text"
+    for number, row in enumerate(_rows(path), 1):
+        place = f"{path} (row {number})"
+        if column not in row:
+            raise CorpusError(str(path), f'a column "{column}"', ", ".join(row), "name it with --column")
+        record = from_cells(row, column, place)
+        yield named(place, record), record
 
 
 def _rows(path: Path) -> Iterator[dict[str, Any]]:

@@ -3,20 +3,19 @@
 `formats` gives each record to the format that its entities are in.
 """
 
-import itertools
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from tagger import reading
 from tagger.documents import Document, Entity, Notes, Span, is_label, squeeze
 from tagger.errors import SEE_FORMATS, CorpusError
 from tagger.files import Source
+from tagger.formats import streams
 
 Record = dict[str, Any]
-
-_LARGEST = 1 << 26  # characters of a record in an array
 
 _STRING = rb'"(?:[^"\\\n]|\\.)*"'
 
@@ -29,9 +28,20 @@ _PAIR = re.compile(rb"\s*\[\s*" + _STRING + rb"\s*,\s*\{")
 
 _SPREAD = re.compile(rb"\s*\{(?:[^\n]*[{,[:])?[ \t\r]*\n")  # an object that goes on in the next line
 
-_SPACE = re.compile(r"\s*")
+TEXTS = ("text", "content", "data")
 
-_TEXTS = ("text", "content", "data")
+
+@dataclass(frozen=True)
+class Unread:
+    """What stands where a record was expected.
+
+    Args:
+        error: Why it is none.
+        raw: What stands there, as far as it is text.
+    """
+
+    error: CorpusError
+    raw: str
 
 
 # ---- records of a file ------------------------------------------------------------------------------------------
@@ -48,28 +58,52 @@ def read_records(source: Source, blanks: bool = False) -> Iterator[tuple[str, Re
     Raises:
         CorpusError: At what is not a JSON object.
     """
+    for place, record in read_on(source, blanks):
+        if isinstance(record, Unread):
+            raise record.error
+        yield place, record
+
+
+def read_on(source: Source, blanks: bool = True) -> Iterator[tuple[str, Record | Unread]]:
+    """Yield what `read_records` does and, in place of an error after which one can read on, that error.
+
+    Raises:
+        CorpusError: At other errors.
+    """
     column = reading.of(source.path).column
     for place, value in _values(source, blanks):
-        record = _as_record(value, place)
-        if column and column != "text":
-            if column not in record:
-                raise CorpusError(place, f'the key "{column}"', ", ".join(record), "give --column another name")
-            record = {"text": record[column], **{key: record[key] for key in record if key not in ("text", column)}}
-        yield named(place, record), record
+        try:
+            record = value if isinstance(value, Unread) else _with_column(_as_record(value, place), column, place)
+        except CorpusError as error:
+            yield place, Unread(error, json.dumps(value, ensure_ascii=False))
+        else:
+            yield (place if isinstance(record, Unread) else named(place, record)), record
+
+
+def _with_column(record: Record, column: str, place: str) -> Record:
+    if not column or column == "text":
+        return record
+    if column not in record:
+        raise CorpusError(place, f'the key "{column}"', ", ".join(record), "give --column another name")
+    return {"text": record[column], **{key: record[key] for key in record if key not in ("text", column)}}
 
 
 def _values(source: Source, blanks: bool) -> Iterator[tuple[str, Any]]:
     if is_array(source.head):
-        yield from _items(source)
+        yield from streams.items(source)
     elif is_spread(source.head):
-        yield from _objects(source)
+        yield from streams.objects(source)
     else:
-        for number, line in source.lines():
+        for number, line in source.raw_lines():
             place = f"{source.place}:{number}"
-            if line.strip():
-                yield place, _parsed(line, place)
-            elif blanks:
-                yield place, {"text": ""}
+            try:
+                text = source.decoded(line, number)
+                if text.strip():
+                    yield place, _parsed(text, place)
+                elif blanks:
+                    yield place, {"text": ""}
+            except CorpusError as error:
+                yield place, Unread(error, line.decode("utf-8", "backslashreplace"))
 
 
 def named(place: str, record: Record) -> str:
@@ -125,81 +159,11 @@ def _as_record(value: Any, place: str) -> Record:
     raise CorpusError(place, "a JSON object", json.dumps(value, ensure_ascii=False), SEE_FORMATS)
 
 
-def _items(source: Source) -> Iterator[tuple[str, Any]]:
-    """Yield (place, item) of an array, each as soon as its last character has been read."""
-    decode, buffer, line, number, signs, need = json.JSONDecoder().raw_decode, "", 1, 0, "[", 0
-    for block in itertools.chain(source.blocks(), [""]):
-        buffer += block
-        if block and len(buffer) < need:
-            continue
-        at = 0  # before the bracket or comma that precedes the next record
-        while True:
-            start = _skip(buffer, at)
-            sign, sign_line = buffer[start : start + 1], line + buffer.count("\n", at, start)
-            if sign not in signs:
-                expected = f"{' or '.join(signs) or 'nothing more'} in a JSON array"
-                raise CorpusError(
-                    f"{source.place}:{sign_line}", expected, repr(buffer[start : start + 30]), SEE_FORMATS
-                )
-            if sign == "]":
-                line, at, signs = sign_line, start + 1, ""
-                continue
-            start = _skip(buffer, start + 1)
-            if start >= len(buffer):
-                break
-            if sign == "[" and buffer[start] == "]":
-                line, at, signs = line + buffer.count("\n", at, start), start, "]"
-                continue
-            place = f"{source.place}:{line + buffer.count(chr(10), at, start)} (item {number + 1})"
-            try:
-                record, end = decode(buffer, start)
-            except (ValueError, RecursionError) as error:
-                if block and len(buffer) - start < _LARGEST:
-                    break  # it may continue in the next block
-                raise _no_object(place, buffer, start, error) from error
-            yield place, record
-            line, at, signs, number = line + buffer.count("\n", at, end), end, ",]", number + 1
-        buffer, need = buffer[at:], 2 * (len(buffer) - at)
-    if signs:
-        raise CorpusError(
-            f"{source.place}:{line}", "a JSON array that ends in ]", "the end of the file", "copy it again"
-        )
-
-
-def _objects(source: Source) -> Iterator[tuple[str, Any]]:
-    """Yield (place, object) of objects one after the other, each as soon as its last character has been read."""
-    decode, buffer, line, need = json.JSONDecoder().raw_decode, "", 1, 0
-    for block in itertools.chain(source.blocks(), [""]):
-        buffer += block
-        if block and len(buffer) < need:
-            continue
-        at = 0
-        while (start := _skip(buffer, at)) < len(buffer):
-            place = f"{source.place}:{line + buffer.count(chr(10), at, start)}"
-            try:
-                record, end = decode(buffer, start)
-            except (ValueError, RecursionError) as error:
-                if block and len(buffer) - start < _LARGEST:
-                    break
-                raise _no_object(place, buffer, start, error) from error
-            yield place, record
-            line, at = line + buffer.count("\n", at, end), end
-        buffer, need = buffer[at:], 2 * (len(buffer) - at)
-
-
-def _no_object(place: str, buffer: str, start: int, error: Exception) -> CorpusError:
-    return CorpusError(place, "a JSON object", f"{buffer[start : start + 30]!r} ({error})", SEE_FORMATS)
-
-
-def _skip(text: str, at: int) -> int:
-    return _SPACE.match(text, at).end()  # type: ignore[union-attr]
-
-
 def record_text(record: Record, place: str) -> str:
     """Return the text of a record of any JSON format that has one."""
     if isinstance(record.get("data"), dict):
         return task_text(record, place)
-    return string(record, next((key for key in _TEXTS if key in record), "text"), place)
+    return string(record, next((key for key in TEXTS if key in record), "text"), place)
 
 
 def task_text(record: Record, place: str) -> str:
@@ -290,6 +254,12 @@ def valid_span(start: Any, end: Any, label: Any, text: str) -> Span | None:
     """Return the span if its offsets are in the text and its label is printable and not blank, else None."""
     whole = type(start) is int and type(end) is int and 0 <= start < end <= len(text)
     return Span(start, end, label) if whole and isinstance(label, str) and is_label("_".join(label.split())) else None
+
+
+def is_deep(value: Any, depth: int = 100) -> bool:
+    """Return whether lists and objects are nested deeper than that: what was read might not be written again."""
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return depth < 0 or any(is_deep(one, depth - 1) for one in inner if isinstance(one, dict | list))
 
 
 _encode = json.JSONEncoder(ensure_ascii=False, default=str).encode  # a table may hold dates

@@ -28,14 +28,14 @@ from tagger import __version__
 from tagger.documents import Entity, Notes
 from tagger.errors import CorpusError
 from tagger.formats.native import parse, to_native
-from tagger.formats.records import parse_object
+from tagger.formats.records import dumps, parse_object
 from tagger.pipeline import Tagger
 from tagger.serve.batching import BusyError, SharedTagger
 from tagger.serve.corrections import CorpusFile
 from tagger.serve.limits import Limits
 from tagger.serve.metrics import Metrics
 from tagger.serve.queue_endpoints import QueueApi, QueueSetup
-from tagger.serve.requests import JSON, JSON_LINES, json_body, json_lines, media_type, parse_texts, reject
+from tagger.serve.requests import JSON, JSON_LINES, Given, json_body, json_lines, media_type, parse_texts, reject
 from tagger.serve.responses import JsonLinesResponse, json_response
 
 _RETRY = {"Retry-After": "1"}
@@ -83,11 +83,12 @@ class Api:
             lines = self._tag_stream(request)
             first = await anext(lines, b"")  # a fault in the first lines decides the status
             return JsonLinesResponse(first, lines, self.limits.seconds)
-        texts, several = parse_texts(await json_body(request, self.limits), self.limits)
-        predicted = await self._tag(texts)
-        results = [to_native(text, entities) for text, entities in zip(texts, predicted, strict=True)]
-        content = f'{{"results": [{", ".join(results)}]}}' if several else results[0]
-        return Response(content, media_type=JSON)
+        given, further = parse_texts(await json_body(request, self.limits), self.limits)
+        results = await self._results(given)
+        if further is None:
+            return Response(results[0], media_type=JSON)
+        rest = f", {dumps(further)[1:-1]}" if further else ""
+        return Response(f'{{"results": [{", ".join(results)}]{rest}}}', media_type=JSON)
 
     async def save(self, request: Request) -> Response:
         """`POST /save`: append a document in native format to the corpus file."""
@@ -143,6 +144,13 @@ class Api:
         """Answer requests with another tagger from now on; batches under way are finished with the old one."""
         self.tagger.tagger = tagger
 
+    async def _results(self, given: Sequence[Given], wait: bool = False) -> list[str]:
+        """Return the result of each text in JSON, with what else was given."""
+        predicted = await self._tag([text for text, _ in given], wait)
+        return [
+            to_native(text, entities, extra=extra) for (text, extra), entities in zip(given, predicted, strict=True)
+        ]
+
     async def _tag(self, texts: Sequence[str], wait: bool = False) -> list[list[Entity]]:
         try:
             async with asyncio.timeout(self.limits.seconds):
@@ -157,10 +165,8 @@ class Api:
         return predicted
 
     async def _tag_stream(self, request: Request) -> AsyncGenerator[bytes]:
-        async for texts in json_lines(request, self.limits):
-            predicted = await self._tag(texts, wait=True)
-            lines = [to_native(text, entities) + "\n" for text, entities in zip(texts, predicted, strict=True)]
-            yield "".join(lines).encode("utf-8")
+        async for given in json_lines(request, self.limits):
+            yield "".join(line + "\n" for line in await self._results(given, wait=True)).encode("utf-8")
 
 
 def _queued(handler: Callable[[QueueApi, Request], Awaitable[Response]]) -> Callable[[Api, Request], Any]:

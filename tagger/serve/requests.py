@@ -2,12 +2,14 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
-from typing import Any, NoReturn
+from collections.abc import AsyncIterator, Mapping
+from typing import Any, NamedTuple, NoReturn
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
+from tagger.formats.records import is_deep
+from tagger.inputs import kept
 from tagger.serve.limits import Limits
 
 JSON, JSON_LINES = "application/json", "application/x-ndjson"
@@ -82,8 +84,15 @@ async def json_body(request: Request, limits: Limits) -> str:
     return _decode(b"".join(parts))
 
 
-def parse_texts(content: str, limits: Limits) -> tuple[list[str], bool]:
-    """Return the texts in `{"text": ...}` or `{"texts": [...]}`, and whether it was the second form.
+class Given(NamedTuple):
+    """A text to tag, and what comes back with its result: what else its object holds, annotations as `gold`."""
+
+    text: str
+    extra: Mapping[str, Any]
+
+
+def parse_texts(content: str, limits: Limits) -> tuple[list[Given], Mapping[str, Any] | None]:
+    """Return the texts in `{"text": ...}` or `{"texts": [...]}`, and what else the second holds; None for the first.
 
     Raises:
         HTTPException: If it is not JSON (400), not of these forms (422), or exceeds a limit (413).
@@ -92,16 +101,33 @@ def parse_texts(content: str, limits: Limits) -> tuple[list[str], bool]:
     if ("text" in value) == ("texts" in value):
         reject(422, 'expected either "text" with a string or "texts" with a list of strings')
     if "text" in value:
-        return [_checked_text(value["text"], '"text"', limits)], False
-    texts = value["texts"]
+        return [_given(value, limits)], None
+    texts = value.pop("texts")
     if not isinstance(texts, list):
         reject(422, f'expected "texts" with a list of strings, received {_type_name(texts)}')
     if len(texts) > limits.texts:
         reject(413, f"expected at most {limits.texts:,} texts, received {len(texts):,}; send {JSON_LINES} for more")
-    return [_checked_text(text, f'"texts"[{index}]', limits) for index, text in enumerate(texts)], True
+    checked = [_checked_text(text, f'"texts"[{index}]', limits) for index, text in enumerate(texts)]
+    return [Given(text, {}) for text in checked], _further(value, "results")
 
 
-async def json_lines(request: Request, limits: Limits) -> AsyncIterator[list[str]]:
+def _given(value: dict[str, Any], limits: Limits) -> Given:
+    """Return the text of an object and what else it holds."""
+    text = _checked_text(value.pop("text"), '"text"', limits)
+    return Given(text, _further(kept(value, None)))
+
+
+def _further(value: dict[str, Any], key: str = "") -> dict[str, Any]:
+    """Return what comes back with results, without what they have under the same key."""
+    try:
+        if is_deep(value) or (value and not json.dumps(value, allow_nan=False)):
+            raise ValueError
+    except ValueError:  # NaN, Infinity: they are read, but are no JSON
+        reject(400, "expected JSON of ordinary depth and numbers")
+    return {name: inner for name, inner in value.items() if name != key}
+
+
+async def json_lines(request: Request, limits: Limits) -> AsyncIterator[list[Given]]:
     """Yield the texts of a body of JSON Lines as lists: texts that arrive together; a blank line is an empty text.
 
     Raises:
@@ -120,16 +146,16 @@ async def json_lines(request: Request, limits: Limits) -> AsyncIterator[list[str
         yield [_parse_line(rest, number + 1, limits)]
 
 
-def _parse_line(line: bytes, number: int, limits: Limits) -> str:
+def _parse_line(line: bytes, number: int, limits: Limits) -> Given:
     if not line.strip():
-        return ""
+        return Given("", {})
     try:
         if len(line) > limits.body:
             reject(413, f"expected at most {limits.body:,} bytes")
         value = json_object(_decode(line))
         if "text" not in value:
             reject(422, 'expected "text" with a string')
-        return _checked_text(value["text"], '"text"', limits)
+        return _given(value, limits)
     except HTTPException as error:
         reject(error.status_code, f"line {number}: {error.detail}")
 
