@@ -86,6 +86,7 @@ def prepared(options: argparse.Namespace, folder: Path) -> tuple[Any, ...]:
     from tagger.batches import Batches, BatchMaker
     from tagger.config import load
     from tagger.learning import device, fitting, preparation, training
+    from tagger.learning.checks import check_corpora
     from tagger.learning.run import RunFolder, Sources
     from tagger.tags import TagScheme
     from tagger.text import UnitMaker
@@ -96,7 +97,7 @@ def prepared(options: argparse.Namespace, folder: Path) -> tuple[Any, ...]:
     sources = Sources(train, dev)
     run = RunFolder(folder / "out.training", config, sources, resume=False)
     device.use_device(config.training)
-    scheme, units = TagScheme(preparation.training_labels(run, train)), UnitMaker(config.text)
+    scheme, units = TagScheme(check_corpora(train, dev)), UnitMaker(config.text)
     lookup = preparation.make_lookup(run, config, sources, units)
     store = preparation.training_store(run, sources, units, lookup, scheme)
     model = fresh_model(config, scheme, lookup)

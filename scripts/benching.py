@@ -82,7 +82,8 @@ def run_measured(command: Sequence[object]) -> Figures:
     """Run a command and return its costs; stop the benchmark if the command fails.
 
     Returns:
-        `total_seconds`, and `peak_mb`: the peak memory of the process and its children together, in 10^6 bytes.
+        `total_seconds`; `processor_seconds` of all its cores; and `peak_mb`: the peak memory of the process and its
+        children together, in 10^6 bytes.
     """
     begun = time.monotonic()
     process = psutil.Popen([str(part) for part in command], cwd=PROJECT)
@@ -98,7 +99,8 @@ def run_measured(command: Sequence[object]) -> Figures:
     if process.returncode:
         sys.exit(f"{Path(sys.argv[0]).stem}: exit code {process.returncode} from: {' '.join(map(str, command))}")
     largest = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    return {"total_seconds": seconds, "peak_mb": max(largest, *sums) / 1e6}
+    processor = usage.ru_utime + usage.ru_stime
+    return {"total_seconds": seconds, "processor_seconds": processor, "peak_mb": max(largest, *sums) / 1e6}
 
 
 def watch_memory(process: psutil.Popen, ended: threading.Event, sums: list[int]) -> None:

@@ -73,8 +73,13 @@ class VectorsConfig:
     )
     pretrained: str = setting(
         "",
-        "Ready-made word vectors to use instead of learning them: a word2vec file, text or binary, .gz too, or a "
-        "folder written by `tagger vectors`; empty for none.",
+        "Ready-made word vectors to use instead of learning them: a file of word2vec (text or binary) or GloVe, .gz "
+        "too, or a folder written by `tagger vectors`; empty for none.",
+    )
+    reuse: bool = setting(
+        True,
+        "Whether the vectors of an earlier run are reused where few texts differ, with at most a fiftieth of the "
+        "characters; otherwise, for strict repeatability, only where the texts are the same, and so are the vectors.",
     )
     limit: int = setting(45_000, "Rows of each table: its most frequent items, within ties; 0 for no limit.", least=0)
 

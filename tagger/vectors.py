@@ -6,8 +6,8 @@ Id 0 is padding (a zero vector), id 1 is unknown (the mean of the vectors of the
 import contextlib
 import itertools
 import tempfile
-import zlib
-from collections.abc import Callable, Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,9 +17,10 @@ import numpy as np
 
 from tagger.config import VectorsConfig, passes_over
 from tagger.errors import VectorsError, require
+from tagger.progress import Stages
 from tagger.progress import bar as progress_bar
 from tagger.settings import unless_auto
-from tagger.text import UnitMaker, normal
+from tagger.text import UnitMaker
 
 PADDING, UNKNOWN = 0, 1
 
@@ -198,8 +199,9 @@ def learn(
     seed: int,
     folder: Path,
     names: Sequence[str] = (),
-) -> list[Table]:
-    """Return the tables that word2vec learns from `texts`, one for each kind of item.
+    stages: Stages | None = None,
+) -> Iterator[Table]:
+    """Yield the tables that word2vec learns from `texts`, one for each kind of item, each as soon as it is learnt.
 
     The texts are segmented once and written to temporary files; memory does not depend on how many there are.
 
@@ -210,18 +212,43 @@ def learn(
         seed: Same seed and texts, same vectors, while `config.workers` is 1.
         folder: For temporary files, about three times the size of the texts.
         names: Of the tables to learn; by default all that this kind of unit uses.
+        stages: Where to announce `vector_stages`.
 
     Raises:
         VectorsError: If there is no text.
     """
-    names = names or TABLES[units.config.unit]
+    names, stages = names or TABLES[units.config.unit], stages or Stages()
     with tempfile.TemporaryDirectory(dir=folder) as spool:
         paths = [Path(spool) / name for name in names]
+        stages.begin(_SEGMENTING)
         counts = _spool(texts, units, names, paths)
         if not all(counts):
             raise VectorsError("no text to learn vectors from; check the training and unlabelled files")
-        files = zip(names, paths, counts, strict=True)
-        return [_word2vec(name, path, count, config, seed) for name, path, count in files]
+        seconds: float | None = None  # for each item
+        for name, path, count in zip(names, paths, counts, strict=True):
+            passes = unless_auto(config.epochs, automatic_passes(count))
+            stages.begin(_learning(name), None if seconds is None else seconds * count * passes)
+            begin = time.monotonic()
+            yield _word2vec(name, path, passes, config, seed)
+            seconds = (time.monotonic() - begin) / (count * passes)
+        stages.end()
+
+
+_SEGMENTING = "segmentation"
+
+
+def _learning(name: str) -> str:
+    return f"{name} vectors"
+
+
+def vector_stages(names: Sequence[str]) -> list[str]:
+    """Return the titles of the stages of `learn`."""
+    return [_SEGMENTING, *map(_learning, names)] if names else []
+
+
+def automatic_passes(items: int) -> int:
+    """Return the passes over so many items, where the settings leave them open."""
+    return passes_over(items, 70_000_000, least=1, most=30)
 
 
 def _spool(texts: Iterable[str], units: UnitMaker, names: Sequence[str], paths: Sequence[Path]) -> list[int]:
@@ -240,15 +267,14 @@ def _spool(texts: Iterable[str], units: UnitMaker, names: Sequence[str], paths: 
     return counts
 
 
-def _word2vec(name: str, corpus: Path, count: int, config: VectorsConfig, seed: int) -> Table:
+def _word2vec(name: str, corpus: Path, epochs: int, config: VectorsConfig, seed: int) -> Table:
     require("gensim", "train")
     from gensim.models import Word2Vec
     from gensim.models.callbacks import CallbackAny2Vec
 
-    epochs = unless_auto(config.epochs, passes_over(count, 70_000_000, least=1, most=30))
     size = {"word": config.word_dimensions, "char": config.char_dimensions, "bigram": config.bigram_dimensions}[name]
     learnt = max(size, config.learnt_dimensions) if name == "word" else size
-    with progress_bar(total=epochs, desc=f"{name} vectors", unit="epoch") as bar:
+    with progress_bar(total=epochs, desc=_learning(name), unit="epoch") as bar:
 
         class Progress(CallbackAny2Vec):
             def on_epoch_end(self, model: Any) -> None:
@@ -291,34 +317,7 @@ def reduced(vectors: np.ndarray, dimensions: int) -> np.ndarray:
     return vectors @ components[:, ::-1][:, :dimensions].astype(np.float32)
 
 
-# ---- ready-made vectors ---------------------------------------------------------------------------------------
-def load_word2vec(path: Path, config: VectorsConfig, fold: bool = False) -> Table:
-    """Return the word table of a file in word2vec's text or binary format, `.gz` or not.
-
-    Args:
-        path: The file.
-        config: The `[vectors]` section.
-        fold: As `[text] fold`: words are looked up in that form. Of words that become equal, the first counts, with
-            its vector and its place in the order of frequency.
-
-    Raises:
-        VectorsError: If the file is missing or in neither format.
-    """
-    require("gensim", "train")
-    from gensim.models import KeyedVectors
-
-    binary = path.name.removesuffix(".gz").endswith(".bin")
-    try:
-        keyed = KeyedVectors.load_word2vec_format(str(path), binary=binary, unicode_errors="replace")
-    except (OSError, ValueError, EOFError, IndexError, zlib.error) as error:
-        form = "binary (.bin)" if binary else "text"
-        raise VectorsError(f"{path}: not vectors in word2vec's {form} format: {error}") from error
-    rows: dict[str, int] = {}  # of each word, in the file's order
-    for row, word in enumerate(keyed.index_to_key):
-        rows.setdefault(normal(word, fold), row)
-    return make_table("word", list(rows), keyed.vectors[list(rows.values())], config)
-
-
+# ---- folders of tables ------------------------------------------------------------------------------------------
 def save_tables(tables: Sequence[Table], folder: Path) -> None:
     """Write `tables` into a new or existing `folder`."""
     folder.mkdir(parents=True, exist_ok=True)

@@ -233,7 +233,7 @@ def resume(run, corpus):
 
 @pytest.mark.train
 @pytest.mark.parametrize(
-    "name", ["run.json", "labels.json", "store/rows.bin", "store/texts.npz", "tables/word.npy", "checkpoint.npz"]
+    "name", ["run.json", "store/rows.bin", "store/texts.npz", "tables/word/word.npy", "checkpoint.npz"]
 )
 @pytest.mark.parametrize("damage", ["short", "empty", "changed"])
 def test_a_damaged_run_folder_is_one_line(interrupted, small_corpus, tmp_path, name, damage):
@@ -290,8 +290,8 @@ def test_a_full_disk_names_the_file_and_the_way_on(interrupted, small_corpus, tm
 @pytest.mark.train
 @pytest.mark.parametrize("damage", ["short", "missing", "changed"])
 def test_a_damaged_cache_is_learnt_anew(small_corpus, tmp_path, monkeypatch, capsys, damage):
-    from tagger.learning.preparation import vector_tables
     from tagger.learning.run import RunFolder, Sources
+    from tagger.learning.tables import vector_tables
     from tagger.text import UnitMaker
 
     monkeypatch.setenv("TAGGER_CACHE", str(tmp_path / "cache"))
@@ -303,14 +303,14 @@ def test_a_damaged_cache_is_learnt_anew(small_corpus, tmp_path, monkeypatch, cap
         return tables[-1].vectors, capsys.readouterr().err
 
     first, _ = vectors("a")
-    (file,) = (tmp_path / "cache" / "vectors").glob("*/word.npy")
+    (file,) = (tmp_path / "cache" / "vectors").glob("*/word/word.npy")
     data = file.read_bytes()
     if damage == "missing":
         file.unlink()
     else:
         file.write_bytes(data[:500] if damage == "short" else data[:-1] + bytes([data[-1] ^ 1]))
     again, told = vectors("b")
-    assert "word.npy is damaged; the vectors are learnt again" in told
+    assert "word.npy is damaged; these vectors are learnt again" in told
     np.testing.assert_array_equal(first, again)
     assert file.read_bytes() == data
     assert "reused" in vectors("c")[1]
@@ -328,7 +328,7 @@ def test_commands_work_without_a_home(folder, monkeypatch):
 
 @pytest.mark.parametrize("home", [None, RuntimeError])
 def test_without_a_home_there_is_no_cache(monkeypatch, home):
-    from tagger.learning.preparation import cache_folder
+    from tagger.learning.cache import cache_folder
 
     def nowhere():
         raise RuntimeError("Could not determine home directory.")

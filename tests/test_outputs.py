@@ -157,6 +157,30 @@ def test_where_nothing_can_be_written_is_known_before(tmp_path):
     assert sorted(file.name for file in tmp_path.iterdir()) == ["file", "folder"]
 
 
+def test_a_device_or_a_pipe_is_never_replaced(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    (tmp_path / "link").symlink_to("pipe")
+    for path in (pipe, tmp_path / "link"):
+        check_writable(path, False)
+        with pytest.raises(OutputError, match="is a device or a pipe"):
+            check_writable(path, True, folder=True)
+        for writer in (atomic_file, lambda path: atomic_folder(path, replace=True)):
+            with pytest.raises(OutputError, match="is a device or a pipe"), writer(path):
+                pytest.fail("the work was begun")
+        with pytest.raises(OutputError, match="is a device or a pipe"):
+            write_json(path, 1)
+        with locked(path, "job"):
+            assert path.is_fifo()
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["link", "pipe"]
+
+
+def test_a_pipe_in_place_of_the_folder_during_the_work_is_left_alone(tmp_path):
+    with pytest.raises(OutputError, match="is a device or a pipe"), atomic_folder(tmp_path / "out"):
+        os.mkfifo(tmp_path / "out")
+    assert [file.is_fifo() for file in tmp_path.iterdir()] == [True]
+
+
 def test_a_link_stays_and_what_it_leads_to_is_replaced(tmp_path):
     (tmp_path / "a").write_text("1")
     (tmp_path / "link").symlink_to("a")

@@ -112,15 +112,54 @@ def test_early_stopping_keeps_the_best_epoch(small_corpus, tmp_path, score):
     assert len(history) == min(30, metrics["epoch"] + 2)
 
 
-def test_without_an_entity_in_dev_the_first_epoch_is_kept(small_corpus, tmp_path):
+@pytest.mark.parametrize("unit", ["char", "word"])
+def test_a_single_step_is_a_training(small_corpus, tmp_path, unit):
+    """One epoch on a handful of texts: the first thing that many do."""
     from tagger.learning.run import Sources
     from tagger.learning.training import train
 
-    (tmp_path / "dev.jsonl").write_text('{"text": "没有实体", "entities": []}\n', "utf-8")
-    settings = config.load("default", [*SETTINGS, "training.epochs=2", "training.metric=top1"])
-    metrics = train(settings, Sources(small_corpus / "train.jsonl", tmp_path / "dev.jsonl"), tmp_path / "out")
-    assert metrics["epoch"] == 1
-    assert "top1" not in metrics
+    lines = (small_corpus / "train.jsonl").read_text("utf-8").splitlines(keepends=True)
+    (tmp_path / "few.jsonl").write_text("".join(lines[:12]), "utf-8")
+    settings = config.load("default", [*SMALL, "training.epochs=1", f"text.unit={unit}"])
+    train(settings, Sources(tmp_path / "few.jsonl", small_corpus / "dev.jsonl"), tmp_path / "out")
+    [row] = bundles.load(tmp_path / "out").json("history.json")
+    assert np.isfinite(row["loss"])
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 20, 1000])
+def test_the_learning_rate_of_any_number_of_steps(steps):
+    from tagger.config import TrainingConfig
+    from tagger.learning.fitting import learning_rate
+
+    schedule = learning_rate(TrainingConfig(), steps)
+    rates = [float(schedule(step)) for step in range(steps)] if callable(schedule) else [schedule]
+    assert all(0 <= rate <= 0.0031 for rate in rates)
+    assert max(rates) > 0.0029
+
+
+def test_a_loss_that_is_not_a_number_stops_the_training(small_corpus, tmp_path):
+    from tagger.learning.run import Sources
+    from tagger.learning.training import train
+
+    wild = ["training.learning_rate=1e30", "training.schedule=constant", "training.clip_norm=0.0"]
+    sources = Sources(small_corpus / "train.jsonl", small_corpus / "dev.jsonl")
+    with pytest.raises(
+        TrainingError, match=r"^epoch \d: the loss is not a number .*; try a lower training.learning_rate"
+    ):
+        train(config.load("default", [*SETTINGS, *wild]), sources, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    assert not (tmp_path / "out.training" / "checkpoint.npz").exists()
+
+
+def test_weights_that_are_not_finite_are_refused():
+    from tagger.config import TrainingConfig
+    from tagger.learning.fitting import require_finite
+
+    settings = TrainingConfig(learning_rate=0.01)
+    require_finite([np.zeros(3), np.ones((2, 2))], 0, settings)
+    for value in (np.nan, np.inf, -np.inf):
+        with pytest.raises(TrainingError, match=r"^epoch 3: .*lower training.learning_rate than 0\.01"):
+            require_finite([np.zeros(3), np.array([1, value])], 2, settings)
 
 
 def test_the_kept_weights_are_those_that_were_scored(bundle, small_corpus):
@@ -233,54 +272,3 @@ def test_small_corpora_get_more_epochs(units, epochs):
     from tagger.learning.training import automatic_epochs
 
     assert automatic_epochs(units) == epochs
-
-
-def test_vectors_are_learnt_once(small_corpus, tmp_path, monkeypatch, capsys):
-    from tagger.learning.preparation import vector_tables
-    from tagger.learning.run import RunFolder, Sources
-    from tagger.text import UnitMaker
-
-    monkeypatch.setenv("TAGGER_CACHE", str(tmp_path / "cache"))
-
-    def tables(name, *changes):
-        settings = config.load("default", [*SMALL, *changes])
-        sources = Sources(small_corpus / "train.jsonl", small_corpus / "dev.jsonl")
-        run = RunFolder(tmp_path / name, settings, sources, resume=False)
-        characters = vector_tables(run, settings, sources, UnitMaker(settings.text))[0]
-        return characters.vectors, "reused from an earlier run" in capsys.readouterr().err
-
-    first, again, other = tables("a"), tables("b", "model.dropout=0.3"), tables("c", "vectors.window=3")
-    assert [known for _, known in (first, again, other)] == [False, True, False]
-    np.testing.assert_array_equal(first[0], again[0])
-    assert not np.array_equal(first[0], other[0])
-
-
-def test_vectors_learnt_from_dev_texts_too_are_others(small_corpus, tmp_path, monkeypatch):
-    from tagger.learning.preparation import vector_tables
-    from tagger.learning.run import RunFolder, Sources
-    from tagger.text import UnitMaker
-
-    monkeypatch.setenv("TAGGER_CACHE", str(tmp_path / "cache"))
-    settings, dev = config.load("default", SMALL), small_corpus / "dev.jsonl"
-    for number, unlabelled in enumerate([(), (dev,)]):
-        sources = Sources(small_corpus / "train.jsonl", dev, unlabelled)
-        run = RunFolder(tmp_path / str(number), settings, sources, resume=False)
-        vector_tables(run, settings, sources, UnitMaker(settings.text))
-    assert len(list((tmp_path / "cache" / "vectors").iterdir())) == 2
-
-
-def test_only_the_latest_vectors_stay_in_the_cache(tmp_path, monkeypatch):
-    from tagger.learning import preparation
-
-    monkeypatch.setattr(preparation, "_CACHED", 2)
-    for number in range(4):
-        preparation.add_to_cache([], tmp_path / str(number))
-        os.utime(tmp_path / str(number), (number, number))
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["2", "3"]
-
-
-def test_a_cache_that_cannot_be_written_is_no_error(tmp_path):
-    from tagger.learning.preparation import add_to_cache
-
-    (tmp_path / "file").write_text("")
-    add_to_cache([], tmp_path / "file" / "vectors")

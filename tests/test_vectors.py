@@ -1,4 +1,3 @@
-import gzip
 import itertools
 
 import numpy as np
@@ -18,7 +17,6 @@ from tagger.vectors import (
     Vocabulary,
     learn,
     load_tables,
-    load_word2vec,
     make_table,
     reduced,
     save_tables,
@@ -185,7 +183,7 @@ SMALL = {"word_dimensions": 8, "char_dimensions": 8, "bigram_dimensions": 8, "ep
 
 def learnt(tmp_path, config, unit="char", count=200, seed=1):
     texts = (row["text"] for row in itertools.islice(rows("train"), count))
-    return learn(texts, UnitMaker(TextConfig(unit=unit)), config, seed, tmp_path)
+    return list(learn(texts, UnitMaker(TextConfig(unit=unit)), config, seed, tmp_path))
 
 
 def test_word2vec_is_repeatable(tmp_path):
@@ -218,66 +216,7 @@ def test_a_limit_keeps_the_most_frequent_words(tmp_path):
 @pytest.mark.parametrize("texts", [[], ["", ""], ["甲乙丙丁"]])
 def test_too_little_text_is_reported(tmp_path, texts):
     with pytest.raises(VectorsError, match="text"):
-        learn(texts, UnitMaker(TextConfig()), VectorsConfig(**SMALL, min_count=2), 1, tmp_path)
-
-
-TEXT_FORMAT = "3 2\n北京 3 4\nＡ 1 0\nA 0 1\n"
-
-
-@pytest.mark.parametrize("name", ["own.txt", "own.txt.gz", "own.vec"])
-def test_ready_made_vectors_are_read(tmp_path, name):
-    content = TEXT_FORMAT.encode()
-    (tmp_path / name).write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
-    made = load_word2vec(tmp_path / name, VectorsConfig(norm=1.0, storage="float32"))
-    assert made.vocabulary.words == ["北京", "A"]  # both forms of A are one word; the first counts
-    np.testing.assert_allclose(made.rows(np.array([2, 3])), [[0.6, 0.8], [1, 0]])
-
-
-def test_ready_made_words_keep_the_place_of_the_first_of_those_that_become_one(tmp_path):
-    """In order of frequency, which the head of the table and the vector of unknown words depend on."""
-    words = ["Ａb", "的", "北京", "ab", "大学", *"甲乙丙丁戊己庚辛壬癸子丑寅卯", "AB"]
-    firsts = [0, 1, 2, *range(4, 19)]
-    vectors = np.random.default_rng(1).normal(size=(len(words), 4)).round(3)
-    lines = [f"{word} {' '.join(map(str, row))}\n" for word, row in zip(words, vectors, strict=True)]
-    (tmp_path / "own.txt").write_text(f"{len(words)} 4\n" + "".join(lines), "utf-8")
-    config = VectorsConfig(norm=1.0, storage="float32")
-    made = load_word2vec(tmp_path / "own.txt", config, fold=True)
-    assert made.vocabulary.words == ["ab", *(words[row] for row in firsts[1:])]
-    expected = make_table("word", made.vocabulary.words, vectors[firsts], config)  # the unknown word's vector, too
-    np.testing.assert_allclose(made.vectors, expected.vectors, atol=1e-6)
-    assert made.head(3).vocabulary.words == ["ab", "的", "北京"]
-
-
-def test_ready_made_binary_vectors_are_read(tmp_path):
-    rows = b"".join(
-        word.encode() + b" " + np.array(v, "<f4").tobytes() for word, v in [("北京", [3, 4]), ("学", [1, 0])]
-    )
-    (tmp_path / "own.bin").write_bytes(b"2 2\n" + rows)
-    made = load_word2vec(tmp_path / "own.bin", VectorsConfig(norm=1.0, storage="float32"))
-    assert made.vocabulary.words == ["北京", "学"]
-    np.testing.assert_allclose(made.rows(np.array([2, 3])), [[0.6, 0.8], [1, 0]])
-
-
-@pytest.mark.parametrize(
-    ("name", "content"),
-    [
-        ("own.txt", None),
-        ("own.txt", b""),
-        ("own.txt", b"no vectors\n"),
-        ("own.txt", b"2 2\n\xe5\x8c\x97 1 2\n"),
-        ("own.txt", b"1 3\n\xe5\x8c\x97 1 2\n"),
-        ("own.txt", b"1 2\n\xe5\x8c\x97 1 x\n"),
-        ("own.bin", b""),
-        ("own.bin", b"2 2\nab "),
-        ("own.txt.gz", gzip.compress(TEXT_FORMAT.encode())[:-9]),
-        ("own.txt.gz", b"junk"),
-    ],
-)
-def test_other_files_are_reported(tmp_path, name, content):
-    if content is not None:
-        (tmp_path / name).write_bytes(content)
-    with pytest.raises(VectorsError, match="own"):
-        load_word2vec(tmp_path / name, VectorsConfig())
+        list(learn(texts, UnitMaker(TextConfig()), VectorsConfig(**SMALL, min_count=2), 1, tmp_path))
 
 
 def test_fewer_dimensions_keep_the_differences_of_words():

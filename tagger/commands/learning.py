@@ -15,7 +15,7 @@ from tagger.commands.base import (
     load_config,
     resumable,
 )  # fmt: skip
-from tagger.commands.output import print_scores, print_table, progress
+from tagger.commands.output import print_scores, print_table
 from tagger.imports import import_tensorflow
 from tagger.presets import RECIPES
 
@@ -30,6 +30,7 @@ def train(options: argparse.Namespace) -> None:
     """Train a tagger on a labelled corpus."""
     config = load_config(options)
     _check_files(options, "train", options.train, options.dev, *options.unlabelled)
+    _check_corpora(options)
     import_tensorflow()
     from tagger.learning import training
 
@@ -50,6 +51,13 @@ def _check_files(options: argparse.Namespace, command: str, *corpora: Path) -> N
     if start:
         require_bundle(start)
     check_writable(options.out, options.force, [*corpora, start], folder=True)
+
+
+def _check_corpora(options: argparse.Namespace) -> None:
+    """Check whether the texts can be trained on, in the same way."""
+    from tagger.learning.checks import check_corpora
+
+    check_corpora(options.train, options.dev)
 
 
 def _sources(options: argparse.Namespace) -> "Sources":
@@ -84,6 +92,7 @@ def transfer(options: argparse.Namespace) -> None:
     """Train a tagger on labelled and unlabelled texts, in rounds of self-training."""
     config = load_config(options)
     _check_files(options, "transfer", options.train, options.dev, *options.unlabelled)
+    _check_corpora(options)
     import_tensorflow()
     from tagger.learning import self_training
 
@@ -165,19 +174,24 @@ PRETRAIN = Command(
 
 def vectors(options: argparse.Namespace) -> None:
     """Learn word2vec tables from any amount of text."""
+    import dataclasses
     import tempfile
 
-    from tagger.learning.preparation import corpus_texts
+    from tagger.learning.tables import make_tables
     from tagger.outputs import atomic_folder
+    from tagger.progress import Stages
     from tagger.text import UnitMaker
-    from tagger.vectors import learn, save_tables
+    from tagger.vectors import TABLES, Table, vector_stages
 
     config = load_config(options)
+    config = dataclasses.replace(config, vectors=dataclasses.replace(config.vectors, pretrained=""))
     _check_files(options, "vectors", *options.files)
+    names, tables = TABLES[config.text.unit], list[Table]()
     with atomic_folder(options.out, options.force) as folder, tempfile.TemporaryDirectory() as spool:
-        texts = progress(corpus_texts(options.files), lambda text: text)
-        tables = learn(texts, UnitMaker(config.text), config.vectors, config.training.seed, Path(spool))
-        save_tables(tables, folder)
+        stages = Stages(vector_stages(names))
+        make_tables(config, options.files, UnitMaker(config.text), names, Path(spool), tables.append, stages)
+        for table in tables:
+            table.save(folder)
     for table in tables:
         print(f"{options.out}: {table.name} {len(table.vocabulary):,} x {table.dimensions}", file=sys.stderr)
 

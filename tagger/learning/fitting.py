@@ -13,6 +13,7 @@ from tagger import bundle as bundles
 from tagger import onnx_graph
 from tagger.batches import Batches, Store, ahead
 from tagger.config import Config, TrainingConfig
+from tagger.errors import TrainingError
 from tagger.lookup import Lookup
 from tagger.progress import bar as progress_bar
 from tagger.tags import TagScheme
@@ -57,7 +58,7 @@ def make_optimizer(settings: TrainingConfig, variables: Sequence[Any], steps: in
 
 def learning_rate(settings: TrainingConfig, steps: int) -> Any:
     """Return the learning rate, or its schedule over `steps` changes of the weights."""
-    if settings.schedule == "constant":
+    if settings.schedule == "constant" or steps < 2:  # a single step has no time to rise and fall
         return settings.learning_rate
     warmup = max(1, steps // 20)
     return keras.optimizers.schedules.CosineDecay(
@@ -129,16 +130,43 @@ class EpochResult(NamedTuple):
     seconds: float
 
 
-def run_epoch(step: Callable[..., tf.Tensor], batches: Batches[Any], epoch: int, epochs: int) -> EpochResult:
-    """Make one step for each batch of an epoch, the first of which has number 0, with a progress bar."""
+def run_epoch(
+    step: Callable[..., tf.Tensor], batches: Batches[Any], epoch: int, settings: TrainingConfig
+) -> EpochResult:
+    """Make one step for each batch of an epoch, the first of which has number 0, with a progress bar.
+
+    Raises:
+        TrainingError: If a loss is not finite.
+    """
     begin = time.monotonic()
     outputs: list[tf.Tensor] = []
-    with progress_bar(total=len(batches), desc=f"epoch {epoch + 1}/{epochs}", unit="batch", leave=False) as bar:
+    title = f"epoch {epoch + 1}/{settings.passes}"
+    with progress_bar(total=len(batches), desc=title, unit="batch", leave=False) as bar:
         for batch in ahead(batches.epoch(epoch)):
             outputs.append(step(*batch))
             if bar.update():  # only then is the loss waited for
-                bar.set_postfix(loss=f"{float(np.ravel(outputs[-1])[0]):.4f}", refresh=False)
-    return EpochResult(np.array(outputs), time.monotonic() - begin)
+                loss = np.ravel(outputs[-1])[:1]
+                require_finite([loss], epoch, settings)
+                bar.set_postfix(loss=f"{float(loss[0]):.4f}", refresh=False)
+    losses = np.array(outputs)
+    require_finite([losses], epoch, settings)
+    return EpochResult(losses, time.monotonic() - begin)
+
+
+def require_finite(arrays: Sequence[np.ndarray], epoch: int, settings: TrainingConfig) -> None:
+    """Check losses or weights of an epoch, the first of which has number 0, before anything of it is saved.
+
+    Raises:
+        TrainingError: If a number is not finite.
+    """
+    if all(np.isfinite(array).all() for array in arrays):
+        return
+    rate = f"a lower training.learning_rate than {settings.learning_rate:g}"
+    others = "training.clip_norm=0.5" if not settings.clip_norm else "training.matmul_dtype=float32"
+    raise TrainingError(
+        f"epoch {epoch + 1}: the loss is not a number any more (nan or infinite), and nothing of this epoch is kept; "
+        f"try {rate}, or {others}"
+    )
 
 
 def write_networks(model: Any, lookup: Lookup, folder: Path) -> None:

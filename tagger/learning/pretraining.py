@@ -5,6 +5,7 @@ characters is to be predicted.
 """
 
 import json
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,15 +26,17 @@ from tagger.learning.fitting import (
     TrainingState,
     input_signature,
     make_optimizer,
+    require_finite,
     run_epoch,
     seeded_model,
     write_networks,
 )
 from tagger.learning.preparation import ALIGNMENT, NO_TAGS, alignment_report, make_lookup, text_store
 from tagger.learning.run import RunFolder, TextSources, run_folder_of
+from tagger.learning.tables import table_stages, vectors_origin
 from tagger.lookup import Lookup
 from tagger.outputs import check_writable, locked
-from tagger.progress import say
+from tagger.progress import Stages, say, time_left
 from tagger.settings import merge, unless_auto
 from tagger.text import UnitMaker
 
@@ -45,6 +48,7 @@ def pretrain(
     resume: bool = False,
     replace: bool = False,
     texts: Sequence[Path] = (),
+    stages: Stages | None = None,
 ) -> list[dict[str, float]]:
     """Pretrain a network and write its bundle, from which `train` and `transfer` may start.
 
@@ -57,6 +61,7 @@ def pretrain(
         resume: Continue an interrupted pretraining; start one if there is none.
         replace: Whether an existing bundle may be replaced.
         texts: Files that the network is trained on, if not all that the vectors are learnt from.
+        stages: Where to announce what begins, by default as stages of this pretraining.
 
     Returns:
         Each epoch's figures: `loss`, and `masked_accuracy`, the share of masked characters predicted correctly.
@@ -67,29 +72,42 @@ def pretrain(
     if config.text.unit != "char":
         raise ConfigError('tagger pretrain needs text.unit = "char"')
     check_writable(out, replace, sources.paths, folder=True)
+    stages = stages or Stages([*table_stages(config, sources), _IDS, _PRETRAINING])
     folder = run_folder_of(out)
     with locked(folder, "training"):
-        return _pretrain(config, sources, out, RunFolder(folder, config, sources, resume), replace, texts)
+        return _pretrain(config, sources, out, RunFolder(folder, config, sources, resume), replace, texts, stages)
+
+
+_IDS, _PRETRAINING = "ids", "pretraining"  # stages
 
 
 def _pretrain(
-    config: Config, sources: TextSources, out: Path, run: RunFolder, replace: bool, texts: Sequence[Path]
+    config: Config,
+    sources: TextSources,
+    out: Path,
+    run: RunFolder,
+    replace: bool,
+    texts: Sequence[Path],
+    stages: Stages,
 ) -> list[dict[str, float]]:
     """Pretrain as `pretrain` does, in a run folder that is locked."""
     use_device(config.training)
     units = UnitMaker(config.text)
-    lookup = make_lookup(run, config, sources, units)
+    lookup = make_lookup(run, config, sources, units, stages)
+    stages.begin(_IDS)
     store = text_store(run, texts or sources.vector_texts, units, lookup)
     automatic = passes_over(int(store.lengths.sum()), 12_000_000, least=1, most=20)
     epochs = unless_auto(config.pretrain.epochs, automatic)
     config = merge(config, {"training": {"epochs": epochs}}, "pretrain.epochs")
+    stages.begin(_PRETRAINING)
     model, history = fit(config, lookup, store, sources, run)
-    reports = {"history.json": history, "metrics.json": {}, ALIGNMENT: alignment_report(run)}
+    reports = {"history.json": history, "metrics.json": vectors_origin(run, sources), ALIGNMENT: alignment_report(run)}
     bundles.save(
         out, config, NO_TAGS, Transitions.legal(NO_TAGS), lookup, units.segmenter, Calibration(),
         lambda folder: write_networks(model, lookup, folder), reports, replace,
     )  # fmt: skip
     run.remove()
+    stages.end()
     return history
 
 
@@ -109,12 +127,15 @@ def fit(
         state.restore(checkpoint)
         history = json.loads(str(checkpoint["progress"]))
         say(f"resuming after epoch {len(history)}")
+    begin, resumed = time.monotonic(), len(history)
     while (epoch := len(history)) < settings.passes:
-        figures, seconds = run_epoch(step, batches, epoch, settings.passes)
+        figures, seconds = run_epoch(step, batches, epoch, settings)
+        require_finite(state.evaluated_weights(), epoch, settings)
         loss, accuracy = np.mean(figures, axis=0).tolist()
         history.append({"epoch": epoch + 1, "loss": loss, "masked_accuracy": accuracy, "seconds": seconds})
         run.save_checkpoint({**state.arrays(), "progress": np.array(json.dumps(history))})
-        say(f"epoch {epoch + 1:3d}  loss {loss:.4f}  masked accuracy {100 * accuracy:.1f} %  {seconds:.1f} s")
+        left = time_left(begin, len(history) - resumed, settings.passes - len(history))
+        say(f"epoch {epoch + 1:3d}  loss {loss:.4f}  masked accuracy {100 * accuracy:.1f} %  {seconds:.1f} s{left}")
     state.swap_weights(state.evaluated_weights())
     return tagger, history
 

@@ -25,14 +25,14 @@ from tagger.outputs import MANIFEST, atomic_file, damaged_file, write_json
 
 _RECORD, _CHECKPOINT = "run.json", "checkpoint.npz"
 
+PROGRESS = "progress.json"  # how far the epochs are, for other processes to read
+
 # Names of what a run leaves when it is killed, and of all that it keeps in its folder.
 _LEFT = (".*.part.*", ".*.lock", "tmp*")
 _KEPT = (
-    _RECORD, _CHECKPOINT, "labels.json", "tables", "store", "texts.jsonl.gz", "pretrained", "pretrained.*", "round_*",
-    "rounds.json", "rounds.png", *_LEFT,
+    _RECORD, _CHECKPOINT, "tables", "vectors.json", "store", PROGRESS, "texts.jsonl.gz", "pretrained", "pretrained.*",
+    "round_*", "rounds.json", "rounds.png", *_LEFT,
 )  # fmt: skip
-
-PROGRESS = "progress.json"  # how far the epochs are, for other processes to read
 
 
 @dataclass(frozen=True)

@@ -9,23 +9,24 @@ fine-tuning on the labelled texts alone; `rounds.json` and `rounds.png`, the sco
 
 import dataclasses
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tagger import corpus
 from tagger.config import Config, passes_over
+from tagger.learning.checks import check_corpora
 from tagger.learning.labelling import label_texts
 from tagger.learning.plots import draw_rounds
-from tagger.learning.preparation import corpus_texts
 from tagger.learning.pretraining import pretrain
 from tagger.learning.run import Sources, TextSources, claim, clear, read_record, run_folder_of
+from tagger.learning.tables import corpus_texts
 from tagger.learning.training import train
 from tagger.learning.unlabelled import TextSize, document_writer, gather_unlabelled
 from tagger.outputs import atomic_folder, check_writable, locked, write_json
 from tagger.pipeline import Tagger
-from tagger.progress import bar, say
+from tagger.progress import Stages, bar
 from tagger.settings import merge
 
 
@@ -56,23 +57,26 @@ def transfer(
     with locked(folder, "training"):
         if replace and not resume:
             clear(folder)
+        check_corpora(sources.train, sources.dev)
         claim(folder, config, sources, resume, "pretrained*", "round_*")
         return _transfer(config, sources, out, folder, replace)
 
 
 def _transfer(config: Config, sources: Sources, out: Path, folder: Path, replace: bool) -> list[dict[str, Any]]:
     """Run the rounds as `transfer` does, in a folder that is locked."""
-    texts = folder / "texts.jsonl.gz"
+    texts, pretrains = folder / "texts.jsonl.gz", _pretrains(config, sources)
+    stages = Stages(transfer_stages(config, pretrains))
     if not texts.exists():
+        stages.begin(_GATHERING)
         gather_unlabelled(config, sources, folder, texts)
-    if config.transfer.pretrain and config.text.unit == "char" and not sources.start:
-        pretrained = _pretrained(config, sources, folder, texts)
+    if pretrains:
+        pretrained = _pretrained(config, sources, folder, texts, stages)
         first_sources = dataclasses.replace(sources, vectors=pretrained, start=pretrained)
     else:
         first_sources = sources
     history: list[dict[str, Any]] = []
     for number in range(config.transfer.rounds + 1):
-        history.append(run_round(Round(folder, number), config, first_sources, texts))
+        history.append(run_round(Round(folder, number), config, first_sources, texts, stages))
         write_json(folder / "rounds.json", history)
         draw_rounds(history, folder / "rounds.png")
         best_number = best_round(history, config.training.metric)
@@ -83,23 +87,46 @@ def _transfer(config: Config, sources: Sources, out: Path, folder: Path, replace
     return history
 
 
+_GATHERING, _PRETRAINING = "unlabelled texts", "pretraining"  # stages
+
+
+def _pretrains(config: Config, sources: Sources) -> bool:
+    return config.transfer.pretrain and config.text.unit == "char" and not sources.start
+
+
+def transfer_stages(config: Config, pretrains: bool) -> list[str]:
+    """Return the titles of the stages of self-training, as many as there are at most."""
+    titles = [_GATHERING, *([_PRETRAINING] if pretrains else [])]
+    for number in range(config.transfer.rounds + 1):
+        kinds = [_BOTH, *([_FINE_TUNING] if config.transfer.fine_tune_epochs else [])]
+        titles += [_title(number, config, kind) for kind in ([_PREDICTING, *kinds] if number else [_LABELLED])]
+    return titles
+
+
 def best_round(history: Sequence[dict[str, Any]], metric: str) -> int:
     """Return the number of the round with the highest `metric` on dev, the first of equals."""
     return int(max(history, key=lambda row: row.get(metric, 0.0))["round"])
 
 
-def _pretrained(config: Config, sources: Sources, folder: Path, texts: Path) -> Path:
+def _pretrained(config: Config, sources: Sources, folder: Path, texts: Path, stages: Stages) -> Path:
     """Pretrain a network on the labelled texts and on those to be tagged, and return its bundle."""
     bundle = folder / "pretrained"
-    if not bundle.exists():
-        say("pretraining")
-        pretrain(config, TextSources(sources.vector_texts), bundle, resume=True, texts=[sources.train, texts])
-    _remove_run_folder(bundle)
+
+    def run(out: Path) -> None:
+        learnt_from = TextSources(sources.vector_texts)
+        pretrain(config, learnt_from, out, resume=True, texts=[sources.train, texts], stages=Stages())
+
+    _finish(bundle, _PRETRAINING, run, stages)
     return bundle
 
 
-def _remove_run_folder(bundle: Path) -> None:
-    """Remove the run folder beside a bundle; it is left by a run that was killed just after it wrote the bundle."""
+def _finish(bundle: Path, title: str, run: Callable[[Path], object], stages: Stages) -> None:
+    """Run what writes a bundle, or continue it, unless the bundle is there."""
+    if not bundle.exists():
+        stages.begin(title)
+        run(bundle)
+        stages.end()
+    # Of a run that was killed after the bundle was written, and before its run folder was removed.
     shutil.rmtree(run_folder_of(bundle), ignore_errors=True)
 
 
@@ -147,7 +174,16 @@ class Step:
     sources: Sources
 
 
-def run_round(this: Round, config: Config, sources: Sources, texts: Path) -> dict[str, Any]:
+# What a round does; titles of stages.
+_LABELLED, _PREDICTING, _BOTH, _FINE_TUNING = (
+    "training on labelled texts",
+    "predicting",
+    "training on both",
+    "fine-tuning",
+)
+
+
+def run_round(this: Round, config: Config, sources: Sources, texts: Path, stages: Stages) -> dict[str, Any]:
     """Make a round, or what of it is missing, and return its figures.
 
     Args:
@@ -155,24 +191,27 @@ def run_round(this: Round, config: Config, sources: Sources, texts: Path) -> dic
         config: All settings.
         sources: Of round 0.
         texts: The unlabelled texts.
+        stages: Where to announce what begins.
     """
     predictions = {"texts": 0, "entities": 0, "labelled": 0.0}
     if this.number:
         if not this.predicted.exists():
-            say(f"{_title(this, config)}: predicting")
+            stages.begin(_title(this.number, config, _PREDICTING))
             _predict(this, config, texts)
+            stages.end()
         predictions = read_record(this.counts)
     for step in plan_round(this, config, sources):
-        if not step.bundle.exists():
-            say(step.title)
-            train(step.config, step.sources, step.bundle, resume=True)
-        _remove_run_folder(step.bundle)
+
+        def run(out: Path, step: Step = step) -> None:
+            train(step.config, step.sources, out, resume=True, stages=Stages())
+
+        _finish(step.bundle, step.title, run, stages)
     scores = read_record(this.bundle / "metrics.json")
     return {"round": this.number, "predictions": predictions, **scores}
 
 
-def _title(this: Round, config: Config) -> str:
-    return f"round {this.number} of {config.transfer.rounds}"
+def _title(number: int, config: Config, what: str) -> str:
+    return f"round {number} of {config.transfer.rounds}: {what}"
 
 
 def _predict(this: Round, config: Config, texts: Path) -> None:
@@ -193,9 +232,10 @@ def plan_round(this: Round, config: Config, sources: Sources) -> list[Step]:
         config: All settings.
         sources: Of round 0.
     """
-    settings, title = config.transfer, _title(this, config)
+    settings = config.transfer
+    titles = {what: _title(this.number, config, what) for what in (_LABELLED, _BOTH, _FINE_TUNING)}
     if not this.number:
-        return [Step(f"{title}: training on labelled texts", this.bundle, config, sources)]
+        return [Step(titles[_LABELLED], this.bundle, config, sources)]
     changes: dict[str, dict[str, Any]] = {"batches": {"masking": max(settings.masking, config.batches.masking)}}
     if settings.epochs != "auto":
         changes["training"] = {"epochs": settings.epochs}
@@ -209,7 +249,7 @@ def plan_round(this: Round, config: Config, sources: Sources) -> list[Step]:
         start=Round(this.folder, 0).bundle if settings.restart else this.previous.bundle,
     )
     if not settings.fine_tune_epochs:
-        return [Step(f"{title}: training on both", this.bundle, student_config, student_sources)]
+        return [Step(titles[_BOTH], this.bundle, student_config, student_sources)]
     tuning = {
         "epochs": fine_tune_passes(settings.fine_tune_epochs, sources.train),
         "learning_rate": settings.fine_tune_rate,
@@ -217,8 +257,8 @@ def plan_round(this: Round, config: Config, sources: Sources) -> list[Step]:
     tuned_config = merge(student_config, {"training": tuning}, "transfer")
     tuned_sources = Sources(train=sources.train, dev=sources.dev, vectors=this.student, start=this.student)
     return [
-        Step(f"{title}: training on both", this.student, student_config, student_sources),
-        Step(f"{title}: training on labelled texts", this.bundle, tuned_config, tuned_sources),
+        Step(titles[_BOTH], this.student, student_config, student_sources),
+        Step(titles[_FINE_TUNING], this.bundle, tuned_config, tuned_sources),
     ]
 
 

@@ -18,30 +18,39 @@ from tagger.calibration import Calibrator
 from tagger.config import Config, passes_over
 from tagger.decode import Transitions
 from tagger.documents import judged
-from tagger.errors import TrainingError
+from tagger.learning.checks import check_corpora
 from tagger.learning.device import matmul_dtype, use_device
 from tagger.learning.fitting import (
     TrainingState,
     input_signature,
     make_optimizer,
+    require_finite,
     run_epoch,
     seeded_model,
     write_networks,
 )
 from tagger.learning.plots import draw_curves
-from tagger.learning.preparation import ALIGNMENT, alignment_report, make_lookup, training_labels, training_store
+from tagger.learning.preparation import ALIGNMENT, alignment_report, make_lookup, training_store
 from tagger.learning.run import RunFolder, Sources, run_folder_of
+from tagger.learning.tables import table_stages, vectors_origin
 from tagger.lookup import Lookup
 from tagger.outputs import check_writable, locked
 from tagger.pipeline import Tagger
-from tagger.progress import say
+from tagger.progress import Stages, say, time_left
 from tagger.runtime.keras import KerasRuntime
 from tagger.settings import merge
 from tagger.tags import TagScheme
 from tagger.text import UnitMaker
 
 
-def train(config: Config, sources: Sources, out: Path, resume: bool = False, replace: bool = False) -> dict[str, Any]:
+def train(
+    config: Config,
+    sources: Sources,
+    out: Path,
+    resume: bool = False,
+    replace: bool = False,
+    stages: Stages | None = None,
+) -> dict[str, Any]:
     """Train a tagger and write its bundle.
 
     Work in progress is kept beside the bundle, in `OUT.training`, until the bundle is written: an interrupted training
@@ -53,6 +62,7 @@ def train(config: Config, sources: Sources, out: Path, resume: bool = False, rep
         out: The bundle's folder.
         resume: Continue an interrupted training; start one if there is none.
         replace: Whether an existing bundle may be replaced.
+        stages: Where to announce what begins, by default as stages of this training.
 
     Returns:
         Scores of the saved weights on dev, as `Scores.to_dict`, with the number of their `epoch`, and the `seed`.
@@ -61,26 +71,34 @@ def train(config: Config, sources: Sources, out: Path, resume: bool = False, rep
         TaggerError: If a file, a setting or the output folder is at fault.
     """
     check_writable(out, replace, sources.paths, folder=True)
+    scheme = TagScheme(check_corpora(sources.train, sources.dev))
+    stages = stages or Stages([*table_stages(config, sources), _IDS, _TRAINING, _CALIBRATION])
     folder = run_folder_of(out)
     with locked(folder, "training"):
-        return _train(config, sources, out, RunFolder(folder, config, sources, resume), replace)
+        return _train(config, scheme, sources, out, RunFolder(folder, config, sources, resume), replace, stages)
 
 
-def _train(config: Config, sources: Sources, out: Path, run: RunFolder, replace: bool) -> dict[str, Any]:
+_IDS, _TRAINING, _CALIBRATION = "ids", "training", "calibration"  # stages
+
+
+def _train(
+    config: Config, scheme: TagScheme, sources: Sources, out: Path, run: RunFolder, replace: bool, stages: Stages
+) -> dict[str, Any]:
     """Train as `train` does, in a run folder that is locked."""
     use_device(config.training)
-    scheme = TagScheme(training_labels(run, sources.train))
-    if not scheme.labels:
-        raise TrainingError(f"{sources.train}: contains no entity to learn from")
     units = UnitMaker(config.text)
-    lookup = make_lookup(run, config, sources, units)
+    lookup = make_lookup(run, config, sources, units, stages)
+    stages.begin(_IDS)
     store = training_store(run, sources, units, lookup, scheme)
+    stages.begin(_TRAINING)
     if config.training.epochs == "auto":
         config = merge(config, {"training": {"epochs": automatic_epochs(int(store.lengths.sum()))}}, "automatic epochs")
     keeper = fit(config, scheme, units, lookup, store, sources, run)
     tagger = keeper.tagger
+    stages.begin(_CALIBRATION)
     scores = calibrate(tagger, sources.dev) if config.decode.calibrate else keeper.best_scores
     metrics = {**scores, "epoch": keeper.best_epoch, "seed": config.training.seed}
+    metrics |= vectors_origin(run, sources)
 
     def write_network(folder: Path) -> None:
         write_networks(keeper.state.model, lookup, folder)
@@ -92,6 +110,7 @@ def _train(config: Config, sources: Sources, out: Path, run: RunFolder, replace:
         replace,
     )  # fmt: skip
     run.remove()
+    stages.end()
     return metrics
 
 
@@ -125,7 +144,7 @@ def fit(
     listeners = keras.callbacks.CallbackList(callbacks, model=model)
     listeners.on_train_begin()
     while (epoch := len(keeper.history)) < settings.passes and not keeper.out_of_patience:
-        losses, seconds = run_epoch(step, batches, epoch, settings.passes)
+        losses, seconds = run_epoch(step, batches, epoch, settings)
         keeper.end_epoch(losses, seconds, batches.units)
         listeners.on_epoch_end(epoch, keeper.history[-1])
     listeners.on_train_end()
@@ -215,6 +234,7 @@ class EpochKeeper:
             units: Units of the epoch, padding not counted.
         """
         weights = self.state.evaluated_weights()
+        require_finite(weights, len(self.history), self.settings)
         trained = self.state.swap_weights(weights)
         self.update_transitions()
         scores = self.tagger.evaluate(corpus.read(self.dev)).to_dict(shows_contest(self.tagger.config))
@@ -225,7 +245,8 @@ class EpochKeeper:
         row |= {key: scores[key] for key in ("precision", "recall", "f1", "top1", "contest") if key in scores}
         self.history.append(row)
         metric = self.settings.metric
-        if scores.get(metric, 0.0) > self.best_scores.get(metric, 0.0):
+        score, best = scores.get(metric, 0.0), self.best_scores.get(metric, 0.0)
+        if score > best or score == best == 0:  # as long as nothing is right, the latest epoch is the best
             self.best_epoch, self.best_scores, self.best_weights = epoch, scores, weights
         self._save_checkpoint()
         self._report_progress()
@@ -261,9 +282,12 @@ class EpochKeeper:
         self.run.report_progress(done, epochs, self.best_scores.get("f1"), left)
 
     def _print(self, row: dict[str, Any]) -> None:
+        done = len(self.history)
+        left = time_left(self._begin, done - self._resumed, self.settings.passes - done)
         top1 = f"  top-1 {row['top1']:.4f}" if "top1" in row else ""
         best = " *" if self.best_epoch == row["epoch"] else ""
         say(
             f"epoch {row['epoch']:3d}  loss {row['loss']:.4f}  dev P {row['precision']:.4f} R {row['recall']:.4f} "
-            f"F1 {row['f1']:.4f}{top1}  {row['seconds']:.1f} s  {row['units_per_second'] / 1000:.1f} k units/s{best}"
+            f"F1 {row['f1']:.4f}{top1}  {row['seconds']:.1f} s  {row['units_per_second'] / 1000:.1f} k units/s"
+            f"{left}{best}"
         )

@@ -12,8 +12,8 @@ from tagger.config import Config
 from tagger.documents import Document, Notes
 from tagger.errors import TrainingError
 from tagger.formats import native
-from tagger.learning.preparation import corpus_texts
 from tagger.learning.run import Sources
+from tagger.learning.tables import corpus_texts
 from tagger.lookup import CHARACTER_COLUMNS, WORD_COLUMNS
 from tagger.outputs import open_output
 from tagger.progress import bar, say
