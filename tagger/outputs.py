@@ -30,7 +30,7 @@ def check_writable(out: Path, replace: bool, inputs: Iterable[Path | str | None]
     """Check, before any work is done, that a result can be written to `out` and destroys nothing.
 
     Args:
-        out: File or folder to write. A device or a pipe may always be written to.
+        out: File or folder to write. A device or a pipe may always be written to, but is never made a folder.
         replace: Whether an existing one may be replaced; a folder only if it holds nothing but what was written by
             this package, as its list of files says.
         inputs: Files and folders that are read meanwhile; they are never replaced, whatever name they go by.
@@ -41,6 +41,8 @@ def check_writable(out: Path, replace: bool, inputs: Iterable[Path | str | None]
     """
     out = Path(out)
     if _is_stream(out):
+        if folder:
+            raise OutputError(f"{out}: is a device or a pipe, and a folder is to be written; choose another name")
         return
     for given in inputs:
         if given is not None and _holds(out, Path(given)):
@@ -162,10 +164,18 @@ def _sync(path: Path) -> None:
 def atomic_file(path: Path) -> Iterator[Path]:
     """Yield the path of a temporary file that becomes `path` if the block succeeds and is deleted if it fails.
 
+    To a device or a pipe its content is written instead, when it is complete.
+
     Raises:
         OutputError: If it cannot be written.
     """
     target = _target(Path(path))
+    if _is_stream(target):
+        with tempfile.TemporaryDirectory() as folder, _writable(path):
+            yield (part := Path(folder, target.name))
+            with part.open("rb") as content, target.open("wb") as stream:
+                shutil.copyfileobj(content, stream)
+        return
     part = _temporary(target)
     with _writable(path):
         try:
@@ -216,6 +226,8 @@ def _sync_folder(folder: Path) -> None:
 
 def _take_place(new: Path, target: Path) -> None:
     """Rename a folder to `target`, in place of the one that is there."""
+    if target.exists() and not target.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, "it has become something else than a folder")
     old = _temporary(target) if target.exists() else None
     if old:
         target.rename(old)

@@ -3,6 +3,7 @@ import json
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -155,6 +156,32 @@ def test_where_nothing_can_be_written_is_known_before(tmp_path):
     check_writable(tmp_path / "none" / "a", False, folder=True)  # folders above a folder are created
     check_writable(tmp_path / os.devnull, False)
     assert sorted(file.name for file in tmp_path.iterdir()) == ["file", "folder"]
+
+
+def test_a_pipe_or_a_device_stays_one(tmp_path):
+    """To put a file or a folder in the place of /dev/null would hurt the whole machine."""
+    pipe, link = tmp_path / "pipe", tmp_path / "link"
+    os.mkfifo(pipe)
+    link.symlink_to(pipe)
+    for path in (pipe, link):
+        for replace in (False, True):
+            with pytest.raises(OutputError, match="is a device or a pipe, and a folder is to be written"):
+                check_writable(path, replace, folder=True)
+            with pytest.raises(OutputError, match="is a device or a pipe"), atomic_folder(path, replace):
+                pass
+        with ThreadPoolExecutor(1) as pool:
+            received = pool.submit(pipe.read_bytes)
+            with atomic_file(path) as part:
+                part.write_bytes(b"all of it")
+            assert received.result(60) == b"all of it"
+    assert pipe.is_fifo()
+    assert sorted(tmp_path.iterdir()) == [link, pipe]
+
+
+def test_a_pipe_that_comes_during_the_work_stays(tmp_path):
+    with pytest.raises(OutputError, match="out"), atomic_folder(tmp_path / "out", True):
+        os.mkfifo(tmp_path / "out")
+    assert (tmp_path / "out").is_fifo()
 
 
 def test_a_link_stays_and_what_it_leads_to_is_replaced(tmp_path):
