@@ -30,7 +30,7 @@ def check_writable(out: Path, replace: bool, inputs: Iterable[Path | str | None]
     """Check, before any work is done, that a result can be written to `out` and destroys nothing.
 
     Args:
-        out: File or folder to write. A device or a pipe may always be written to, but is never made a folder.
+        out: File or folder to write. A device or a pipe may be written to, but not replaced by a folder.
         replace: Whether an existing one may be replaced; a folder only if it holds nothing but what was written by
             this package, as its list of files says.
         inputs: Files and folders that are read meanwhile; they are never replaced, whatever name they go by.
@@ -42,7 +42,7 @@ def check_writable(out: Path, replace: bool, inputs: Iterable[Path | str | None]
     out = Path(out)
     if _is_stream(out):
         if folder:
-            raise OutputError(f"{out}: is a device or a pipe, and a folder is to be written; choose another name")
+            _refuse_stream(out)
         return
     for given in inputs:
         if given is not None and _holds(out, Path(given)):
@@ -65,6 +65,12 @@ def check_writable(out: Path, replace: bool, inputs: Iterable[Path | str | None]
 
 def _is_stream(path: Path) -> bool:
     return path.exists() and not (path.is_file() or path.is_dir())
+
+
+def _refuse_stream(path: Path) -> None:
+    """Raise `OutputError` if a path is a device or a pipe: it must not be renamed, or another put in its place."""
+    if _is_stream(path):
+        raise OutputError(f"{path}: is a device or a pipe, which cannot hold this; choose another name")
 
 
 def _holds(out: Path, given: Path) -> bool:
@@ -164,18 +170,11 @@ def _sync(path: Path) -> None:
 def atomic_file(path: Path) -> Iterator[Path]:
     """Yield the path of a temporary file that becomes `path` if the block succeeds and is deleted if it fails.
 
-    To a device or a pipe its content is written instead, when it is complete.
-
     Raises:
         OutputError: If it cannot be written.
     """
+    _refuse_stream(path)
     target = _target(Path(path))
-    if _is_stream(target):
-        with tempfile.TemporaryDirectory() as folder, _writable(path):
-            yield (part := Path(folder, target.name))
-            with part.open("rb") as content, target.open("wb") as stream:
-                shutil.copyfileobj(content, stream)
-        return
     part = _temporary(target)
     with _writable(path):
         try:
@@ -225,10 +224,8 @@ def _sync_folder(folder: Path) -> None:
 
 
 def _take_place(new: Path, target: Path) -> None:
-    """Rename a folder to `target`, in place of the one that is there."""
-    if target.exists() and not target.is_dir():
-        raise NotADirectoryError(errno.ENOTDIR, "it has become something else than a folder")
-    old = _temporary(target) if target.exists() else None
+    """Rename a folder to `target`, in place of the folder that is there."""
+    old = _temporary(target) if target.is_dir() else None
     if old:
         target.rename(old)
     try:
@@ -316,7 +313,7 @@ def locked(path: Path, what: str) -> Iterator[None]:
     """Hold the lock of a path, which one process at a time may have; it ends with the process, however that ends.
 
     The lock is a file beside `path`, `.NAME.lock`, with the number of the process; it is deleted at the end. Where the
-    file system has no locks, nothing is locked.
+    file system has no locks, nothing is locked; nor is a device or a pipe.
 
     Args:
         path: What is written: it need not exist, but is created with the folders above it.
@@ -325,6 +322,9 @@ def locked(path: Path, what: str) -> Iterator[None]:
     Raises:
         OutputError: If another process has the lock, or the file cannot be written.
     """
+    if _is_stream(path):
+        yield
+        return
     file = path.with_name(f".{path.name}.lock")
     with _writable(path):
         path.parent.mkdir(parents=True, exist_ok=True)

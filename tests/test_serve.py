@@ -114,6 +114,24 @@ def test_json_lines(app):
     assert asked(app, "POST", "/tag", b"", LINES).lines == []
 
 
+def test_whatever_else_is_given_comes_back(app):
+    given = {"id": 7, "text": "我龘", "meta": {"a": [None, 1.5]}, "entities": [{"start": 0}]}
+    further = {"id": 7, "meta": {"a": [None, 1.5]}, "gold": [{"start": 0}]}
+    lines = asked(app, "POST", "/tag", (json.dumps(given) + "\n").encode() * 2, LINES).lines
+    for answer in (tagged(app, given).json, *lines):
+        assert without_scores(answer.pop("entities")) == [PREDICTED]
+        assert answer == {"text": "我龘", **further}
+    several = tagged(app, {"id": 8, "texts": ["我龘", ""], "results": "ours"}).json
+    assert list(several) == ["results", "id"]
+    assert [list(result) for result in several["results"]] == [["text", "entities"]] * 2
+
+
+@pytest.mark.parametrize("value", ["NaN", "-Infinity", "1e999", "[" * 150 + "]" * 150])
+def test_what_could_not_come_back_is_rejected(app, value):
+    answer = asked(app, "POST", "/tag", f'{{"text": "好", "a": {value}}}'.encode(), JSON)
+    assert (answer.status, answer.json["error"]) == (400, "expected JSON of ordinary depth and numbers")
+
+
 def test_json_lines_however_they_are_cut(app):
     body = stream_of([f"第{number}个龘" for number in range(50)])
     whole = asked(app, "POST", "/tag", body, LINES).body
