@@ -59,6 +59,8 @@ def commands(rng: Random, place: Place) -> None:
     place.file("mine/own.txt", b"mine too\n")
     (place.folder / "link").symlink_to(KEPT)
     arguments = _arguments(rng, place)
+    if "--force" in arguments:
+        place.may_replace(arguments)
     place.is_resumable = arguments[0] == "predict"
     before = os.getcwd()
     stdin = io.TextIOWrapper(io.BytesIO(inputs.bytes_file(rng)[0]), "utf-8")
@@ -128,7 +130,8 @@ def _value(rng: Random, place: Place, action: Any, is_forced: bool) -> str:
             "socket",
             *given,
         ]
-        return rng.choice(names if is_forced else [*names, KEPT, "link", "names.tsv", "mine/own.txt"])
+        place.outputs.append(rng.choice(names if is_forced else [*names, KEPT, "link", "names.tsv", "mine/own.txt"]))
+        return place.outputs[-1]
     if action.choices:
         return rng.choice([name for name in action.choices if name not in _SLOW])
     if action.dest == "bundle":
