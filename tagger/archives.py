@@ -50,7 +50,10 @@ def members(archive: zipfile.ZipFile, place: str) -> list[zipfile.ZipInfo]:
     Raises:
         CorpusError: If the archive is an office document, or a file of it is encrypted.
     """
-    found = [info for info in archive.infolist() if not info.is_dir() and not is_hidden(info.filename)]
+    infos = archive.infolist()
+    if not all(info.filename for info in infos):  # of which zipfile itself makes an IndexError
+        raise CorpusError(place, "a whole .zip file", "one with a file without a name", "zip it again")
+    found = [info for info in infos if not info.is_dir() and not is_hidden(info.filename)]
     names = {info.filename for info in found}
     for name, about in _DOCUMENTS.items():
         if name in names:

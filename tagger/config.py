@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from tagger.errors import ConfigError
+from tagger.errors import ConfigError, shortened
 from tagger.presets import PRESETS, RECIPES
-from tagger.settings import Setting, check_ranges, describe, merge, nearest, parse_override, read_toml, setting
+from tagger.settings import Setting, check_ranges, describe, merge, nearest, parse_override, quoted, read_toml, setting
 
 
 @dataclass(frozen=True)
@@ -350,7 +350,7 @@ def load(source: str | Path = "default", overrides: Iterable[str] = (), recipe: 
         data = read_toml(Path(source))
         preset = data.pop("preset", "default")
         if not isinstance(preset, str) or preset not in PRESETS:
-            raise ConfigError(f"{source}: preset = {preset!r} does not exist{nearest(str(preset), PRESETS)}")
+            raise ConfigError(f"{source}: preset = {quoted(preset)} does not exist{nearest(quoted(preset), PRESETS)}")
         config = merge(config, PRESETS[preset].settings, f"preset {preset}")
         config = merge(config, data, str(source))
     if recipe:
@@ -358,7 +358,7 @@ def load(source: str | Path = "default", overrides: Iterable[str] = (), recipe: 
             raise ConfigError(f"recipe {recipe!r} does not exist{nearest(recipe, RECIPES)}")
         config = merge(config, RECIPES[recipe].settings, f"recipe {recipe}")
     for override in overrides:
-        config = merge(config, parse_override(override), f"--set {override}")
+        config = merge(config, parse_override(override), f"--set {shortened(override)}")
     return check(config)
 
 

@@ -15,7 +15,19 @@ from types import ModuleType
 
 
 class TaggerError(Exception):
-    """Root of all errors raised on purpose; `str(error)` is one line that ends with what to do."""
+    """Root of all errors raised on purpose; `str(error)` is one line that ends with what to do.
+
+    Args:
+        message: What is not printable in it is shown as an escape.
+    """
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__("".join(c if c.isprintable() else ascii(c)[1:-1] for c in message))
+
+
+def shortened(text: str) -> str:
+    """Return a text as messages quote it: its first 80 characters, or 77 and three dots."""
+    return text if len(text) <= 80 else text[:77] + "..."
 
 
 class ConfigError(TaggerError):
@@ -28,14 +40,12 @@ class CorpusError(TaggerError):
     Args:
         place: File and line, `train.jsonl:812`.
         expected: What the format requires there.
-        received: What the file has there; shortened to 80 characters. What is not printable is shown as an escape.
+        received: What the file has there; shortened to 80 characters.
         remedy: What the user can do.
     """
 
     def __init__(self, place: str, expected: str, received: str, remedy: str) -> None:
-        shown = received if len(received) <= 80 else received[:77] + "..."
-        message = f"{place}: expected {expected}, received {shown}; {remedy}"
-        super().__init__("".join(c if c.isprintable() else ascii(c)[1:-1] for c in message))
+        super().__init__(f"{place}: expected {expected}, received {shortened(received)}; {remedy}")
         self.place = place
 
 

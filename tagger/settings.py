@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from tagger.errors import ConfigError
+from tagger.errors import ConfigError, shortened
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -124,7 +124,7 @@ def check_ranges(section: "DataclassInstance", prefix: str = "") -> None:
             raise ConfigError(f"{name} must not be empty; an example: {json.dumps(field.default)}")
         for number in value if isinstance(value, tuple) else [value]:
             if isinstance(number, int | float) and number not in limits:
-                raise ConfigError(f"{name} must be {limits or 'finite'}, received {number}")
+                raise ConfigError(f"{name} must be {limits or 'finite'}, received {quoted(number)}")
 
 
 def merge(config: Settings, data: Mapping[str, Mapping[str, Any]], place: str) -> Settings:
@@ -142,7 +142,7 @@ def merge(config: Settings, data: Mapping[str, Mapping[str, Any]], place: str) -
     for name, values in data.items():
         section = _section(config, name, place)
         if not isinstance(values, Mapping):
-            raise ConfigError(f"{place}: [{name}] is a section, received {values!r}")
+            raise ConfigError(f"{place}: [{name}] is a section, received {quoted(values)}")
         hints = typing.get_type_hints(type(section))
         new = {}
         for key, value in values.items():
@@ -178,7 +178,7 @@ def read_toml(path: Path) -> dict[str, Any]:
         if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
             raise ConfigError(f"{path}: expected UTF-8, received UTF-16; save it as UTF-8 in the editor")
         return tomllib.loads(content.decode("utf-8-sig"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:  # too many digits, nested too deeply
         raise ConfigError(f'{path}: not a readable TOML file: {error}; see "tagger help settings"') from error
 
 
@@ -187,10 +187,10 @@ def parse_override(override: str) -> dict[str, dict[str, Any]]:
     name, equals, value = override.partition("=")
     section, dot, key = name.strip().partition(".")
     if not (equals and dot):
-        raise ConfigError(f"--set {override}: expected section.key=value, such as training.epochs=60")
+        raise ConfigError(f"--set {shortened(override)}: expected section.key=value, such as training.epochs=60")
     try:
         parsed = tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         parsed = value.strip()
     return {section: {key: parsed}}
 
@@ -200,12 +200,20 @@ def unless_auto(value: Number | Literal["auto"], automatic: Number) -> Number:
     return automatic if isinstance(value, str) else value
 
 
+def quoted(value: Any) -> str:
+    """Return a value as messages quote it."""
+    try:
+        return shortened(repr(value))
+    except ValueError:  # Python does not write integers of thousands of digits
+        return "a very long number"
+
+
 def _coerce(value: Any, hint: Any, place: str) -> Any:
     """Return `value` as the annotated type `hint`, or raise `ConfigError`."""
     try:
         return _as(value, hint)
     except (TypeError, OverflowError):
-        raise ConfigError(f"{place} must be {_kind(hint)}; received {value!r}") from None
+        raise ConfigError(f"{place} must be {_kind(hint)}; received {quoted(value)}") from None
 
 
 def _as(value: Any, hint: Any) -> Any:
@@ -226,6 +234,8 @@ def _as(value: Any, hint: Any) -> Any:
     elif isinstance(value, bool):
         if hint is bool:
             return value
+    elif isinstance(value, int) and abs(value) >= 1 << 63:  # TOML's integers have 64 bits
+        raise TypeError
     elif hint is float and isinstance(value, int):
         return float(value)
     elif isinstance(value, hint):

@@ -31,6 +31,8 @@ _SAMPLE = 50  # lines among them of which the one with the fewest fields tells a
 
 _MOST_DIMENSIONS = 10_000
 
+_LARGEST = 1e15  # squares of larger numbers have no place in single precision
+
 _LONGEST_WORD = 4096  # bytes of a word in a binary file; where no space follows by then, something else is wrong
 
 _COUNTS = re.compile(rb"\s*(\d{1,18})[ \t]+(\d{1,18})\s*")
@@ -74,6 +76,9 @@ def load_word2vec(path: Path, config: VectorsConfig, fold: bool = False) -> Tabl
             for word, vector, place in _rows(path, file):
                 if not np.isfinite(vector).all():
                     raise VectorsError(f"{path}: {place}: the vector of {word!r} holds nan or inf; remove that word")
+                if np.abs(vector).max() > _LARGEST:
+                    received = f"the vector of {word!r} holds a number beyond {_LARGEST:g}"
+                    raise VectorsError(f"{path}: {place}: {received}; remove that word")
                 vectors.setdefault(normal(word, fold), vector)
                 if len(vectors) == config.limit:
                     break
@@ -89,7 +94,7 @@ def _rows(path: Path, file: IO[bytes]) -> Iterator[_Row]:
     head = file.read(_HEAD)
     mark = len(codecs.BOM_UTF8) if head.startswith(codecs.BOM_UTF8) else 0
     form = _form(path, head[mark:])
-    file.seek(mark if form.words is None else mark + head[mark:].index(b"\n") + 1)
+    file.seek(mark if form.words is None else mark + len(head[mark:].partition(b"\n")[0]) + 1)
     rows = _binary_rows(path, file, form) if form.binary else _text_rows(path, file, form)
     number = 0
     for row in itertools.islice(rows, form.words):

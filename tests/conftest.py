@@ -59,6 +59,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
 
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Name archives by their kind: they contain the time, and all workers must collect the same names."""
+    return f"{argname}_zipped" if isinstance(val, bytes) and val.startswith((b"\x1f\x8b", b"PK")) else None
+
+
 def shared_folder(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
     """Return a folder that the first worker to ask for it fills, and that all workers read."""
     base = factory.getbasetemp()

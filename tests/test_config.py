@@ -136,6 +136,19 @@ def test_any_value_survives_toml(rate, words, maxlen):
 # ---- what is rejected ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("value", ["[" * 2000, "9" * 5000, "0x" + "f" * 5000, "18446744073709551616", "'\n'"])
+def test_what_is_very_long_or_deep_or_not_printable_is_reported_in_one_line(write, value):
+    with pytest.raises(
+        ConfigError, match=r"^--set training\.epochs=.*(must be an integer or auto; received)"
+    ) as caught:
+        load("default", [f"training.epochs={value}"])
+    assert len(str(caught.value)) < 300
+    assert len(str(caught.value).splitlines()) == 1
+    with pytest.raises(ConfigError, match=r"(not a readable TOML file|must be an integer or auto)") as caught:
+        load(write(f"[training]\nepochs = {value}"))
+    assert len(str(caught.value).splitlines()) == 1
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [

@@ -353,6 +353,7 @@ def check_message(caught, place, expected):
         ("T1\tPER 0 9\t李明", "an entity with 0 <= start < end <= 3"),
         ("T1\tPER 1 1\t", "an entity with"),
         ("T1\tPER 0 2\t明在", "'李明', the text at these offsets"),
+        (f"T1\tPER 0 {'9' * 5000}\t李明", "an annotation such as"),
         ("T1 PER 0 2 李明", 'an annotation such as "T1 TAB PER 0 2 TAB mention"'),
         ("T1\tPER\t李明", "an annotation such as"),
         ("X1\tPER 0 2\t李明", "an annotation such as"),

@@ -233,6 +233,7 @@ def test_a_rejected_answer_is_no_annotation(given):
 WRONG = {
     "numbers": ({"tokens": ["李", "明"], "ner_tags": [1, 2]}, 'tags such as "B-PER", received numbers'),
     "fewer tags": ({"tokens": ["李", "明"], "ner_tags": ["O"]}, "as many tags as tokens, 2"),
+    "null": ({"tokens": ["李", "明"], "ner_tags": ["O", None]}, "tags such as O, B-PER, I-PER, received null"),
     "no tag": ({"tokens": ["李"], "ner_tags": ["PER"]}, "tags such as O, B-PER, I-PER"),
     "another fourth item": ({"text": "李明在", "label": [[0, 2, "PER", "李"]]}, "'李明', the text at these offsets"),
     "text classification": ({"text": "李明在", "label": ["体育"]}, "labels of a text classification"),

@@ -188,6 +188,13 @@ def test_a_damaged_zip_is_reported(tmp_path):
         list(read(path))
 
 
+def test_a_zip_with_a_file_without_a_name_is_refused(tmp_path):
+    path = zipped(tmp_path / "a.zip", ("a.jsonl", NATIVE))
+    path.write_bytes(path.read_bytes().replace(b"a.jsonl", b"\0.jsonl"))
+    with pytest.raises(CorpusError, match="a file without a name"):
+        list(read(path))
+
+
 def test_an_encrypted_zip_is_refused(tmp_path):
     path = zipped(tmp_path / "a.zip", ("a.jsonl", NATIVE))
     content = bytearray(path.read_bytes())

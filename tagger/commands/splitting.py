@@ -70,8 +70,15 @@ def _line(file: Path, counts: Counter[str]) -> str:
 
 def _size(given: str) -> float:
     value = float(given)
-    if not 0 <= value < 1 and (value < 0 or value != int(value)):
+    if not (0 <= value < 1 or (value > 0 and value.is_integer())):
         raise argparse.ArgumentTypeError("must be a share below 1, or a whole number of texts")
+    return value
+
+
+def _seed(given: str) -> int:
+    value = int(given)
+    if value < 0:
+        raise argparse.ArgumentTypeError("must be at least 0")
     return value
 
 
@@ -84,7 +91,7 @@ def _add_split(parser: argparse.ArgumentParser) -> None:
     for part in ("dev", "test"):
         about = f"texts for {part}: a share below 1, or a number of texts; 0 for none (default: 0.1)"
         parser.add_argument(f"--{part}", type=_size, default=0.1, metavar="N", help=about)
-    parser.add_argument("--seed", type=int, default=1, metavar="N", help="of the random division (default: 1)")
+    parser.add_argument("--seed", type=_seed, default=1, metavar="N", help="of the random division (default: 1)")
     about = "of records with equal texts and entities, white space apart, keep the first"
     parser.add_argument("--drop-duplicates", action="store_true", help=about)
     add_from(parser)

@@ -15,10 +15,10 @@ from pathlib import Path
 
 from tagger import archives
 from tagger.documents import Document, Notes, Span, is_label, labelled, unannotated, without_overlaps
-from tagger.errors import SEE_FORMATS, CorpusError
+from tagger.errors import SEE_FORMATS, CorpusError, shortened
 from tagger.files import decoded, read_text
 
-_LINE = re.compile(r"T\S*\t(\S+) (\d+ \d+(?:;\d+ \d+)*)(?:\t(.*))?", re.S)
+_LINE = re.compile(r"T\S*\t(\S+) (\d{1,18} \d{1,18}(?:;\d{1,18} \d{1,18})*)(?:\t(.*))?", re.S)
 
 _OTHER = ("R", "E", "A", "M", "N", "#", "*")
 
@@ -108,7 +108,9 @@ def _spans(line: str, text: str, place: str, notes: Notes) -> Iterator[Span]:
         raise CorpusError(place, f"an entity with 0 <= start < end <= {len(text)}", repr(line), SEE_FORMATS)
     shown = " ".join(text[first:last] for first, last in fragments)
     if match[3] is not None and match[3].split() != shown.split():
-        raise CorpusError(place, f"{shown!r}, the text at these offsets", repr(match[3]), "offsets count characters")
+        raise CorpusError(
+            place, f"{shortened(repr(shown))}, the text at these offsets", repr(match[3]), "offsets count characters"
+        )
     if any(gap.strip() for gap in between) or fragments != sorted(fragments):
         notes["lost: entities in fragments"] += 1
     else:

@@ -94,9 +94,9 @@ def _spans(marks: list[Any], size: int, key: str, place: str, notes: Notes) -> l
     """Return the spans of tags, one for each of `size` tokens."""
     if any(type(mark) is int for mark in marks):
         raise CorpusError(place, f'"{key}" with tags such as "B-PER"', f"numbers: {marks}", _NAMES)
-    wrong = next((mark for mark in marks if not _is_tag(mark)), None)
-    if wrong is not None:
-        shown = json.dumps(wrong, ensure_ascii=False)
+    wrong = [mark for mark in marks if not _is_tag(mark)]
+    if wrong:
+        shown = json.dumps(wrong[0], ensure_ascii=False)
         raise CorpusError(place, "tags such as O, B-PER, I-PER", f'{shown} in "{key}"', SEE_FORMATS)
     if len(marks) != size:
         expected = f"as many tags as tokens, {size}, under one of {', '.join(_TAGS)}"
