@@ -64,6 +64,7 @@ class VectorsConfig:
         "auto", "Passes of word2vec over the text; auto for about 70 million items in all, at most 26 passes for words "
         "and five for characters and bigrams.", least=1,
     )  # fmt: skip
+    learning_rate: float = setting(0.05, "Learning rate that word2vec begins with.", above=0)
     workers: int = setting(1, "Threads of word2vec; results are only repeatable with 1.", least=1)
     norm: float | Literal["auto"] = setting(
         "auto", "Euclidean length that every vector is scaled to; auto for half the square root of its dimensions.",

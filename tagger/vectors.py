@@ -249,10 +249,8 @@ def vector_stages(names: Sequence[str]) -> list[str]:
     return [_SEGMENTING, *map(_learning, names)] if names else []
 
 
-# A tagger gains by many passes over words. Over characters and bigrams, which occur more often, few passes with a
-# higher learning rate serve it as well.
+# A tagger gains by many passes over words; over characters and bigrams, which occur more often, a few serve as well.
 _MOST_PASSES = {"word": 26, "char": 5, "bigram": 5}
-_LEARNING_RATE = {"word": 0.025, "char": 0.05, "bigram": 0.05}
 
 
 def automatic_passes(name: str, items: int) -> int:
@@ -301,7 +299,7 @@ def _word2vec(name: str, corpus: Path, epochs: int, config: VectorsConfig, seed:
                 max_vocab_size=_COUNTED,
                 sample=config.sample * (1 if name == "word" else 10),
                 epochs=epochs,
-                alpha=_LEARNING_RATE[name],
+                alpha=config.learning_rate,
                 workers=config.workers,
                 seed=seed,
                 callbacks=[Progress()],
