@@ -35,6 +35,7 @@ class Place:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._hashes: dict[Path, str] = {}
+        self.outputs: list[str] = []  # names that a command line gives as outputs
         self.is_resumable = False  # what is left of a run may stay, to be resumed
         self.file(KEPT, b"mine\n")
 
@@ -45,6 +46,12 @@ class Place:
         path.write_bytes(content)
         self._hashes[path] = sha256(path)
         return path
+
+    def may_replace(self, arguments: list[str]) -> None:
+        """Take back that outputs have to stay as they are, where they are not read as well."""
+        for name in self.outputs:
+            if arguments.count(name) == self.outputs.count(name):
+                self._hashes.pop(self.folder / name, None)
 
     def check(self) -> None:
         """Check that all files are as they were, and that nothing half written is left."""

@@ -219,7 +219,8 @@ class Checkpoints:
             return ""
         with contextlib.suppress(OutputError, OSError):
             self._output.cut(self._state["bytes"])  # which makes room, if there was none
-            self._errors.cut(self._state["error_bytes"])
+            if self._errors.path.exists():
+                self._errors.cut(self._state["error_bytes"])
             self._save()
         if not self._on_disk:
             return ""

@@ -6,6 +6,7 @@ import fcntl
 import gzip
 import json
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -280,6 +281,8 @@ def write_json(path: Path, content: Any, indent: int | None = None) -> None:
         OutputError: If it cannot be written.
     """
     text = json.dumps(content, ensure_ascii=False, indent=indent)
+    if re.search("[\ud800-\udfff]", text):  # names of files need not be UTF-8
+        text = json.dumps(content, indent=indent)
     with atomic_file(path) as part:
         part.write_text(f"{text}\n" if indent else text, "utf-8")
 

@@ -265,6 +265,11 @@ def test_json_is_written_whole(tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["a.json"]
 
 
+def test_any_name_can_stand_in_json(tmp_path):
+    write_json(tmp_path / "a.json", {"file": "\udcff李"})
+    assert json.loads((tmp_path / "a.json").read_text("utf-8")) == {"file": "\udcff李"}
+
+
 def test_a_line_is_appended_whole_or_not_at_all(tmp_path, monkeypatch):
     path = tmp_path / "a.jsonl"
     append_line(path, "一")
