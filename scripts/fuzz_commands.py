@@ -14,6 +14,7 @@ from typing import Any
 from unittest.mock import patch
 
 import fuzz_inputs as inputs
+import fuzz_lists as lists
 from fuzz_checks import BUNDLE, KEPT, Fault, Place
 
 from tagger import cli
@@ -21,23 +22,9 @@ from tagger import cli
 _COMMANDS = ("convert", "inspect", "predict", "split", "evaluate", "help", "export", "gazetteer", "serve", "train")
 
 _ODD_VALUES = (
-    "",
-    "0",
-    "1",
-    "-1",
-    "x",
-    "1e400",
-    "nan",
-    "9" * 30,
-    "--",
-    "-",
-    "a=b",
-    "text.x=1",
-    "0.5",
-    "PER=0.8",
-    "\udcff",
-    "１",
-)
+    "", "0", "1", "-1", "x", "1e400", "nan", "9" * 30, "--", "-", "a=b", "text.x=1", "0.5", "PER=0.8",
+    "\udcff", "１",
+)  # fmt: skip
 
 
 _SLOW = ("keras", "openvino", "saved_model", "litert", "weights")  # choices that import what takes seconds
@@ -55,7 +42,7 @@ def commands(rng: Random, place: Place) -> None:
             rng
         )
         place.file(f"in{number}{suffix}", content)
-    place.file("names.tsv", inputs.gazetteer_file(rng))
+    place.file("names.tsv", lists.gazetteer_file(rng))
     place.file("mine/own.txt", b"mine too\n")
     (place.folder / "link").symlink_to(KEPT)
     arguments = _arguments(rng, place)
@@ -121,15 +108,8 @@ def _value(rng: Random, place: Place, action: Any, is_forced: bool) -> str:
     given = sorted(path.name for path in place.folder.glob("in*"))
     if action.dest in ("out", "html", "suspects", "save"):
         names = [
-            "out.jsonl",
-            "out.csv",
-            "out",
-            "out.bioes.gz",
-            "no/such/out.txt",
-            "mine",
-            "socket",
-            *given,
-        ]
+            "out.jsonl", "out.csv", "out", "out.bioes.gz", "no/such/out.txt", "mine", "socket", *given,
+        ]  # fmt: skip
         place.outputs.append(rng.choice(names if is_forced else [*names, KEPT, "link", "names.tsv", "mine/own.txt"]))
         return place.outputs[-1]
     if action.choices:
@@ -143,7 +123,7 @@ def _value(rng: Random, place: Place, action: Any, is_forced: bool) -> str:
         return rng.choice((*inputs.ENCODINGS, "x", "hex"))
     if action.dest in ("set", "config"):
         return (
-            re.sub("[\x00\ud800-\udfff]", "", inputs.setting(rng))
+            re.sub("[\x00\ud800-\udfff]", "", lists.setting(rng))
             if action.dest == "set"
             else rng.choice(("contest", "x", *given))
         )

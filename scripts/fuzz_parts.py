@@ -10,6 +10,7 @@ from random import Random
 from typing import Any
 
 import fuzz_inputs as inputs
+import fuzz_lists as lists
 from fuzz_checks import Fault, Place, check_document, check_entities, check_line, refusable, tagger
 from fuzz_commands import commands
 from fuzz_server import http
@@ -118,7 +119,7 @@ def _has_pyarrow() -> bool:
 # ---- lists, settings, vectors -------------------------------------------------------------------------------------
 def gazetteers(rng: Random, place: Place) -> None:
     """Read gazetteers, and tag with those that are read."""
-    path = place.file("names.tsv", inputs.gazetteer_file(rng))
+    path = place.file("names.tsv", lists.gazetteer_file(rng))
     with refusable():
         known = tagger()
         listed = Gazetteer.read(path, known.scheme)
@@ -132,7 +133,7 @@ def gazetteers(rng: Random, place: Place) -> None:
 
 def words(rng: Random, place: Place) -> None:
     """Read lists of words for the segmenter."""
-    path = place.file("words.txt", inputs.words_file(rng))
+    path = place.file("words.txt", lists.words_file(rng))
     with refusable(), open_text(path) as lines:
         for word in read_words((line for _, line in lines), str(path)):
             if not word or not word.isprintable() or " " in word:
@@ -141,9 +142,9 @@ def words(rng: Random, place: Place) -> None:
 
 def settings(rng: Random, place: Place) -> None:
     """Read settings from TOML files and from `--set`; what is accepted can be written and is the same again."""
-    path = place.file("in.toml", inputs.toml_file(rng))
+    path = place.file("in.toml", lists.toml_file(rng))
     source = str(path) if rng.random() < 0.6 else rng.choice(("default", "contest", "x"))
-    overrides = [inputs.setting(rng) for _ in range(rng.randrange(3))]
+    overrides = [lists.setting(rng) for _ in range(rng.randrange(3))]
     with refusable():
         known = config.load(source, overrides, rng.choice(("", "", "sure", "contest", "x")))
         again = place.folder / "again.toml"
@@ -154,7 +155,7 @@ def settings(rng: Random, place: Place) -> None:
 
 def vectors(rng: Random, place: Place) -> None:
     """Read word2vec files."""
-    content, suffix = inputs.vectors_file(rng)
+    content, suffix = lists.vectors_file(rng)
     path = place.file("in" + suffix, content)
     with refusable():
         table = load_word2vec(path, config.VectorsConfig(), fold=rng.random() < 0.5)
