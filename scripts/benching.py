@@ -18,7 +18,7 @@ from typing import Any
 
 import psutil
 
-from tagger import outputs
+from tagger.files import outputs
 
 PROJECT = Path(__file__).resolve().parents[1]
 PAGE = PROJECT / "tagger" / "docs" / "benchmarks.md"

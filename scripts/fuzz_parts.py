@@ -15,9 +15,9 @@ from fuzz_checks import Fault, Place, check_document, check_entities, check_line
 from fuzz_commands import commands
 from fuzz_server import http
 
-from tagger import Tagger, config, corpus, formats, reading
+from tagger import Tagger, config, corpus, formats
 from tagger.documents import Notes
-from tagger.files import open_text
+from tagger.files import open_text, reading
 from tagger.gazetteer import Gazetteer
 from tagger.pipeline import Result
 from tagger.text import read_words

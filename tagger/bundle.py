@@ -37,16 +37,16 @@ from typing import Any
 
 import numpy as np
 
-from tagger import __version__, onnx_graph, outputs
+from tagger import __version__, onnx_graph
 from tagger.calibration import Calibration
 from tagger.config import Config, to_toml
 from tagger.decode import Transitions
 from tagger.errors import BundleError, ConfigError, CorpusError, VectorsError
-from tagger.files import sha256
+from tagger.files import outputs, sha256
+from tagger.files.outputs import atomic_folder
 from tagger.gazetteer import Gazetteer
 from tagger.lexicon import Lexicon
 from tagger.lookup import Lookup
-from tagger.outputs import atomic_folder
 from tagger.settings import merge
 from tagger.tags import TagScheme
 from tagger.text import Segmenter, UnitMaker

@@ -13,8 +13,8 @@ from tagger import formats
 from tagger.documents import Document, Notes
 from tagger.errors import ConfigError, CorpusError
 from tagger.files import open_source
+from tagger.files.outputs import atomic_file, atomic_folder, check_writable, open_output, standard_output
 from tagger.formats.base import Format
-from tagger.outputs import atomic_file, atomic_folder, check_writable, open_output, standard_output
 
 
 def read(path: str | Path, format: str = "", notes: Notes | None = None) -> Iterator[Document]:

@@ -12,7 +12,7 @@ from tagger.decode import log_softmax, viterbi
 from tagger.errors import OutputError
 from tagger.export import EXPORTERS
 from tagger.export.keras import load_safetensors
-from tagger.outputs import LISTING
+from tagger.files.outputs import LISTING
 from tagger.runtime.keras import KerasRuntime
 from tagger.text import normal
 from tagger.weights import fresh_model

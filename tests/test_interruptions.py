@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -177,10 +178,23 @@ def ended_by(number, arguments, begun, folder):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
 def test_a_signal_cleans_up_and_is_reported(folder, number):
     (folder / "many.txt").write_text("李明在北京大学读书。\n" * 300_000, "utf-8")
-    arguments = ["predict", GOLDEN_BUNDLE, "many.txt", "--out", "out.jsonl"]
+    arguments = ["predict", GOLDEN_BUNDLE, "many.txt", "--format", "html", "--out", "out.html"]
     ended = ended_by(number, arguments, lambda: any(folder.glob(".*.part.*")), folder)
     assert ended == (128 + number, "tagger: interrupted")
     assert not [file.name for file in folder.iterdir() if "out" in file.name or "part" in file.name]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_keeps_what_can_be_resumed_and_says_so(folder, number):
+    (folder / "many.txt").write_text("李明在北京大学读书。\n" * 300_000, "utf-8")
+    arguments = ["predict", GOLDEN_BUNDLE, "many.txt", "--out", "out.jsonl"]
+    code, line = ended_by(number, arguments, lambda: (folder / "out.jsonl.part").exists(), folder)
+    assert code == 128 + number
+    assert re.fullmatch(
+        r"tagger: interrupted; [\d,]+ records are done and kept in out\.jsonl\.part: add --resume to continue", line
+    )
+    left = {file.name for file in folder.iterdir() if "out" in file.name or "part" in file.name}
+    assert left == {"out.jsonl.part", "out.jsonl.predict.json"}
 
 
 @pytest.mark.train

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from tagger.errors import OutputError
-from tagger.outputs import (
+from tagger.files.outputs import (
     LISTING,
     append_line,
     atomic_file,
@@ -228,7 +228,7 @@ def test_damage_in_a_folder_is_named(tmp_path):
 HOLD = """
 import sys, time
 from pathlib import Path
-from tagger.outputs import locked
+from tagger.files.outputs import locked
 
 with locked(Path(sys.argv[1]), "job"):
     print("held", flush=True)

@@ -12,10 +12,11 @@ import time
 
 import pytest
 
-from tagger import checkpoints, cli, groups, inputs, parallel
+from tagger import cli, groups
 from tagger.documents import Document
 from tagger.errors import CorpusError
-from tagger.inputs import Fault, Inputs
+from tagger.prediction import checkpoints, inputs, processes
+from tagger.prediction.inputs import Fault, Inputs
 from tests.conftest import ROOT
 from tests.make_golden_bundle import GOLDEN
 
@@ -374,21 +375,21 @@ def test_a_run_that_is_killed_again_and_again(bundle, tmp_path, name):
 @pytest.mark.parametrize("what", ["replaced", "gone"])
 def test_a_bundle_that_is_replaced_changes_nothing(bundle, tmp_path, monkeypatch, capsys, what):
     """All of a run is tagged with the bundle that was loaded at its start."""
-    monkeypatch.setattr(parallel, "_GROUPS_BEFORE", 1)
+    monkeypatch.setattr(processes, "_GROUPS_BEFORE", 1)
     shutil.copytree(bundle, tmp_path / "bundle")
     write(tmp_path / "a.txt", *[f"{TEXT}{number}" * 20 for number in range(2000)])
     arguments = [str(tmp_path / "a.txt"), "--workers", "2", "--out"]
     assert cli.main(["predict", str(bundle), *arguments, str(tmp_path / "whole.jsonl")]) == 0
-    start = parallel._start_process
+    start = processes._start_process
 
-    class Pool(parallel.ProcessPoolExecutor):
+    class Pool(processes.ProcessPoolExecutor):
         def __init__(self, *settings, **more):
             shutil.rmtree(tmp_path / "bundle")
             if what == "replaced":
                 shutil.copytree(GOLDEN_BUNDLE, tmp_path / "bundle")
             super().__init__(*settings, **more)
 
-    monkeypatch.setattr(parallel, "ProcessPoolExecutor", Pool)
+    monkeypatch.setattr(processes, "ProcessPoolExecutor", Pool)
     assert start
     assert cli.main(["predict", str(tmp_path / "bundle"), *arguments, str(tmp_path / "out.jsonl")]) == 0
     assert "going on without more processes" in capsys.readouterr().err

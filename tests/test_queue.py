@@ -21,8 +21,8 @@ from tagger import Tagger, corpus
 from tagger import bundle as bundles
 from tagger.documents import Document, Span
 from tagger.errors import ConfigError, CorpusError, OutputError, TrainingError
+from tagger.files.outputs import append_line, atomic_folder
 from tagger.formats.native import to_native
-from tagger.outputs import append_line, atomic_folder
 from tagger.serve import retraining
 from tagger.serve.application import application
 from tagger.serve.batching import SharedTagger

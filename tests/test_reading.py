@@ -8,12 +8,11 @@ import zipfile
 
 import pytest
 
-from tagger import reading
 from tagger.cli import main
 from tagger.corpus import files, read, texts
 from tagger.documents import Notes
 from tagger.errors import ConfigError, CorpusError
-from tagger.files import read_text
+from tagger.files import read_text, reading
 
 TEXT = "王芳在上海教书，李明在北京读书。"
 COLUMNS = "".join(f"{token}\t{tag}\n" for token, tag in zip("王芳在", ("B-PER", "I-PER", "O"), strict=True))

@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tagger import formats, reading
+from tagger import formats
 from tagger.corpus import describe_notes, read, texts, write
 from tagger.documents import Document, Notes, Span, labelled
 from tagger.errors import CorpusError, MissingExtraError
+from tagger.files import reading
 from tests.conftest import ROOT
 from tests.samples import anything, few
 

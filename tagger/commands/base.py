@@ -70,7 +70,7 @@ def add_reading(parser: argparse.ArgumentParser, *names: str) -> None:
 @contextlib.contextmanager
 def reading_as_told(options: argparse.Namespace) -> Iterator[None]:
     """Read files as the options of `add_reading` say while the block runs."""
-    from tagger import reading
+    from tagger.files import reading
 
     values = [getattr(options, name) for name in getattr(options, "read", ())]
     paths = [path for value in values if value for path in (value if isinstance(value, list) else [value])]

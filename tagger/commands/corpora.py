@@ -42,7 +42,7 @@ def convert(options: argparse.Namespace) -> None:
     """Write a corpus in another format."""
     from tagger import corpus, formats
     from tagger.documents import Notes
-    from tagger.outputs import check_writable
+    from tagger.files.outputs import check_writable
 
     format_name = options.to or formats.by_suffix(options.out)
     if not format_name:
@@ -90,7 +90,7 @@ def inspect(options: argparse.Namespace) -> None:
     """Look at a corpus before training, or into a bundle."""
     from tagger import formats
     from tagger.bundle import is_bundle
-    from tagger.outputs import check_writable
+    from tagger.files.outputs import check_writable
 
     for path in outputs(options):
         check_writable(path, options.force, options.what)

@@ -44,7 +44,7 @@ def _check_files(options: argparse.Namespace, command: str, *corpora: Path) -> N
     """Check what is read and written, before what takes long to import is imported."""
     from tagger.bundle import require_bundle
     from tagger.corpus import require_files
-    from tagger.outputs import check_writable
+    from tagger.files.outputs import check_writable
 
     require_files(corpora, command)
     start = getattr(options, "start", None)
@@ -177,8 +177,8 @@ def vectors(options: argparse.Namespace) -> None:
     import dataclasses
     import tempfile
 
+    from tagger.files.outputs import atomic_folder
     from tagger.learning.tables import make_tables
-    from tagger.outputs import atomic_folder
     from tagger.progress import Stages
     from tagger.text import UnitMaker
     from tagger.vectors import TABLES, Table, vector_stages

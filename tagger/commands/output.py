@@ -72,7 +72,7 @@ def progress(items: Iterable[Item], text: Callable[[Item], str], shown: bool = T
 
 def write_page(path: Path, page: str) -> None:
     """Write an HTML page to a file, whose place has been checked before the work."""
-    from tagger.outputs import open_output
+    from tagger.files.outputs import open_output
 
     with open_output(path) as write:
         write(page)

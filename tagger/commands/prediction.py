@@ -26,8 +26,8 @@ def predict(options: argparse.Namespace) -> None:
         raise ConfigError("nothing to tag: give files, - for standard input, or --text")
     if options.threshold and options.format == "contest":
         raise ConfigError("--threshold: the format contest has one answer for each text, however probable it is")
-    from tagger.inputs import expand
-    from tagger.reading import read_as
+    from tagger.files.reading import read_as
+    from tagger.prediction.inputs import expand
 
     paths, left_out = expand(options.files)
     _report_left_out(left_out)
@@ -37,10 +37,10 @@ def predict(options: argparse.Namespace) -> None:
 
 def _predict(options: argparse.Namespace, paths: list[str]) -> None:
     """Tag the records of inputs that are expanded."""
-    from tagger.checkpoints import checkpointed, errors_path
     from tagger.documents import Notes
-    from tagger.inputs import Inputs, source_key
-    from tagger.outputs import check_writable
+    from tagger.files.outputs import check_writable
+    from tagger.prediction.checkpoints import checkpointed, errors_path
+    from tagger.prediction.inputs import Inputs, source_key
 
     obstacle = _why_not_resumable(options, paths)
     if options.resume and obstacle:
@@ -89,7 +89,7 @@ def _is_stream(path: Path) -> bool:
 def _why_not_resumable(options: argparse.Namespace, paths: list[str]) -> str:
     """Return why a run cannot be resumed if it is interrupted; "" if it can."""
     from tagger.formats import FORMATS
-    from tagger.inputs import size_of
+    from tagger.prediction.inputs import size_of
 
     if not options.out:
         return "needs --out, beside which it keeps what is done"
@@ -106,7 +106,7 @@ def _why_not_resumable(options: argparse.Namespace, paths: list[str]) -> str:
 def _identity(options: argparse.Namespace, paths: list[str], tagger: "Tagger") -> dict[str, Any]:
     """Return all that the output of a run depends on, in JSON."""
     from tagger import __version__, corpus
-    from tagger.checkpoints import fingerprint
+    from tagger.prediction.checkpoints import fingerprint
 
     names = ("format", "source_format", "threshold", "source", "runtime", "text", "files", "encoding", "column")
     files = [file for path in paths for file in corpus.files(Path(path))]
@@ -132,10 +132,10 @@ def _seconds_to_wait(paths: list[str]) -> float | None:
 def _output(out: Path | None, format: str) -> Iterator[tuple[Callable[[str], Any], Callable[[dict[str, Any]], Any]]]:
     """Yield functions that write a piece of the result and what could not be read, where a run cannot be resumed."""
     from tagger import corpus
-    from tagger.checkpoints import errors_path
+    from tagger.files.outputs import open_output
     from tagger.formats import FORMATS
     from tagger.formats.records import dumps
-    from tagger.outputs import open_output
+    from tagger.prediction.checkpoints import errors_path
 
     with contextlib.ExitStack() as stack:
         row = FORMATS.get(format)
@@ -157,7 +157,7 @@ def _output(out: Path | None, format: str) -> Iterator[tuple[Callable[[str], Any
 
 def _add_predict(parser: argparse.ArgumentParser) -> None:
     from tagger.formats import FORMATS, WRITABLE
-    from tagger.inputs import ERRORS
+    from tagger.prediction.inputs import ERRORS
 
     add_bundle(parser)
     about = "text or a corpus; .gz too; a folder of such files, or a pattern; - is standard input"
@@ -183,7 +183,7 @@ def _add_predict(parser: argparse.ArgumentParser) -> None:
 
 
 def _source_keys() -> tuple[str, ...]:
-    from tagger.inputs import SOURCES
+    from tagger.prediction.inputs import SOURCES
 
     return SOURCES
 

@@ -55,8 +55,8 @@ def write_findings(
     """
     from tagger import corpus
     from tagger.documents import Notes
+    from tagger.files.outputs import open_output
     from tagger.findings import passed_through
-    from tagger.outputs import open_output
     from tagger.reports.suspects import form
 
     opened: AbstractContextManager[Any] = open_output(options.out) if options.out else nullcontext()

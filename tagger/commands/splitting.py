@@ -15,7 +15,7 @@ def split(options: argparse.Namespace) -> None:
     from tagger import corpus
     from tagger.commands.corpora import read_corpus
     from tagger.documents import Notes
-    from tagger.outputs import atomic_folder, check_writable
+    from tagger.files.outputs import atomic_folder, check_writable
     from tagger.splitting import PARTS, Split
 
     if str(options.corpus) == "-" or options.corpus.is_fifo():

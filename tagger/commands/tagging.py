@@ -35,7 +35,7 @@ def evaluate(options: argparse.Namespace) -> None:
     """Score a tagger on a labelled corpus."""
     from tagger import analysis, corpus
     from tagger.documents import Notes
-    from tagger.outputs import check_writable
+    from tagger.files.outputs import check_writable
     from tagger.reports import pages, suspects
     from tagger.reports.provenance import provenance, provenance_line
 

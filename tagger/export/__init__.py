@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tagger.errors import OutputError
-from tagger.outputs import atomic_file, atomic_folder, check_writable
+from tagger.files.outputs import atomic_file, atomic_folder, check_writable
 
 if TYPE_CHECKING:
     from tagger.bundle import Bundle

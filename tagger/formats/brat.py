@@ -13,10 +13,9 @@ from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
-from tagger import archives
 from tagger.documents import Document, Notes, Span, is_label, labelled, unannotated, without_overlaps
 from tagger.errors import SEE_FORMATS, CorpusError, shortened
-from tagger.files import decoded, read_text
+from tagger.files import archives, decoded, read_text
 
 _LINE = re.compile(r"T\S*\t(\S+) (\d{1,18} \d{1,18}(?:;\d{1,18} \d{1,18})*)(?:\t(.*))?", re.S)
 

@@ -8,10 +8,9 @@ import csv
 import itertools
 from collections.abc import Callable, Iterable, Iterator
 
-from tagger import reading
 from tagger.documents import Document, Notes
 from tagger.errors import SEE_FORMATS, CorpusError
-from tagger.files import Source
+from tagger.files import Source, reading
 from tagger.formats.base import Sample
 from tagger.formats.records import Record, Unread, dumps, from_cells, named, native_records
 

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from tagger import reading
 from tagger.documents import Document, Notes
 from tagger.errors import CorpusError, require
+from tagger.files import reading
 from tagger.formats.records import Record, dumps, from_cells, named, native_records
 
 _ROWS = 1000  # a group; those of the first decide which columns are written

@@ -9,10 +9,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tagger import reading
 from tagger.documents import Document, Entity, Notes, Span, is_label, squeeze
 from tagger.errors import SEE_FORMATS, CorpusError
-from tagger.files import Source
+from tagger.files import Source, reading
 from tagger.formats import streams
 
 Record = dict[str, Any]

@@ -16,8 +16,8 @@ from pathlib import Path
 
 from tagger.config import Config
 from tagger.errors import OutputError, VectorsError
+from tagger.files.outputs import atomic_folder, damaged_file
 from tagger.learning.sketch import EQUAL, Difference, Sketch
-from tagger.outputs import atomic_folder, damaged_file
 from tagger.progress import say
 from tagger.text import UnitMaker
 from tagger.vectors import Table

@@ -15,12 +15,12 @@ from tagger.batches import Store, StoreWriter
 from tagger.config import Config
 from tagger.documents import Document, Notes
 from tagger.errors import TrainingError
+from tagger.files.outputs import atomic_folder, write_json
 from tagger.groups import grouped
 from tagger.learning.run import RunFolder, Sources, TextSources
 from tagger.learning.tables import corpus_texts, vector_tables
 from tagger.lexicon import jieba_lexicon
 from tagger.lookup import Lookup
-from tagger.outputs import atomic_folder, write_json
 from tagger.progress import Stages, bar, say
 from tagger.tags import TagScheme
 from tagger.text import UnitMaker, pieces, windows

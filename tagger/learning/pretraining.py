@@ -21,6 +21,7 @@ from tagger.calibration import Calibration
 from tagger.config import Config, passes_over
 from tagger.decode import Transitions
 from tagger.errors import ConfigError
+from tagger.files.outputs import check_writable, locked
 from tagger.learning.device import matmul_dtype, use_device
 from tagger.learning.fitting import (
     TrainingState,
@@ -35,7 +36,6 @@ from tagger.learning.preparation import ALIGNMENT, NO_TAGS, alignment_report, ma
 from tagger.learning.run import RunFolder, TextSources, run_folder_of
 from tagger.learning.tables import table_stages, vectors_origin
 from tagger.lookup import Lookup
-from tagger.outputs import check_writable, locked
 from tagger.progress import Stages, say, time_left
 from tagger.settings import merge, unless_auto
 from tagger.text import UnitMaker

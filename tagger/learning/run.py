@@ -21,7 +21,7 @@ from tagger import corpus
 from tagger.config import Config
 from tagger.errors import TrainingError
 from tagger.files import sha256
-from tagger.outputs import MANIFEST, atomic_file, damaged_file, write_json
+from tagger.files.outputs import MANIFEST, atomic_file, damaged_file, write_json
 
 _RECORD, _CHECKPOINT = "run.json", "checkpoint.npz"
 

@@ -16,6 +16,7 @@ from typing import Any
 
 from tagger import corpus
 from tagger.config import Config, passes_over
+from tagger.files.outputs import atomic_folder, check_writable, locked, write_json
 from tagger.learning.checks import check_corpora
 from tagger.learning.labelling import label_texts
 from tagger.learning.plots import draw_rounds
@@ -24,7 +25,6 @@ from tagger.learning.run import Sources, TextSources, claim, clear, read_record,
 from tagger.learning.tables import corpus_texts
 from tagger.learning.training import train
 from tagger.learning.unlabelled import TextSize, document_writer, gather_unlabelled
-from tagger.outputs import atomic_folder, check_writable, locked, write_json
 from tagger.pipeline import Tagger
 from tagger.progress import Stages, bar
 from tagger.settings import merge

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tagger.outputs import atomic_file
+from tagger.files.outputs import atomic_file
 
 _MOST = 1 << 17  # hashes in a sketch: a megabyte and a half
 

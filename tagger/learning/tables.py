@@ -7,10 +7,10 @@ from typing import Any
 from tagger import corpus
 from tagger.config import Config
 from tagger.errors import VectorsError
+from tagger.files.outputs import atomic_folder, write_json
 from tagger.learning.cache import Entry, exact_entry, similar_entry
 from tagger.learning.run import RunFolder, Sources, TextSources, read_record
 from tagger.learning.sketch import Sketch
-from tagger.outputs import atomic_folder, write_json
 from tagger.progress import Stages, bar, say
 from tagger.text import UnitMaker
 from tagger.vector_files import load_word2vec

@@ -18,6 +18,7 @@ from tagger.calibration import Calibrator
 from tagger.config import Config, passes_over
 from tagger.decode import Transitions
 from tagger.documents import judged
+from tagger.files.outputs import check_writable, locked
 from tagger.learning.checks import check_corpora
 from tagger.learning.device import matmul_dtype, use_device
 from tagger.learning.fitting import (
@@ -34,7 +35,6 @@ from tagger.learning.preparation import ALIGNMENT, alignment_report, make_lookup
 from tagger.learning.run import RunFolder, Sources, run_folder_of
 from tagger.learning.tables import table_stages, vectors_origin
 from tagger.lookup import Lookup
-from tagger.outputs import check_writable, locked
 from tagger.pipeline import Tagger
 from tagger.progress import Stages, say, time_left
 from tagger.runtime.keras import KerasRuntime

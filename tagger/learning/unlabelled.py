@@ -11,11 +11,11 @@ from pathlib import Path
 from tagger.config import Config
 from tagger.documents import Document, Notes
 from tagger.errors import TrainingError
+from tagger.files.outputs import open_output
 from tagger.formats import native
 from tagger.learning.run import Sources
 from tagger.learning.tables import corpus_texts
 from tagger.lookup import CHARACTER_COLUMNS, WORD_COLUMNS
-from tagger.outputs import open_output
 from tagger.progress import bar, say
 from tagger.text import pieces
 

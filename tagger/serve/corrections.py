@@ -7,9 +7,9 @@ from tagger import formats
 from tagger.documents import Document, Notes
 from tagger.errors import CorpusError
 from tagger.files import open_source
+from tagger.files.outputs import append_line
 from tagger.formats.native import to_native
 from tagger.formats.records import is_array, is_spread
-from tagger.outputs import append_line
 
 
 class CorpusFile:

@@ -15,8 +15,8 @@ import numpy as np
 from tagger import corpus
 from tagger.documents import Document, Notes
 from tagger.errors import CorpusError, OutputError
+from tagger.files.outputs import write_json
 from tagger.formats.native import parse, to_native
-from tagger.outputs import write_json
 
 _ID_BYTES = 16
 

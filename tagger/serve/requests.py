@@ -9,7 +9,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
 from tagger.formats.records import is_deep
-from tagger.inputs import kept
+from tagger.prediction.inputs import kept
 from tagger.serve.limits import Limits
 
 JSON, JSON_LINES = "application/json", "application/x-ndjson"

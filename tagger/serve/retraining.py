@@ -18,9 +18,9 @@ from tagger import bundle as bundles
 from tagger import config, corpus
 from tagger.documents import Document, Notes
 from tagger.errors import OutputError, TaggerError, TrainingError
+from tagger.files.outputs import MANIFEST, atomic_file
 from tagger.formats import write
 from tagger.learning.run import PROGRESS, run_folder_of
-from tagger.outputs import MANIFEST, atomic_file
 from tagger.serve.queue import id_of
 
 _STOP_SECONDS = 20  # for a training to keep its work

@@ -6,12 +6,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from tagger import formats, parallel
-from tagger.checkpoints import Checkpoints
+from tagger import formats
 from tagger.documents import Document, Notes
 from tagger.groups import gathered
-from tagger.inputs import Fault, Inputs
 from tagger.pipeline import Result, Tagger
+from tagger.prediction import processes
+from tagger.prediction.checkpoints import Checkpoints
+from tagger.prediction.inputs import Fault, Inputs
 from tagger.progress import bar, say
 from tagger.reports.results import VIEWS, document
 
@@ -93,7 +94,7 @@ class Prediction:
         items = iter(inputs)
         groups = self._groups(items, inputs, done)
         answers = self.format == "contest"
-        results = self._results(parallel.tagged(self.tagger, self.bundle, self.runtime, groups, answers), inputs)
+        results = self._results(processes.tagged(self.tagger, self.bundle, self.runtime, groups, answers), inputs)
         if self.format in VIEWS:
             pieces = VIEWS[self.format]((result for _, result in results), self.tagger.labels, results_done)
         else:

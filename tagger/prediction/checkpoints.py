@@ -24,7 +24,7 @@ from typing import Any, BinaryIO
 
 from tagger import __version__
 from tagger.errors import OutputError, exit_code
-from tagger.outputs import locked, write_json
+from tagger.files.outputs import locked, write_json
 from tagger.progress import say
 
 _SECONDS = 2.0  # between checkpoints on disk

@@ -7,10 +7,11 @@ import time
 
 import pytest
 
-from tagger import Tagger, parallel
+from tagger import Tagger
 from tagger import bundle as bundles
 from tagger.errors import TaggerError
 from tagger.gazetteer import Gazetteer
+from tagger.prediction import processes
 from tests.conftest import GOLDEN_BUNDLE, ROOT
 
 
@@ -21,25 +22,25 @@ def texts(count):
 
 @pytest.fixture
 def soon(monkeypatch):
-    monkeypatch.setattr(parallel, "_GROUPS_BEFORE", 1)
+    monkeypatch.setattr(processes, "_GROUPS_BEFORE", 1)
 
 
 @pytest.mark.parametrize("answers", [False, True])
 def test_processes_predict_what_threads_do_in_the_same_order(bundle, soon, answers):
     tagger, given = Tagger.load(bundle, workers=2), texts(150)
-    results = list(parallel.results(tagger, bundle, "onnx", iter(given), answers))
+    results = list(processes.results(tagger, bundle, "onnx", iter(given), answers))
     assert results == list(tagger.results(given, answers))
     assert [result.text for result in results] == given
 
 
 @pytest.mark.parametrize("why", ["one worker", "little text", "runtime", "gazetteer"])
 def test_no_process_is_started_where_it_would_not_pay(bundle, monkeypatch, why):
-    monkeypatch.setattr(parallel, "ProcessPoolExecutor", None)
-    monkeypatch.setattr(parallel, "_GROUPS_BEFORE", 1000 if why == "little text" else 1)
+    monkeypatch.setattr(processes, "ProcessPoolExecutor", None)
+    monkeypatch.setattr(processes, "_GROUPS_BEFORE", 1000 if why == "little text" else 1)
     tagger, given = Tagger.load(bundle, workers=1 if why == "one worker" else 2), texts(40)
     tagger.gazetteer = Gazetteer({"龘": {tagger.labels[0]: 1.0}}, tagger.scheme) if why == "gazetteer" else None
     runtime = "keras" if why == "runtime" else "onnx"  # its row is all that is asked
-    assert list(parallel.results(tagger, bundle, runtime, given)) == list(tagger.results(given))
+    assert list(processes.results(tagger, bundle, runtime, given)) == list(tagger.results(given))
 
 
 @pytest.mark.parametrize("how", ["replaced", "deleted"])
@@ -52,7 +53,7 @@ def test_a_bundle_that_is_replaced_changes_nothing_that_is_under_way(tmp_path, s
         bundles.write_manifest(folder, {**bundles.load(folder).manifest, "trained": "another day"})
     else:
         shutil.rmtree(folder)
-    assert list(parallel.results(tagger, folder, "onnx", iter(some))) == expected
+    assert list(processes.results(tagger, folder, "onnx", iter(some))) == expected
     (line,) = capsys.readouterr().err.splitlines()
     reason = "replaced by another bundle" if how == "replaced" else "not a bundle"
     assert line.startswith(f"tagger: {folder}: {reason}")
@@ -64,9 +65,9 @@ def end(texts, answers):
 
 
 def test_a_process_that_ends_early_is_an_error(bundle, soon, monkeypatch):
-    monkeypatch.setattr(parallel, "_tag", end)
+    monkeypatch.setattr(processes, "_tag", end)
     with pytest.raises(TaggerError, match="ended before its work was done"):
-        list(parallel.results(Tagger.load(bundle, workers=2), bundle, "onnx", map(str, range(10**7))))
+        list(processes.results(Tagger.load(bundle, workers=2), bundle, "onnx", map(str, range(10**7))))
 
 
 def children(pid):

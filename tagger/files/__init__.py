@@ -14,8 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from tagger import archives, reading
 from tagger.errors import CorpusError
+from tagger.files import archives, reading
 
 _HEAD, _BLOCK = 1 << 20, 1 << 16
 
