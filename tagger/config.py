@@ -52,7 +52,7 @@ class VectorsConfig:
         least=0,
     )
     window: int = setting(5, "Neighbours on each side that skip-gram predicts from an item.", least=1)
-    negative: int = setting(5, "Random items that skip-gram contrasts with each neighbour.", least=1)
+    negative: int = setting(3, "Random items that skip-gram contrasts with each neighbour.", least=1)
     min_count: int = setting(2, "Occurrences that an item needs to get a vector.", least=1)
     sample: float = setting(
         1e-4,
@@ -61,8 +61,10 @@ class VectorsConfig:
         least=0,
     )
     epochs: int | Literal["auto"] = setting(
-        "auto", "Passes of word2vec over the text; auto for about 70 million items in all, 1 to 30 passes.", least=1
-    )
+        "auto", "Passes of word2vec over the text; auto for about 70 million items in all, at most 26 passes for words "
+        "and five for characters and bigrams.", least=1,
+    )  # fmt: skip
+    learning_rate: float = setting(0.05, "Learning rate that word2vec begins with.", above=0)
     workers: int = setting(1, "Threads of word2vec; results are only repeatable with 1.", least=1)
     norm: float | Literal["auto"] = setting(
         "auto", "Euclidean length that every vector is scaled to; auto for half the square root of its dimensions.",

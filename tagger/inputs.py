@@ -2,7 +2,7 @@
 
 import glob
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -147,7 +147,7 @@ class Inputs:
         """Bytes that have been read of `size`."""
         return self._before + (self._source.position if self._source else 0)
 
-    def __iter__(self) -> Iterator[Document | Fault]:
+    def __iter__(self) -> Generator[Document | Fault]:
         """Yield each record, its text and what else it holds; and each fault.
 
         Raises:

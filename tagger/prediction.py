@@ -90,7 +90,8 @@ class Prediction:
             self.notes.update(checkpoints.notes)
             results_done = done - checkpoints.faults
             say(f"{done:,} records are done; going on after them")
-        groups = self._groups(inputs, done)
+        items = iter(inputs)
+        groups = self._groups(items, inputs, done)
         answers = self.format == "contest"
         results = self._results(parallel.tagged(self.tagger, self.bundle, self.runtime, groups, answers), inputs)
         if self.format in VIEWS:
@@ -98,8 +99,12 @@ class Prediction:
         else:
             documents = (document(result, given.extra, answers) for given, result in results)
             pieces = self._formatted(documents, first, bool(done))
-        for piece in pieces:
-            write(piece)
+        try:
+            for piece in pieces:
+                write(piece)
+        finally:
+            if self.wait is None:  # otherwise another thread may be reading
+                items.close()
 
     def _formatted(self, documents: Iterator[Document], first: Sequence[Document], resumed: bool) -> Iterator[Any]:
         """Yield what to write for documents, each before the next is asked for.
@@ -124,9 +129,8 @@ class Prediction:
             yield heading
         yield from pieces
 
-    def _groups(self, inputs: Inputs, done: int) -> Iterator[Group]:
+    def _groups(self, items: Iterator[Document | Fault], inputs: Inputs, done: int) -> Iterator[Group]:
         """Yield groups of the items after those that are done; groups depend on the items alone, unless one waits."""
-        items = iter(inputs)
         for _ in itertools.islice(items, done):
             pass
         for group in gathered(items, _length, self.wait):

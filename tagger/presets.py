@@ -19,7 +19,7 @@ PRESETS: Mapping[str, Preset] = {
         "text": {"unit": "word", "clean": True, "fold": False, "maxlen": 80, "overlap": 20},
         "vectors": {
             "word_dimensions": 128, "learnt_dimensions": 0, "window": 8, "negative": 8, "min_count": 1, "sample": 1e-3,
-            "epochs": 20, "norm": 1.0, "limit": 0, "storage": "float32",
+            "epochs": 20, "learning_rate": 0.025, "norm": 1.0, "limit": 0, "storage": "float32",
         },
         "batches": {"units": 0, "texts": 256, "accumulate": 4, "word_dropout": 0.0},  # steps of 1,024 texts
         "model": {

@@ -224,15 +224,18 @@ def learn(
         counts = _spool(texts, units, names, paths)
         if not all(counts):
             raise VectorsError("no text to learn vectors from; check the training and unlabelled files")
-        seconds: float | None = None  # for each item
+        seconds: float | None = None  # for each unit of work
         for name, path, count in zip(names, paths, counts, strict=True):
-            passes = unless_auto(config.epochs, automatic_passes(count))
-            stages.begin(_learning(name), None if seconds is None else seconds * count * passes)
+            passes = unless_auto(config.epochs, automatic_passes(name, count))
+            work = count * passes * _WORK[name]
+            stages.begin(_learning(name), None if seconds is None else seconds * work)
             begin = time.monotonic()
             yield _word2vec(name, path, passes, config, seed)
-            seconds = (time.monotonic() - begin) / (count * passes)
+            seconds = (time.monotonic() - begin) / work
         stages.end()
 
+
+_WORK = {"word": 1.0, "char": 1.0, "bigram": 2.7}  # that an item is in a pass; frequent items are often skipped
 
 _SEGMENTING = "segmentation"
 
@@ -246,9 +249,13 @@ def vector_stages(names: Sequence[str]) -> list[str]:
     return [_SEGMENTING, *map(_learning, names)] if names else []
 
 
-def automatic_passes(items: int) -> int:
-    """Return the passes over so many items, where the settings leave them open."""
-    return passes_over(items, 70_000_000, least=1, most=30)
+# A tagger gains by many passes over words; over characters and bigrams, which occur more often, a few serve as well.
+_MOST_PASSES = {"word": 26, "char": 5, "bigram": 5}
+
+
+def automatic_passes(name: str, items: int) -> int:
+    """Return the passes over so many items of a table, where the settings leave them open."""
+    return passes_over(items, 70_000_000, least=1, most=_MOST_PASSES[name])
 
 
 def _spool(texts: Iterable[str], units: UnitMaker, names: Sequence[str], paths: Sequence[Path]) -> list[int]:
@@ -292,6 +299,7 @@ def _word2vec(name: str, corpus: Path, epochs: int, config: VectorsConfig, seed:
                 max_vocab_size=_COUNTED,
                 sample=config.sample * (1 if name == "word" else 10),
                 epochs=epochs,
+                alpha=config.learning_rate,
                 workers=config.workers,
                 seed=seed,
                 callbacks=[Progress()],
