@@ -294,8 +294,7 @@ def read_words(lines: Iterable[str], place: str) -> Iterator[str]:
             continue
         match = _WORD_LINE.fullmatch(line)
         if not (match and match[1].isprintable()) or _LISTED.search(line):
-            raise ConfigError(
-                f'{place}:{number}: expected "WORD [FREQUENCY] [TAG]", no space inside the word, received {shortened(repr(line))}; '
-                "correct the line, or delete it"
-            )
+            expected = 'expected "WORD [FREQUENCY] [TAG]", no space inside the word'
+            received = f"received {shortened(repr(line))}"
+            raise ConfigError(f"{place}:{number}: {expected}, {received}; correct the line, or delete it")
         yield match[1]

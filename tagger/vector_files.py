@@ -75,9 +75,8 @@ def load_word2vec(path: Path, config: VectorsConfig, fold: bool = False) -> Tabl
         with _opened(path) as file:
             for word, vector, place in _rows(path, file):
                 if not np.isfinite(vector).all():
-                    raise VectorsError(
-                        f"{path}: {place}: the vector of {shortened(repr(word))} holds nan or inf; remove that word"
-                    )
+                    received = f"the vector of {shortened(repr(word))} holds nan or inf"
+                    raise VectorsError(f"{path}: {place}: {received}; remove that word")
                 if np.abs(vector).max() > _LARGEST:
                     received = f"the vector of {shortened(repr(word))} holds a number beyond {_LARGEST:g}"
                     raise VectorsError(f"{path}: {place}: {received}; remove that word")
