@@ -15,7 +15,7 @@ from functools import cached_property
 import numpy as np
 
 from tagger.config import TextConfig
-from tagger.errors import ConfigError
+from tagger.errors import ConfigError, shortened
 from tagger.tags import UnitSpan
 
 _HAN = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U000323af"
@@ -294,8 +294,7 @@ def read_words(lines: Iterable[str], place: str) -> Iterator[str]:
             continue
         match = _WORD_LINE.fullmatch(line)
         if not (match and match[1].isprintable()) or _LISTED.search(line):
-            raise ConfigError(
-                f'{place}:{number}: expected "WORD [FREQUENCY] [TAG]", no space inside the word, received {line!r}; '
-                "correct the line, or delete it"
-            )
+            expected = 'expected "WORD [FREQUENCY] [TAG]", no space inside the word'
+            received = f"received {shortened(repr(line))}"
+            raise ConfigError(f"{place}:{number}: {expected}, {received}; correct the line, or delete it")
         yield match[1]

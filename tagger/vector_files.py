@@ -21,7 +21,7 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 
 from tagger.config import VectorsConfig
-from tagger.errors import VectorsError
+from tagger.errors import VectorsError, shortened
 from tagger.text import normal
 from tagger.vectors import Table, make_table
 
@@ -75,9 +75,10 @@ def load_word2vec(path: Path, config: VectorsConfig, fold: bool = False) -> Tabl
         with _opened(path) as file:
             for word, vector, place in _rows(path, file):
                 if not np.isfinite(vector).all():
-                    raise VectorsError(f"{path}: {place}: the vector of {word!r} holds nan or inf; remove that word")
+                    received = f"the vector of {shortened(repr(word))} holds nan or inf"
+                    raise VectorsError(f"{path}: {place}: {received}; remove that word")
                 if np.abs(vector).max() > _LARGEST:
-                    received = f"the vector of {word!r} holds a number beyond {_LARGEST:g}"
+                    received = f"the vector of {shortened(repr(word))} holds a number beyond {_LARGEST:g}"
                     raise VectorsError(f"{path}: {place}: {received}; remove that word")
                 vectors.setdefault(normal(word, fold), vector)
                 if len(vectors) == config.limit:
