@@ -268,7 +268,10 @@ def test_training_returns_the_tagger_that_it_wrote(small_corpus, tmp_path):
     assert pickle.loads(pickle.dumps(tagger)).labels == tagger.labels
     with pytest.raises(OutputError, match="exists"):
         Tagger.train(*files, out, settings=settings)
-    again = Tagger.train(*files, out, start=out, settings={**settings, "training.epochs": 1}, replace=True)
+    once = {**settings, "training.epochs": 1}
+    with pytest.raises(OutputError, match="is read by this command"):
+        Tagger.train(*files, out, start=out, settings=once, replace=True)
+    again = Tagger.train(*files, tmp_path / "again", start=out, settings=once)
     assert again.config.training.epochs == 1
     assert again.evaluate(files[1]).texts == 60
 

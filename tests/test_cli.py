@@ -84,7 +84,7 @@ ROWS = [
     ("convert {g}/plain.txt - --to jsonl", 0, "^{", r"plain\.txt: read as plain text\n"),
     ("convert {g}/native.jsonl - --to uie", 2, "", "invalid choice"),
     ("convert {g}/native.jsonl - --to plain --encoding klingon", 2, "", "--encoding klingon: is no encoding"),
-    ("predict {b} {g}/native.jsonl --format csv", 0, "^text,entities\n李明在北京大学读书。,", ""),
+    ("predict {b} {g}/native.jsonl --format csv", 0, "^text,entities,gold\n李明在北京大学读书。,", ""),
     ("predict {b} {g}/doccano_old.jsonl --column none", 1, "", 'expected the key "none"'),
     ("evaluate {b} {g}/plain.txt --json", 0, "^{", "plain.txt: read as plain text"),
     ("inspect {g}/plain.txt", 0, "", "plain.txt: read as plain text"),

@@ -157,7 +157,7 @@ def _inspect_bundle(options: argparse.Namespace) -> None:
         print(provenance_line(report["about"]))
         for table in tables.bundle_tables(report).values():
             print_table(*table)
-        if report["metrics"]:  # a network that is only pretrained has none
+        if "labels" in report["metrics"]:  # a network that is only pretrained has no scores
             print_scores(report["metrics"])
 
 

@@ -112,7 +112,7 @@ def bundle_page(name: str, inspection: Mapping[str, Any]) -> str:
         *sections("Settings that differ from the preset", "Training corpus"),
     ]
     parts += [heading("Curves"), curves(history, *epoch_metric(history))]
-    if inspection["metrics"]:
+    if "labels" in inspection["metrics"]:
         parts += [heading("Scores on dev"), *_scores(inspection["metrics"])]
     return report("Bundle", inspection["labels"], [*parts, *sections("Epochs", "Vectors", "Files")])
 
