@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tagger.documents import Document, Entity, Notes, Span, is_label, squeeze
+from tagger.documents import Document, Entity, Notes, Span, distinct, is_label
 from tagger.errors import SEE_FORMATS, CorpusError
 from tagger.files import Source, reading
 from tagger.formats import streams
@@ -342,7 +342,7 @@ def native_records(documents: Iterable[Document], notes: Notes) -> Iterator[Reco
     for document in documents:
         text, entities = document.text, document.entities
         answers = document.answers
-        if answers and {squeeze(text[start:end]) for start, end, _ in entities}.issuperset(map(squeeze, answers)):
+        if answers == distinct(text[start:end] for start, end, _ in entities):  # as a reader makes them of the entities
             answers = ()
         with_scores: Iterable[Entity | Span] = entities
         if document.scores:
