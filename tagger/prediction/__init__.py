@@ -94,7 +94,8 @@ class Prediction:
         items = iter(inputs)
         groups = self._groups(items, inputs, done)
         answers = self.format == "contest"
-        results = self._results(processes.tagged(self.tagger, self.bundle, self.runtime, groups, answers), inputs)
+        tagged = processes.tagged(self.tagger, self.bundle, self.runtime, groups, answers)
+        results = self._results(tagged, inputs)
         if self.format in VIEWS:
             pieces = VIEWS[self.format]((result for _, result in results), self.tagger.labels, results_done)
         else:
@@ -104,6 +105,7 @@ class Prediction:
             for piece in pieces:
                 write(piece)
         finally:
+            tagged.close()  # here, not by the garbage collector in one of its own threads
             if self.wait is None:  # otherwise another thread may be reading
                 items.close()
 

@@ -5,7 +5,7 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
@@ -29,7 +29,7 @@ def results(tagger: Tagger, bundle: Path, runtime: str, texts: Iterable[str], an
 
 def tagged(
     tagger: Tagger, bundle: Path, runtime: str, groups: Iterator[Group], answers: bool = True
-) -> Iterator[tuple[Group, list[Result]]]:
+) -> Generator[tuple[Group, list[Result]]]:
     """Yield groups of texts with their results, in order and in bounded memory.
 
     The result of a text depends on its group alone, to the bit.
