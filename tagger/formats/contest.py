@@ -30,11 +30,6 @@ def claims(record: Record) -> bool:
     return isinstance(record.get("content"), str) and "core_entity" in record
 
 
-def to_contest(text: str, answers: Iterable[str]) -> str:
-    """Return one line, without the line end."""
-    return dumps({"content": text, "core_entity": list(answers)})
-
-
 def write(documents: Iterable[Document], notes: Notes) -> Iterator[str]:
     """Yield a line for each document."""
     for document in documents:
