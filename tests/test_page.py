@@ -90,10 +90,10 @@ def test_typed_entities_are_highlighted(visit):
         page.type("#text", "我是龘，他也是龘", delay=5)
         expect(page.locator("#view mark")).to_have_count(2)
         assert marks(page) == [("龘", "PER")] * 2
-        assert page.text_content("#view") == "我是龘，他也是龘"
-        assert page.text_content("#status") == "2 entities"
-        assert page.locator("#rows tr").count() == 2
-        assert "2–3" in page.text_content("#rows tr")
+        expect(page.locator("#view")).to_have_text("我是龘，他也是龘")
+        expect(page.locator("#status")).to_have_text("2 entities")
+        expect(page.locator("#rows tr")).to_have_count(2)
+        expect(page.locator("#rows tr").first).to_contain_text("2–3")
         page.type("#text", "龘")
         expect(page.locator("#view mark")).to_have_count(3)
 
@@ -103,8 +103,8 @@ def test_text_is_never_markup(visit):
     with visit() as page:
         page.on("dialog", lambda dialog: pytest.fail(dialog.message))
         write(page, text, 1)
-        assert page.text_content("#view") == text
-        assert page.locator("#view img, #view b, #view script").count() == 0
+        expect(page.locator("#view")).to_have_text(text)
+        expect(page.locator("#view img, #view b, #view script")).to_have_count(0)
 
 
 def test_the_probability_is_shown_and_the_threshold_hides(visit, tagger):
@@ -117,7 +117,7 @@ def test_the_probability_is_shown_and_the_threshold_hides(visit, tagger):
         expect(page.locator("#tip")).to_be_hidden()
         page.focus("#threshold")
         page.keyboard.press("End")
-        assert page.text_content("#threshold-shown") == "1.00"
+        expect(page.locator("#threshold-shown")).to_have_text("1.00")
         expect(page.locator("#view mark")).to_have_count(0 if entity.score < 1 else 1)
         page.keyboard.press("Home")
         expect(page.locator("#view mark")).to_have_count(1)
@@ -130,7 +130,7 @@ def test_the_threshold_never_changes_what_is_saved(visit, saved):
             {"start": 2, "end": 3, "label": "PER", "text": "龘", "score": 0.9},
         ]}))  # fmt: skip
         write(page, "龘和龘", 2)
-        assert page.text_content("#hidden") == ""
+        expect(page.locator("#hidden")).to_have_text("")
         page.fill("#threshold", "0.5")
         assert marks(page) == [("龘", "PER")]
         expect(page.locator("#hidden")).to_have_text("1 hidden by the slider; saving includes them")
@@ -146,16 +146,16 @@ def test_the_threshold_never_changes_what_is_saved(visit, saved):
 
 def test_language_and_theme_follow_the_browser_and_the_user(visit):
     with visit(locale="zh-CN", color_scheme="dark") as page:
-        assert page.get_attribute("html", "lang") == "zh-CN"
-        assert page.text_content("#save") == "保存"
+        expect(page.locator("html")).to_have_attribute("lang", "zh-CN")
+        expect(page.locator("#save")).to_have_text("保存")
         dark = page.evaluate("getComputedStyle(document.body).backgroundColor")
         page.click("#language")
         page.click("#theme")
-        assert page.text_content("#save") == "Save"
+        expect(page.locator("#save")).to_have_text("Save")
         assert page.evaluate("getComputedStyle(document.body).backgroundColor") != dark
         page.reload()
-        assert page.text_content("#save") == "Save"
-        assert page.get_attribute("html", "data-theme") == "light"
+        expect(page.locator("#save")).to_have_text("Save")
+        expect(page.locator("html")).to_have_attribute("data-theme", "light")
 
 
 def test_both_languages_have_every_message():
@@ -203,13 +203,13 @@ def test_the_documentation_keeps_language_and_theme(visit):
         page.click("#theme")
         page.click("#docs")
         expect(page.locator("article h1")).to_have_text("文档")
-        assert page.get_attribute("html", "data-theme") == "dark"
+        expect(page.locator("html")).to_have_attribute("data-theme", "dark")
         page.click("header nav a")
         expect(page.locator("article h1")).to_have_text("Documentation")
         page.click("header button")
         page.click(".docs > nav li:nth-child(2) a")
-        assert page.get_attribute("html", "data-theme") == "light"
-        assert page.get_attribute("html", "lang") == "en"
+        expect(page.locator("html")).to_have_attribute("data-theme", "light")
+        expect(page.locator("html")).to_have_attribute("lang", "en")
         page.click("header .brand")
         expect(page.locator("#text")).to_be_visible()
 
@@ -233,7 +233,7 @@ def test_a_span_is_added_relabelled_removed_and_saved(visit, saved):
         expect(page.locator("#menu-heading")).to_have_text("北京大学")
         page.click("#menu button:has-text('LOC')")
         assert marks(page) == [("北京大学", "LOC")]
-        assert page.text_content("#rows .number >> nth=0") == "3–7"
+        expect(page.locator("#rows .number >> nth=0")).to_have_text("3–7")
         page.click("#view mark")
         page.click("#menu button:has-text('ORG')")
         assert marks(page) == [("北京大学", "ORG")]
@@ -363,7 +363,7 @@ def test_a_file_is_opened_in_its_encoding(visit, tmp_path, encoding):
     with visit() as page:
         page.set_input_files("#file", tmp_path / "own.txt")
         expect(page.locator("#view mark")).to_have_count(1)
-        assert page.input_value("#text") == "中文里的龘字"
+        expect(page.locator("#text")).to_have_value("中文里的龘字")
 
 
 def test_a_file_is_dropped(visit):
