@@ -20,6 +20,7 @@ from tagger.documents import Notes
 from tagger.files import open_text, reading
 from tagger.gazetteer import Gazetteer
 from tagger.pipeline import Result
+from tagger.sections import VectorsConfig
 from tagger.text import read_words
 from tagger.vector_files import load_word2vec
 
@@ -158,7 +159,7 @@ def vectors(rng: Random, place: Place) -> None:
     content, suffix = lists.vectors_file(rng)
     path = place.file("in" + suffix, content)
     with refusable():
-        table = load_word2vec(path, config.VectorsConfig(), fold=rng.random() < 0.5)
+        table = load_word2vec(path, VectorsConfig(), fold=rng.random() < 0.5)
         if len(table.vectors) != len(table.vocabulary):
             raise Fault("not as many vectors as words")
 

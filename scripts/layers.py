@@ -25,6 +25,7 @@ LAYERS = (
     "progress",
     "settings",
     "presets",
+    "sections",
     "config",
     "docs",
     "documents",

@@ -15,8 +15,8 @@ from typing import Generic, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
-from tagger.config import BatchesConfig
 from tagger.lookup import Lookup
+from tagger.sections import BatchesConfig
 from tagger.tags import OPEN
 
 _BLOCK = 1 << 16  # units read from disk at once

@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tagger.config import TextConfig
 from tagger.errors import VectorsError
+from tagger.sections import TextConfig
 from tagger.text import normal
 from tagger.vectors import PADDING, RESERVED, UNKNOWN, Vocabulary
 

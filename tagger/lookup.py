@@ -12,8 +12,8 @@ from typing import NamedTuple
 import numpy as np
 
 from tagger import lexicon
-from tagger.config import ModelConfig
 from tagger.lexicon import Lexicon
+from tagger.sections import ModelConfig
 from tagger.text import Units
 from tagger.vectors import PADDING, RESERVED, TABLES, UNKNOWN, Table, Vocabulary
 

@@ -8,8 +8,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tagger.config import ModelConfig
 from tagger.lookup import Embedding
+from tagger.sections import ModelConfig
 from tagger.tags import TagScheme
 
 KERNELS = ("loop", "keras")  # implementations of the LSTM

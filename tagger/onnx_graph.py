@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tagger.config import ModelConfig
 from tagger.errors import require
 from tagger.lookup import Lookup
+from tagger.sections import ModelConfig
 from tagger.weights import Direction, Weights
 
 # These hold a hidden unit of an LSTM at a constant output: its cell state, whose tanh is 1, and the bias of its gates.

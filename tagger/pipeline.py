@@ -15,7 +15,7 @@ from tagger import bundle as bundles
 from tagger import corpus
 from tagger.batches import group, pad
 from tagger.calibration import Calibration, Thresholds
-from tagger.config import BatchesConfig, Config
+from tagger.config import Config
 from tagger.cores import usable_cores
 from tagger.decode import Lattice, Transitions, best_span, lattice, log_softmax, mean_probabilities, viterbi
 from tagger.documents import Document, Entity, judged
@@ -24,6 +24,7 @@ from tagger.groups import Wait, gathered, in_order, seconds_to_wait, shown, stri
 from tagger.lookup import Lookup
 from tagger.runtime import DEFAULT, Runtime, runtime_spec
 from tagger.score import Scores
+from tagger.sections import BatchesConfig
 from tagger.tags import OUTSIDE, TagScheme, UnitSpan
 from tagger.text import UnitMaker, Units, pieces, windows
 

@@ -14,8 +14,8 @@ from functools import cached_property
 
 import numpy as np
 
-from tagger.config import TextConfig
 from tagger.errors import ConfigError, shortened
+from tagger.sections import TextConfig
 from tagger.tags import UnitSpan
 
 _HAN = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U000323af"

@@ -20,8 +20,8 @@ from typing import IO, Any, NamedTuple
 
 import numpy as np
 
-from tagger.config import VectorsConfig
 from tagger.errors import VectorsError, shortened
+from tagger.sections import VectorsConfig
 from tagger.text import normal
 from tagger.vectors import Table, make_table
 

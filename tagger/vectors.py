@@ -15,10 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from tagger.config import VectorsConfig, passes_over
+from tagger.config import passes_over
 from tagger.errors import VectorsError, require
 from tagger.progress import Stages
 from tagger.progress import bar as progress_bar
+from tagger.sections import VectorsConfig
 from tagger.settings import unless_auto
 from tagger.text import UnitMaker
 

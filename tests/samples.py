@@ -8,9 +8,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from tagger import Tagger
-from tagger.config import VectorsConfig, load
+from tagger.config import load
 from tagger.decode import Transitions
 from tagger.lookup import Lookup
+from tagger.sections import VectorsConfig
 from tagger.tags import OUTSIDE, SINGLE, TagScheme, UnitSpan
 from tagger.text import UnitMaker
 from tagger.vectors import RESERVED, Table, Vocabulary, make_table

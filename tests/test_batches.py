@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tagger.batches import Batches, BatchMaker, StoreWriter, ahead, group, pad, shuffled
-from tagger.config import BatchesConfig
+from tagger.sections import BatchesConfig
 from tagger.tags import OPEN
 from tagger.vectors import UNKNOWN
 from tests.samples import char_lookup, few, word_lookup

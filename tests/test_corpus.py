@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from tagger import formats
 from tagger.alignment import EXAMPLES, Alignment, align
-from tagger.config import TextConfig
 from tagger.corpus import labels, read, texts
 from tagger.documents import Document, Entity, Notes, Span, mark, squeeze
 from tagger.errors import CorpusError
 from tagger.formats.native import to_native
+from tagger.sections import TextConfig
 from tagger.tags import TagScheme, UnitSpan
 from tagger.text import UnitMaker
 from tests.samples import anything, few

@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 from tagger import Tagger, corpus, errors
 from tagger import bundle as bundles
 from tagger.cli import main
-from tagger.config import VectorsConfig, load
+from tagger.config import load
 from tagger.decode import Transitions, lattice, viterbi
 from tagger.errors import CorpusError
 from tagger.gazetteer import FORCED, HEAVIEST, Gazetteer, Matcher
 from tagger.lookup import Lookup
+from tagger.sections import VectorsConfig
 from tagger.tags import TagScheme, UnitSpan
 from tagger.text import UnitMaker
 from tagger.vectors import make_table

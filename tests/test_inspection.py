@@ -10,13 +10,14 @@ from hypothesis import strategies as st
 
 from tagger import corpus
 from tagger.alignment import EXAMPLES
-from tagger.config import TextConfig, load
+from tagger.config import load
 from tagger.documents import Document, Span, squeeze
 from tagger.errors import ConfigError, CorpusError
 from tagger.formats.native import to_native
 from tagger.reports.inspection import FINDINGS, inspect, scripts
 from tagger.reports.pages import corpus_page
 from tagger.reports.tables import corpus_examples, corpus_table
+from tagger.sections import TextConfig
 from tests.conftest import SAMPLE
 from tests.samples import few
 

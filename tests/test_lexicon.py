@@ -3,10 +3,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tagger.config import TextConfig
 from tagger.errors import VectorsError
 from tagger.lexicon import LONGEST, NO_WORD, UNTAGGED, Lexicon, _keys, jieba_lexicon
 from tagger.lookup import codes
+from tagger.sections import TextConfig
 from tagger.vectors import UNKNOWN, Vocabulary
 from tests.samples import few
 

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tagger.config import ModelConfig, TextConfig
 from tagger.lexicon import LENGTHS, TAGS, jieba_lexicon
 from tagger.lookup import CHARACTER_COLUMNS, POSITIONS, WORD_COLUMNS, Lookup, word_positions
+from tagger.sections import ModelConfig, TextConfig
 from tagger.text import UnitMaker
 from tagger.vectors import PADDING, UNKNOWN
 from tests.samples import char_lookup, few, word_lookup

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from tagger import bundle as bundles
 from tagger.batches import StoreWriter
-from tagger.config import TextConfig
 from tagger.lookup import Lookup
+from tagger.sections import TextConfig
 from tagger.text import UnitMaker
 from tagger.vectors import UNKNOWN
 from tests.conftest import ROOT, SMALL

@@ -153,7 +153,7 @@ def test_a_recipe_sets_what_goes_together_and_a_setting_overrides_it():
 
 
 def test_unlabelled_stretches_come_back_from_a_file_and_leave_units_open(tmp_path):
-    from tagger.config import TextConfig
+    from tagger.sections import TextConfig
     from tagger.text import UnitMaker
 
     text, spans, stretches = "李明去北京", (Span(0, 2, "A"),), ((1, 4),)
@@ -168,7 +168,7 @@ def test_unlabelled_stretches_come_back_from_a_file_and_leave_units_open(tmp_pat
 @few
 @given(st.text("去北京大学 a1", min_size=1, max_size=12), st.data())
 def test_a_unit_is_touched_if_it_has_one_of_the_characters(text, data):
-    from tagger.config import TextConfig
+    from tagger.sections import TextConfig
     from tagger.text import UnitMaker
 
     units = UnitMaker(TextConfig(unit="word"))(text)

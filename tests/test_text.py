@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tagger.config import TextConfig
 from tagger.errors import ConfigError
+from tagger.sections import TextConfig
 from tagger.tags import UnitSpan
 from tagger.text import Segmenter, UnitMaker, Window, clean, normal, pieces, read_words, windows
 from tests.conftest import SAMPLE, corpora

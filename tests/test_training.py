@@ -128,8 +128,8 @@ def test_a_single_step_is_a_training(small_corpus, tmp_path, unit):
 
 @pytest.mark.parametrize("steps", [1, 2, 3, 20, 1000])
 def test_the_learning_rate_of_any_number_of_steps(steps):
-    from tagger.config import TrainingConfig
     from tagger.learning.fitting import learning_rate
+    from tagger.sections import TrainingConfig
 
     schedule = learning_rate(TrainingConfig(), steps)
     rates = [float(schedule(step)) for step in range(steps)] if callable(schedule) else [schedule]
@@ -152,8 +152,8 @@ def test_a_loss_that_is_not_a_number_stops_the_training(small_corpus, tmp_path):
 
 
 def test_weights_that_are_not_finite_are_refused():
-    from tagger.config import TrainingConfig
     from tagger.learning.fitting import require_finite
+    from tagger.sections import TrainingConfig
 
     settings = TrainingConfig(learning_rate=0.01)
     require_finite([np.zeros(3), np.ones((2, 2))], 0, settings)

@@ -6,8 +6,8 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from tagger.config import VectorsConfig
 from tagger.errors import VectorsError
+from tagger.sections import VectorsConfig
 from tagger.vector_files import load_word2vec
 from tagger.vectors import make_table
 

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tagger.config import TextConfig, VectorsConfig
 from tagger.errors import VectorsError
+from tagger.sections import TextConfig, VectorsConfig
 from tagger.text import UnitMaker
 from tagger.vectors import (
     PADDING,

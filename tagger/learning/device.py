@@ -5,9 +5,9 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from tagger.config import TrainingConfig
 from tagger.cores import usable_cores
 from tagger.errors import TrainingError
+from tagger.sections import TrainingConfig
 
 
 def use_device(settings: TrainingConfig) -> None:

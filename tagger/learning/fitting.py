@@ -12,10 +12,11 @@ import tensorflow as tf
 from tagger import bundle as bundles
 from tagger import onnx_graph
 from tagger.batches import Batches, Store, ahead
-from tagger.config import Config, TrainingConfig
+from tagger.config import Config
 from tagger.errors import TrainingError
 from tagger.lookup import Lookup
 from tagger.progress import bar as progress_bar
+from tagger.sections import TrainingConfig
 from tagger.tags import TagScheme
 from tagger.weights import Weights, fresh_model
 

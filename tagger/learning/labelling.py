@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
-from tagger.config import TransferConfig
 from tagger.documents import Document, Span, mark
 from tagger.pipeline import Result, Tagger
+from tagger.sections import TransferConfig
 
 
 def label_texts(

@@ -17,12 +17,13 @@ from typing import Any
 from tagger import alignment, corpus
 from tagger.alignment import EXAMPLES, Alignment
 from tagger.bundle import Bundle
-from tagger.config import Config, TextConfig
+from tagger.config import Config
 from tagger.documents import Document, Notes, annotation_key, text_key
 from tagger.errors import ConfigError
 from tagger.findings import Finding, finding
 from tagger.presets import PRESETS
 from tagger.reports.contradictions import SHOWN, Mention, Repeats, SeveralLabels, Unmarked, context
+from tagger.sections import TextConfig
 from tagger.settings import merge
 from tagger.tags import TagScheme
 from tagger.text import UnitMaker, Units
