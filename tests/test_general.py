@@ -21,6 +21,9 @@ of_each_register = pytest.mark.parametrize("register", SENTENCES)
 # Names that are also words, or that are marked in one sense only.
 AMBIGUOUS: set[str] = set()
 
+# Titles of works, and a word that other names seem to begin in: 教育部门 is not 教育部.
+_TITLE = re.compile("《.*?》|部门")
+
 
 def _parts(sentence):
     return sentence.text, sentence.entities
@@ -47,7 +50,7 @@ def test_labels_and_offsets_fit(register):
         assert len(sentence.text) <= 200, sentence.place
         for start, end, _ in sentence.entities:
             mention = sentence.text[start:end]
-            assert mention == mention.strip(" 　，。！？；：、《》“”‘’（）@#") != "", sentence.place
+            assert mention == mention.strip(" 　，。！？；：、《》“”‘’@#") != "", sentence.place
 
 
 @of_each_register
@@ -86,7 +89,7 @@ def test_every_occurrence_of_a_name_is_marked():
     } - AMBIGUOUS
     missed = []
     for sentence in ALL:
-        for part in around(re.sub("《.*?》", lambda match: "《" * len(match[0]), sentence.text), sentence.entities):
+        for part in around(_TITLE.sub(lambda match: " " * len(match[0]), sentence.text), sentence.entities):
             found = {part[at : at + size] for size in range(3, 13) for at in range(len(part) - size + 1)} & names
             missed += [(sentence.place, name) for name in found]
     assert missed == []
