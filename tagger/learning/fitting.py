@@ -70,7 +70,7 @@ def learning_rate(settings: TrainingConfig, steps: int) -> Any:
 
 
 class TrainingState:
-    """All that changes in training: weights, optimizer, seeds of dropout, moving average (EMA) of the weights.
+    """All that changes in training: weights, optimizer, moving average (EMA) of the weights.
 
     Args:
         model: A built model.
@@ -123,6 +123,9 @@ def input_signature(lookup: Lookup) -> dict[str, tf.TensorSpec]:
         "ids": tf.TensorSpec((None, None, lookup.columns), tf.int32),
         "vectors": tf.TensorSpec((None, None, lookup.dimensions), tf.float32),
         "lengths": tf.TensorSpec((None,), tf.int32),
+        "seed": tf.TensorSpec((2,), tf.int32),
+        "texts": tf.TensorSpec((), tf.int32),
+        "rows": tf.TensorSpec((None,), tf.int32),
     }
 
 
