@@ -120,7 +120,7 @@ def fit(
     model = CharacterPredictor(tagger, len(lookup.tables[0].vocabulary))
     batches = Batches(MaskedBatchMaker(store, lookup, config.pretrain.masking), config.batches, settings.seed)
     optimizer = make_optimizer(settings, model.trainable_variables, settings.passes * len(batches))
-    state = TrainingState(model, optimizer, settings.ema_momentum)
+    state = TrainingState(model, optimizer, settings)
     step = train_step(state, lookup, matmul_dtype(settings))
     history: list[dict[str, float]] = []
     if (checkpoint := run.load_checkpoint()) is not None:

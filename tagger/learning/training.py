@@ -134,10 +134,10 @@ def fit(
     maker = BatchMaker(store, lookup, scheme.size, config.batches.word_dropout, config.batches.masking)
     batches = Batches(maker, config.batches, settings.seed)
     steps = settings.passes * -(-len(batches) // accumulate)
-    optimizer = make_optimizer(settings, model.trainable_variables, steps, accumulate)
+    optimizer = make_optimizer(settings, model.trainable_variables, steps)
     transitions = Transitions.contest(scheme) if config.decode.transitions == "contest" else Transitions.legal(scheme)
     tagger = Tagger(config, scheme, transitions, units, lookup, KerasRuntime(model, lookup))
-    state = TrainingState(model, optimizer, settings.ema_momentum)
+    state = TrainingState(model, optimizer, settings, accumulate)
     keeper = EpochKeeper(tagger, state, sources.dev, run)
     step = train_step(state, lookup, matmul_dtype(settings), store.partial)
     callbacks = [keras.callbacks.TensorBoard(settings.tensorboard)] if settings.tensorboard else []
