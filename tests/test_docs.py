@@ -234,7 +234,7 @@ def test_a_chinese_page_has_the_structure_of_its_english_one(page):
     texts = [one.read_text("utf-8") for one in (page, english)]
     headings = [re.findall(r"^(#+) ", re.sub(r"```.*?```", "", text, flags=re.S), re.M) for text in texts]
     assert headings[0] == headings[1]
-    for languages in (["sh"], ["console"], ["json"], ["python"]):
+    for languages in (["sh"], ["console"], ["json"], ["python"], ["text"], ["dockerfile"], ["ini"], ["nginx"]):
         assert blocks(page, *languages) == blocks(english, *languages)
     pictures = [[link.rpartition("/")[2] for link in re.findall(r"!\[[^]]*\]\(([^)]+)\)", text)] for text in texts]
     assert pictures[0] == pictures[1]

@@ -543,6 +543,8 @@ except KeyboardInterrupt:
         (["--train", "a.jsonl", "--save", "c.jsonl"], "give --queue F too"),
         (["--queue", "texts.txt", "--save", "c.jsonl", "--retrain-every", "-1"], "at least 0"),
         (["--queue", "texts.txt", "--save", "c.jsonl", "--set", "training.epoch=1"], "did you mean 'epochs'"),
+        (["--queue", "c.jsonl", "--save", "./c.jsonl"], "--queue c.jsonl: is the file of --save"),
+        (["--queue", "texts.txt", "--save", "c.jsonl", "--dev", "d.jsonl"], "--dev d.jsonl: is the file of --save"),
         (["--queue", "nowhere.txt", "--save", "c.jsonl"], "nowhere.txt"),
         (["--queue", "texts.txt", "--save", "c.jsonl", "--dev", "nowhere.jsonl"], "nowhere.jsonl: no such file"),
     ],
@@ -551,6 +553,7 @@ def test_the_command_refuses_what_cannot_work(arguments, message, tmp_path, monk
     from tagger import cli
 
     (tmp_path / "texts.txt").write_text("好\n", "utf-8")
+    (tmp_path / "d.jsonl").symlink_to("c.jsonl")
     monkeypatch.chdir(tmp_path)
     assert cli.main(["serve", str(BUNDLE), "--port", "0", *arguments]) in (1, 2)
     error = capsys.readouterr().err

@@ -85,7 +85,7 @@ def clipped(gradients: Sequence[Any], norm: float) -> list[Any]:
 
 
 class TrainingState:
-    """All that changes in training: weights, optimizer, seeds of dropout, moving average (EMA) of the weights.
+    """All that changes in training: weights, optimizer, moving average (EMA) of the weights.
 
     In the first steps the average follows the weights faster, so that the random weights of the beginning are soon
     forgotten.
@@ -171,6 +171,9 @@ def input_signature(lookup: Lookup) -> dict[str, tf.TensorSpec]:
         "ids": tf.TensorSpec((None, None, lookup.columns), tf.int32),
         "vectors": tf.TensorSpec((None, None, lookup.dimensions), tf.float32),
         "lengths": tf.TensorSpec((None,), tf.int32),
+        "seed": tf.TensorSpec((2,), tf.int32),
+        "texts": tf.TensorSpec((), tf.int32),
+        "rows": tf.TensorSpec((None,), tf.int32),
     }
 
 

@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from tagger import bundle as bundles
-from tagger.batches import Batches, Store, pad
+from tagger.batches import WHOLE, Batches, Numbers, Part, Store
 from tagger.calibration import Calibration
 from tagger.config import Config, passes_over
 from tagger.decode import Transitions
@@ -187,12 +187,13 @@ class MaskedBatchMaker:
     lookup: Lookup
     share: float
 
-    def __call__(self, numbers: Sequence[int] | np.ndarray, rng: np.random.Generator | None = None) -> MaskedBatch:
-        """Return the batch of the texts with these numbers, padded on the right to the longest."""
-        ids, lengths = pad([self.store[int(number)][0] for number in numbers])
-        masked = self.lookup.sample_words(ids, self.share, rng or np.random.default_rng())
+    def __call__(self, numbers: Numbers, seed: int | None = None, part: slice = WHOLE) -> MaskedBatch:
+        """Return a part of the batch of these texts, padded on the right to the longest."""
+        own = Part(self.store, numbers, seed, part)
+        ids, lengths = own.ids()
+        masked = self.lookup.sample_words(ids, self.share, own)
         visible = self.lookup.mask(ids, masked)
-        inputs = {"ids": visible, "vectors": self.lookup.vectors(visible), "lengths": lengths}
+        inputs = {"ids": visible, "vectors": self.lookup.vectors(visible), "lengths": lengths, **own.dropout}
         return MaskedBatch(inputs, ids[:, :, 0], masked)
 
 
