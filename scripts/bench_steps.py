@@ -85,9 +85,10 @@ def prepared(options: argparse.Namespace, folder: Path) -> tuple[Any, ...]:
     """Return config, model, step and batches, as `tagger train` makes them."""
     from tagger.batches import Batches, BatchMaker
     from tagger.config import load
-    from tagger.learning import device, fitting, preparation, training
+    from tagger.learning import automatic, device, fitting, preparation, training
     from tagger.learning.checks import check_corpora
     from tagger.learning.run import RunFolder, Sources
+    from tagger.settings import settled
     from tagger.tags import TagScheme
     from tagger.text import UnitMaker
     from tagger.weights import fresh_model
@@ -96,7 +97,7 @@ def prepared(options: argparse.Namespace, folder: Path) -> tuple[Any, ...]:
     config = load("default", [f"vectors.pretrained={options.vectors.resolve()}", *options.set])
     sources = Sources(train, dev)
     run = RunFolder(folder / "out.training", config, sources, resume=False)
-    device.use_device(config.training)
+    config = automatic.decide(config, device.use_device(config.training), run.folder)
     scheme, units = TagScheme(check_corpora(train, dev)), UnitMaker(config.text)
     lookup = preparation.make_lookup(run, config, sources, units)
     store = preparation.training_store(run, sources, units, lookup, scheme)

@@ -17,6 +17,7 @@ from tagger.errors import TrainingError
 from tagger.lookup import Lookup
 from tagger.progress import bar as progress_bar
 from tagger.sections import TrainingConfig
+from tagger.settings import settled
 from tagger.tags import TagScheme
 from tagger.weights import Weights, fresh_model
 
@@ -54,11 +55,12 @@ def make_optimizer(settings: TrainingConfig, variables: Sequence[Any], steps: in
 
 def learning_rate(settings: TrainingConfig, steps: int) -> Any:
     """Return the learning rate, or its schedule over `steps` changes of the weights."""
+    highest = settled(settings.learning_rate, "training.learning_rate")
     if settings.schedule == "constant" or steps < 2:  # a single step has no time to rise and fall
-        return settings.learning_rate
+        return highest
     warmup = max(1, steps // 20)
     return keras.optimizers.schedules.CosineDecay(
-        0.0, steps - warmup, alpha=0.01, warmup_target=settings.learning_rate, warmup_steps=warmup
+        0.0, steps - warmup, alpha=0.01, warmup_target=highest, warmup_steps=warmup
     )
 
 
@@ -215,7 +217,7 @@ def require_finite(arrays: Sequence[np.ndarray], epoch: int, settings: TrainingC
     """
     if all(np.isfinite(array).all() for array in arrays):
         return
-    rate = f"a lower training.learning_rate than {settings.learning_rate:g}"
+    rate = f"a lower training.learning_rate than {settled(settings.learning_rate, 'training.learning_rate'):g}"
     others = "training.clip_norm=0.5" if not settings.clip_norm else "training.matmul_dtype=float32"
     raise TrainingError(
         f"epoch {epoch + 1}: the loss is not a number any more (nan or infinite), and nothing of this epoch is kept; "

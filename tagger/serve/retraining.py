@@ -79,6 +79,7 @@ class TrainingPlan:
         before, after = (config.load(str(settings_file), list(given)) for given in ((), self.settings))
         if (before.text, before.vectors, before.model) == (after.text, after.vectors, after.model):
             options += ["--start", str(start)]
+        options += ["--set", "training.gpu=auto"]  # which card the bundle was trained on says nothing of this machine
         for setting in self.settings:
             options += ["--set", setting]
         return [*options, "--resume"]  # or begin: only `tagger train` knows how far it came
