@@ -88,7 +88,6 @@ def prepared(options: argparse.Namespace, folder: Path) -> tuple[Any, ...]:
     from tagger.learning import automatic, device, fitting, preparation, training
     from tagger.learning.checks import check_corpora
     from tagger.learning.run import RunFolder, Sources
-    from tagger.settings import settled
     from tagger.tags import TagScheme
     from tagger.text import UnitMaker
     from tagger.weights import fresh_model

@@ -101,8 +101,9 @@ class TrainingState:
 
     def __init__(self, model: Any, optimizer: Any, settings: TrainingConfig, accumulate: int = 1) -> None:
         self.model, self.optimizer, self.settings, self.accumulate = model, optimizer, settings, accumulate
+        self.momentum = settled(settings.ema_momentum, "training.ema_momentum")
         self.weights = model.trainable_variables
-        self.averages = [tf.Variable(weight.value) for weight in self.weights] if settings.ema_momentum else []
+        self.averages = [tf.Variable(weight.value) for weight in self.weights] if self.momentum else []
         self.step = tf.Variable(0.0)
         self._waiting = [tf.Variable(tf.zeros(weight.shape)) for weight in self.weights] if accumulate > 1 else []
         self._batches = tf.Variable(0, dtype=tf.int64)
@@ -142,7 +143,7 @@ class TrainingState:
         if not self.averages:
             return
         self.step.assign_add(1.0)
-        keep = tf.minimum(self.settings.ema_momentum, self.step / (self.step + 9.0))
+        keep = tf.minimum(self.momentum, self.step / (self.step + 9.0))
         for average, weight in zip(self.averages, self.weights, strict=True):
             average.assign(keep * average + (1 - keep) * weight.value)
 

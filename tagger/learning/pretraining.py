@@ -38,7 +38,7 @@ from tagger.learning.run import RunFolder, TextSources, run_folder_of
 from tagger.learning.tables import table_stages, vectors_origin
 from tagger.lookup import Lookup
 from tagger.progress import Stages, say, time_left
-from tagger.settings import merge, settled
+from tagger.settings import merge
 from tagger.text import UnitMaker
 
 

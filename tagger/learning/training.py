@@ -39,7 +39,6 @@ from tagger.lookup import Lookup
 from tagger.pipeline import Tagger
 from tagger.progress import Stages, say, time_left
 from tagger.runtime.keras import KerasRuntime
-from tagger.settings import settled
 from tagger.tags import TagScheme
 from tagger.text import UnitMaker
 
