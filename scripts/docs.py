@@ -6,6 +6,7 @@ import re
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
@@ -17,7 +18,7 @@ from tagger.commands import COMMANDS  # noqa: E402
 from tagger.config import sections  # noqa: E402
 from tagger.export import EXPORTERS  # noqa: E402
 from tagger.formats import FORMATS  # noqa: E402
-from tagger.presets import PRESETS  # noqa: E402
+from tagger.presets import DEVICES, PRESETS, Preset  # noqa: E402
 from tagger.runtime import RUNTIMES  # noqa: E402
 from tagger.serve.limits import Limits  # noqa: E402
 from tagger.settings import describe  # noqa: E402
@@ -150,6 +151,19 @@ def presets() -> str:
     return table("preset | what it is", ((f"`{name}`", row.about) for name, row in PRESETS.items()))
 
 
+def devices() -> str:
+    """Return the table of what "auto" stands for, a column for each device."""
+    small = next(iter(DEVICES.values()))
+    names = [f"{section}.{key}" for section, values in small.settings.items() for key in values]
+    cells = ((f"`{name}`", *(f"{_value(row, name):,}" for row in DEVICES.values())) for name in names)
+    return table(" | ".join(["setting", *DEVICES]), cells)
+
+
+def _value(preset: Preset, name: str) -> Any:
+    section, _, key = name.partition(".")
+    return preset.settings[section][key]
+
+
 def limits() -> str:
     """Return the table of the server's limits."""
     rows = ((f"`--max-{row.name}`", f"{row.default:,}", row.about) for row in describe(Limits))
@@ -171,6 +185,7 @@ GENERATED = {
     "runtimes": runtimes,
     "exporters": exporters,
     "presets": presets,
+    "devices": devices,
     "limits": limits,
 }
 

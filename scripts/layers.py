@@ -64,6 +64,7 @@ LAYERS = (
     "learning.fitting",
     "learning.plots",
     "learning.run",
+    "learning.automatic",
     "learning.checks",
     "learning.sketch",
     "learning.cache",

@@ -17,6 +17,7 @@ import numpy as np
 
 from tagger.lookup import Lookup
 from tagger.sections import BatchesConfig
+from tagger.settings import settled
 from tagger.tags import OPEN
 
 _BLOCK = 1 << 16  # units read from disk at once
@@ -241,11 +242,11 @@ def group(lengths: np.ndarray, config: BatchesConfig) -> list[np.ndarray]:
     Returns:
         Text numbers of each batch; each text is in exactly one, and no batch is empty.
     """
-    order = np.argsort(lengths, kind="stable")
+    order, units = np.argsort(lengths, kind="stable"), settled(config.units, "batches.units")
     cuts, start = [], 0
     for position, length in enumerate(lengths[order].tolist()):
         count = position - start + 1
-        if count > 1 and (count > config.texts or (config.units and length * count > config.units)):
+        if count > 1 and (count > config.texts or (units and length * count > units)):
             cuts.append(position)
             start = position
     return np.split(order, cuts) if len(order) else []

@@ -62,7 +62,7 @@ def test_a_store_knows_which_ids_occur(make):
 
 
 def test_an_empty_store_has_no_batches(make):
-    batches = Batches(make([]), BatchesConfig(), seed=1)
+    batches = Batches(make([]), BatchesConfig(units=0), seed=1)
     assert (len(batches), batches.units, list(batches.epoch(0))) == (0, 0, [])
     assert list(ahead(batches.epoch(0))) == []
 
