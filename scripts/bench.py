@@ -43,6 +43,7 @@ from benching import (
     Rows,
     add_data_option,
     add_docs_option,
+    add_out_option,
     add_picture,
     corpus_file,
     fill_page,
@@ -143,7 +144,7 @@ def parse_arguments() -> argparse.Namespace:
     """Return the options, checked before anything is measured."""
     about = "Measure speed, memory, size and entity F1 of this tagger and of others on the same text."
     parser = argparse.ArgumentParser(NAME, description=about)
-    out, crf = PROJECT / "bench-out" / "speed.json", PROJECT / "bench-out" / "msra.crfsuite"
+    crf = PROJECT / "bench-out" / "msra.crfsuite"
     add_data_option(parser, "msra")
     parser.add_argument("--default", type=Path, required=True, metavar="BUNDLE", help="with character units, of msra")
     parser.add_argument("--word", type=Path, metavar="BUNDLE", help="with word units, of msra (without: no such rows)")
@@ -151,7 +152,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--peers", type=peer_list, default=list(PEERS), metavar="A,B", help=f"of {','.join(PEERS)}")
     parser.add_argument("--repeat", type=int, default=10, metavar="N", help="copies of the text (default: %(default)s)")
     parser.add_argument("--runs", type=int, default=3, metavar="N", help="of which the median (default: %(default)s)")
-    parser.add_argument("--out", type=Path, default=out, metavar="F", help="figures, as JSON (default: %(default)s)")
+    add_out_option(parser, "speed")
     add_docs_option(parser)
     parser.add_argument("--lines", type=int, help=argparse.SUPPRESS)  # of the text, to try the benchmark
     options = parser.parse_args()

@@ -29,8 +29,11 @@ from benching import (
     PROJECT,
     Figures,
     Rows,
+    add_again_option,
     add_data_option,
     add_docs_option,
+    add_out_option,
+    add_seeds_option,
     corpus_file,
     fill_page,
     load_figures,
@@ -43,7 +46,6 @@ from benching import (
     run_measured,
     save_run,
     say,
-    seed_list,
     size_mb,
     tagger_command,
     train_command,
@@ -74,6 +76,7 @@ def main() -> None:
     options = parse_arguments()
     settings = {"data": str(options.data.resolve()), "vectors": str(options.vectors.resolve())}
     figures = load_figures(options.out, {**settings, "epochs": options.epochs}, machine(*PACKAGES))
+    rename_shares(figures["runs"])
     for corpus, system, seed in planned(options, figures["runs"]):
         if system == "default":
             learn_vectors(options, figures)
@@ -94,15 +97,15 @@ def parse_arguments() -> argparse.Namespace:
     """Return the options, checked before anything is trained."""
     about = "Train the two presets and a CRF without a network on every corpus, over seeds."
     parser = argparse.ArgumentParser(NAME, description=about)
-    out, vectors = PROJECT / "bench-out" / "accuracy.json", PROJECT / "bench-out" / "vectors"
+    vectors = PROJECT / "bench-out" / "vectors"
     add_data_option(parser, "corpora, each with train.jsonl and dev.jsonl, and unlabelled/*.gz")
     parser.add_argument("--corpora", type=name_list, metavar="A,B", help="some of them (default: all)")
     parser.add_argument("--systems", type=name_list, default=SYSTEMS, metavar="A,B", help=f"of {', '.join(SYSTEMS)}")
-    parser.add_argument("--seeds", type=seed_list, metavar="1,2,3", help="a run of each (default: 1,2,3; for msra 1)")
+    add_seeds_option(parser, None, "1,2,3; for msra 1")
     about = "of default; learnt if absent (default: %(default)s)"
     parser.add_argument("--vectors", type=Path, default=vectors, metavar="DIR", help=about)
-    parser.add_argument("--out", type=Path, default=out, metavar="F", help="figures, as JSON (default: %(default)s)")
-    parser.add_argument("--again", action="store_true", help="also make the runs that F has already")
+    add_out_option(parser, "accuracy")
+    add_again_option(parser)
     add_docs_option(parser)
     parser.add_argument("--epochs", type=int, help=argparse.SUPPRESS)  # of contest and default, to try the benchmark
     options = parser.parse_args()
@@ -139,6 +142,12 @@ def planned(options: argparse.Namespace, runs: list[Figures]) -> list[Run]:
             seeds = options.seeds or FEWER_SEEDS.get(corpus, SEEDS)
             wanted += [(corpus, system, seed) for seed in ([NO_SEED] if system == "crfsuite" else seeds)]
     return wanted if options.again else missing_runs(wanted, runs, key)
+
+
+def rename_shares(runs: list[Figures]) -> None:
+    """Give the shares of correct entities in figures of before 0.2.0 their present name."""
+    for row in (row for run in runs for row in run.get("reliability", ()) if "correct" in row):
+        row["accuracy"] = row.pop("correct")
 
 
 def key(run: Figures) -> Run:

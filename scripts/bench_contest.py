@@ -23,15 +23,15 @@ from typing import Any
 import jieba
 import numpy as np
 from benching import (
-    PROJECT,
     Figures,
     add_data_option,
+    add_out_option,
+    add_seeds_option,
     corpus_file,
     machine,
     mean_and_spread,
     run_measured,
     say,
-    seed_list,
     train_command,
     write_json,
 )
@@ -77,12 +77,11 @@ def parse_arguments() -> argparse.Namespace:
     """Return the options, checked before anything is trained."""
     about = "Compare the contest preset with a port of the plain script of 2016, on core2016."
     parser = argparse.ArgumentParser("bench_contest", description=about)
-    out = PROJECT / "bench-out" / "contest.json"
     add_data_option(parser, "core2016")
     parser.add_argument("--epochs", type=int, default=60, metavar="N", help="of each run (default: %(default)s)")
-    parser.add_argument("--seeds", type=seed_list, default=[1], metavar="1,2,3", help="a run of each (default: 1)")
+    add_seeds_option(parser, [1])
     parser.add_argument("--only", choices=("port", "ours"), help="run one of the two")
-    parser.add_argument("--out", type=Path, default=out, metavar="F", help="figures, as JSON (default: %(default)s)")
+    add_out_option(parser, "contest")
     parser.add_argument("--port-into", type=Path, help=argparse.SUPPRESS)  # be the port; leave its figures there
     options = parser.parse_args()
     if options.epochs < 1:

@@ -23,7 +23,15 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from benching import PROJECT, Figures, machine, say, tagger_command, write_json
+from benching import (
+    PROJECT,
+    Figures,
+    add_out_option,
+    machine,
+    say,
+    tagger_command,
+    write_json,
+)
 
 from tagger.corpus import texts
 
@@ -56,7 +64,6 @@ def main() -> None:
 def parse_arguments() -> argparse.Namespace:
     """Return the options, checked before the server is started."""
     parser = argparse.ArgumentParser("bench_serve", description="Put tagger serve under load on this machine.")
-    out = PROJECT / "bench-out" / "serve.json"
     parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="folder of a trained tagger")
     parser.add_argument("--clients", type=int, default=50, metavar="N", help="at once (default: %(default)s)")
     parser.add_argument("--seconds", type=float, default=60, metavar="N", help="of load (default: %(default)s)")
@@ -65,7 +72,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--serve", default="", metavar="OPTIONS", help='more for tagger serve: --serve="--runtime int8"'
     )
-    parser.add_argument("--out", type=Path, default=out, metavar="F", help="figures, as JSON (default: %(default)s)")
+    add_out_option(parser, "serve")
     options = parser.parse_args()
     if not options.bundle.is_dir():
         parser.error(f"{options.bundle}: no such folder")

@@ -85,7 +85,7 @@ def prepared(options: argparse.Namespace, folder: Path) -> tuple[Any, ...]:
     """Return config, model, step and batches, as `tagger train` makes them."""
     from tagger.batches import Batches, BatchMaker
     from tagger.config import load
-    from tagger.learning import device, fitting, preparation, training
+    from tagger.learning import automatic, device, fitting, preparation, training
     from tagger.learning.checks import check_corpora
     from tagger.learning.run import RunFolder, Sources
     from tagger.tags import TagScheme
@@ -96,13 +96,13 @@ def prepared(options: argparse.Namespace, folder: Path) -> tuple[Any, ...]:
     config = load("default", [f"vectors.pretrained={options.vectors.resolve()}", *options.set])
     sources = Sources(train, dev)
     run = RunFolder(folder / "out.training", config, sources, resume=False)
-    device.use_device(config.training)
+    config = automatic.decide(config, device.use_device(config.training), run.folder)
     scheme, units = TagScheme(check_corpora(train, dev)), UnitMaker(config.text)
     lookup = preparation.make_lookup(run, config, sources, units)
     store = preparation.training_store(run, sources, units, lookup, scheme)
     model = fresh_model(config, scheme, lookup)
     optimizer = fitting.make_optimizer(config.training, model.trainable_variables, steps=1000)
-    state = fitting.TrainingState(model, optimizer, config.training.ema_momentum)
+    state = fitting.TrainingState(model, optimizer, config.training)
     step = training.train_step(state, lookup, device.matmul_dtype(config.training))
     maker = BatchMaker(store, lookup, scheme.size, config.batches.word_dropout, config.batches.masking)
     return config, model, step, Batches(maker, config.batches, config.training.seed)

@@ -22,12 +22,14 @@ import tempfile
 from pathlib import Path
 
 from benching import (
-    PROJECT,
     Figures,
     Rows,
+    add_again_option,
     add_data_option,
     add_docs_option,
+    add_out_option,
     add_picture,
+    add_seeds_option,
     corpus_file,
     fill_page,
     load_figures,
@@ -40,7 +42,6 @@ from benching import (
     run_measured,
     save_run,
     say,
-    seed_list,
     tagger_command,
     train_command,
     write_json,
@@ -90,7 +91,6 @@ def parse_arguments() -> argparse.Namespace:
     """Return the options, checked before anything is trained."""
     about = "What unlabelled text adds to few and to many labelled texts, over seeds."
     parser = argparse.ArgumentParser(NAME, description=about)
-    out = PROJECT / "bench-out" / "transfer.json"
     add_data_option(parser, "corpora, each with train.jsonl and dev.jsonl")
     parser.add_argument("--corpus", default="core2016", metavar="NAME", help="one of them (default: %(default)s)")
     parser.add_argument(
@@ -99,7 +99,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--jobs", type=lambda given: given.split(","), default=JOBS, metavar="A,B", help=", ".join(JOBS)
     )
-    parser.add_argument("--seeds", type=seed_list, default=[1, 2, 3], metavar="1,2,3", help="a run of each")
+    add_seeds_option(parser, [1, 2, 3])
     parser.add_argument(
         "--vectors", type=Path, metavar="DIR", help="made if absent (default: vectors_CORPUS beside --out)"
     )
@@ -107,8 +107,8 @@ def parse_arguments() -> argparse.Namespace:
         "--pretrained", type=Path, metavar="BUNDLE", help="made if absent (default: pretrained_CORPUS beside --out)"
     )
     parser.add_argument("--set", action="append", default=[], metavar="section.key=value", help="in every run")
-    parser.add_argument("--out", type=Path, default=out, metavar="F", help="figures, as JSON (default: %(default)s)")
-    parser.add_argument("--again", action="store_true", help="also make the runs that F has already")
+    add_out_option(parser, "transfer")
+    add_again_option(parser)
     add_docs_option(parser)
     options = parser.parse_args()
     if not corpus_file(options.data, options.corpus, "train").is_file():

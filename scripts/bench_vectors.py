@@ -15,10 +15,11 @@ import tempfile
 from pathlib import Path
 
 from benching import (
-    PROJECT,
     Figures,
     Rows,
     add_data_option,
+    add_out_option,
+    add_seeds_option,
     corpus_file,
     load_figures,
     machine,
@@ -28,7 +29,6 @@ from benching import (
     run_measured,
     save_run,
     say,
-    seed_list,
     tagger_command,
     train_command,
 )
@@ -64,9 +64,8 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--corpora", default="cluener,core2016", metavar="A,B", help="default: %(default)s")
     parser.add_argument("--labelled", type=int, default=1500, metavar="N", help="texts (default: %(default)s)")
     parser.add_argument("--unlabelled", type=int, default=35000, metavar="N", help="texts (default: %(default)s)")
-    parser.add_argument("--seeds", type=seed_list, default=[1, 2, 3], metavar="1,2,3", help="of the networks")
-    out = PROJECT / "bench-out" / "vectors.json"
-    parser.add_argument("--out", type=Path, default=out, metavar="F", help="figures, as JSON (default: %(default)s)")
+    add_seeds_option(parser, [1, 2, 3])
+    add_out_option(parser, "vectors")
     return parser.parse_args()
 
 

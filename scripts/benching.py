@@ -47,6 +47,24 @@ def add_docs_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--docs", action="store_true", help=f"put the results into {page}, between their markers")
 
 
+def add_seeds_option(parser: argparse.ArgumentParser, default: Sequence[int] | None, about: str = "") -> None:
+    """Add --seeds, a run for each of them; `about` tells what the default is where it is no list."""
+    told = about or ",".join(map(str, default or ()))
+    about = f"a run of each (default: {told})"
+    parser.add_argument("--seeds", type=seed_list, default=default, metavar="1,2,3", help=about)
+
+
+def add_out_option(parser: argparse.ArgumentParser, name: str) -> None:
+    """Add --out, the file of figures, which is called `name` where it is not given."""
+    out = PROJECT / "bench-out" / f"{name}.json"
+    parser.add_argument("--out", type=Path, default=out, metavar="F", help="figures, as JSON (default: %(default)s)")
+
+
+def add_again_option(parser: argparse.ArgumentParser) -> None:
+    """Add --again, which makes runs that the file of figures has."""
+    parser.add_argument("--again", action="store_true", help="also make the runs that F has already")
+
+
 def corpus_file(data: Path, corpus: str, name: str) -> Path:
     """Return the absolute path of a corpus's file `name`, such as "train"."""
     return data.resolve() / corpus / f"{name}.jsonl"

@@ -6,6 +6,7 @@ import re
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
@@ -17,7 +18,8 @@ from tagger.commands import COMMANDS  # noqa: E402
 from tagger.config import sections  # noqa: E402
 from tagger.export import EXPORTERS  # noqa: E402
 from tagger.formats import FORMATS  # noqa: E402
-from tagger.presets import PRESETS  # noqa: E402
+from tagger.presets import DEVICES, PRESETS, Preset  # noqa: E402
+from tagger.redaction.rules import RULES  # noqa: E402
 from tagger.runtime import RUNTIMES  # noqa: E402
 from tagger.serve.limits import Limits  # noqa: E402
 from tagger.settings import describe  # noqa: E402
@@ -134,6 +136,11 @@ def runtimes() -> str:
     return table("runtime | what it is | needs", rows)
 
 
+def rules() -> str:
+    """Return the table of what rules of redaction find."""
+    return table("label | what it is", ((f"`{name}`", rule.about) for name, rule in RULES.items()))
+
+
 def exporters() -> str:
     """Return the table of exporters."""
     rows = ((f"`{name}`", row.about, needed("train")) for name, row in EXPORTERS.items())
@@ -148,6 +155,19 @@ def needed(extra: str) -> str:
 def presets() -> str:
     """Return the table of presets."""
     return table("preset | what it is", ((f"`{name}`", row.about) for name, row in PRESETS.items()))
+
+
+def devices() -> str:
+    """Return the table of what "auto" stands for, a column for each device."""
+    small = next(iter(DEVICES.values()))
+    names = [f"{section}.{key}" for section, values in small.settings.items() for key in values]
+    cells = ((f"`{name}`", *(f"{_value(row, name):,}" for row in DEVICES.values())) for name in names)
+    return table(" | ".join(["setting", *DEVICES]), cells)
+
+
+def _value(preset: Preset, name: str) -> Any:
+    section, _, key = name.partition(".")
+    return preset.settings[section][key]
 
 
 def limits() -> str:
@@ -169,8 +189,10 @@ GENERATED = {
     "layers": layers,
     "formats": formats,
     "runtimes": runtimes,
+    "rules": rules,
     "exporters": exporters,
     "presets": presets,
+    "devices": devices,
     "limits": limits,
 }
 

@@ -17,6 +17,7 @@ import numpy as np
 
 from tagger.lookup import Lookup
 from tagger.sections import BatchesConfig
+from tagger.settings import settled
 from tagger.tags import OPEN
 
 _BLOCK = 1 << 16  # units read from disk at once
@@ -25,11 +26,17 @@ _BLOCK = 1 << 16  # units read from disk at once
 class Batch(NamedTuple):
     """Texts as the network is trained on them, padded on the right.
 
+    A batch may be divided: a part of it has the numbers that the whole would have in its rows, so that the parts'
+    losses and gradients add up to those of the whole.
+
     Args:
-        inputs: `ids` (B, T, F) int32, `vectors` (B, T, D) float32, `lengths` (B,) int32.
+        inputs: `ids` (B, T, F) int32, `vectors` (B, T, D) float32, `lengths` (B,) int32, and what dropout is drawn
+            from: the `seed` (2,) int32, the number of `texts` () int32 of the whole batch, and the `rows` (B,) int32
+            that these texts have there.
         targets: 1 for each tag that may be correct, else 0, (B, T, K) float32. That is one tag for a labelled unit,
             every tag for an unlabelled one, none for padding.
-        weights: Weight of each unit in the loss, (B, T) float32: that of its text, 0 for padding.
+        weights: Weight of each unit in the loss, (B, T) float32: that of its text over the number of units of the whole
+            batch, 0 for padding.
     """
 
     inputs: dict[str, np.ndarray]
@@ -68,6 +75,10 @@ class Store:
     def lengths(self) -> np.ndarray:
         """Number of units of each text, (N,) int64."""
         return np.diff(self.bounds)
+
+    def lengths_of(self, numbers: np.ndarray) -> np.ndarray:
+        """Return the number of units of the texts with these numbers, (B,) int64."""
+        return np.asarray(self.bounds[numbers + 1] - self.bounds[numbers])
 
     def occurring(self, columns: Sequence[int], count: int) -> np.ndarray:
         """Return which of the ids 0 to `count - 1` occur in these columns of ids, (count,) bool."""
@@ -120,6 +131,52 @@ class StoreWriter:
         return Store(self._folder)
 
 
+Numbers = Sequence[int] | np.ndarray  # of texts in a store
+
+WHOLE = slice(None)  # the part of a batch that is all of it
+
+
+class Part:
+    """Some of the texts of a batch: what is read of the store, and what is drawn at random, for them alone.
+
+    Args:
+        store: Ids and tags.
+        numbers: Texts of the whole batch.
+        seed: Of all that is drawn for the batch; None where nothing is.
+        part: Which of them are wanted. Where there is none, a text of one unit stands for them, whose weight is zero.
+
+    Attributes:
+        texts: Ids (T, F) and tags (T,) of each.
+        weights: Weight of each in the loss of the whole batch per unit, (B,) float32.
+    """
+
+    def __init__(self, store: Store, numbers: Numbers, seed: int | None, part: slice) -> None:
+        whole = np.asarray(numbers, np.int64)
+        self._count, self._rows = len(whole), np.arange(len(whole))[part]
+        self._rng, self._seed = np.random.default_rng(seed), seed or 0
+        lengths, weights = store.lengths_of(whole), store.weights[whole]
+        self._longest = int(lengths.max(initial=0))
+        self.texts = [store[int(number)] for number in whole[part]]
+        self.weights = weights[part] / np.float32(max(lengths[weights > 0].sum(), 1))
+        if not self.texts:
+            self.texts = [(np.zeros((1, store.columns), np.int32), np.zeros(0, np.int32))]
+            self.weights, self._rows = np.zeros(1, np.float32), np.zeros(1, np.int64)
+
+    def ids(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return what `pad` does, as long as the longest text of the whole batch."""
+        return pad([ids for ids, _ in self.texts], self._longest)
+
+    def random(self, size: tuple[int, ...]) -> np.ndarray:
+        """Return numbers in [0, 1) of this shape, the first axis of which is that of the texts."""
+        return self._rng.random((self._count, *size[1:]))[self._rows]
+
+    @property
+    def dropout(self) -> dict[str, np.ndarray]:
+        """The inputs of a `Batch` from which dropout is drawn."""
+        seed = np.array([self._seed], np.uint64).view(np.int32)
+        return {"seed": seed, "texts": np.array(self._count, np.int32), "rows": self._rows.astype(np.int32)}
+
+
 @dataclass(frozen=True)
 class BatchMaker:
     """Makes batches of vectors and one-hot targets from stored ids and tags.
@@ -128,8 +185,8 @@ class BatchMaker:
         store: Ids and tags.
         lookup: Ids -> vectors.
         tags: Number K of tags.
-        word_dropout: Share of words and bigrams made unknown (`Lookup.drop_words`), if a random generator is given.
-        masking: Share of words masked (`Lookup.mask`), if a random generator is given.
+        word_dropout: Share of words and bigrams made unknown (`Lookup.drop_words`), if a seed is given.
+        masking: Share of words masked (`Lookup.mask`), if a seed is given.
     """
 
     store: Store
@@ -138,22 +195,23 @@ class BatchMaker:
     word_dropout: float = 0.0
     masking: float = 0.0
 
-    def __call__(self, numbers: Sequence[int] | np.ndarray, rng: np.random.Generator | None = None) -> Batch:
-        """Return the batch of these texts, padded on the right to the longest."""
-        texts = [self.store[int(number)] for number in numbers]
-        ids, lengths = pad([ids for ids, _ in texts])
-        if rng is not None and self.masking:
-            ids = self.lookup.mask(ids, self.lookup.sample_words(ids, self.masking, rng))
-        if rng is not None and self.word_dropout:
-            ids = self.lookup.drop_words(ids, self.word_dropout, rng)
+    def __call__(self, numbers: Numbers, seed: int | None = None, part: slice = WHOLE) -> Batch:
+        """Return a part of the batch of these texts, padded on the right to the longest."""
+        own = Part(self.store, numbers, seed, part)
+        ids, lengths = own.ids()
+        if seed is not None and self.masking:
+            ids = self.lookup.mask(ids, self.lookup.sample_words(ids, self.masking, own))
+        if seed is not None and self.word_dropout:
+            ids = self.lookup.drop_words(ids, self.word_dropout, own)
         targets = np.zeros((*ids.shape[:2], self.tags), np.float32)
-        for row, (_, tags) in enumerate(texts):
+        for row, (_, tags) in enumerate(own.texts):
             targets[row, np.arange(len(tags)), tags] = 1
             if self.store.partial:
                 targets[row, : len(tags)][tags == OPEN] = 1
         weights = (np.arange(ids.shape[1]) < lengths[:, None]).astype(np.float32)
-        weights *= self.store.weights[np.asarray(numbers, np.int64)][:, None]
-        return Batch({"ids": ids, "vectors": self.lookup.vectors(ids), "lengths": lengths}, targets, weights)
+        weights *= own.weights[:, None]
+        inputs = {"ids": ids, "vectors": self.lookup.vectors(ids), "lengths": lengths, **own.dropout}
+        return Batch(inputs, targets, weights)
 
 
 def pad(rows: Sequence[np.ndarray], length: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -184,11 +242,11 @@ def group(lengths: np.ndarray, config: BatchesConfig) -> list[np.ndarray]:
     Returns:
         Text numbers of each batch; each text is in exactly one, and no batch is empty.
     """
-    order = np.argsort(lengths, kind="stable")
+    order, units = np.argsort(lengths, kind="stable"), settled(config.units, "batches.units")
     cuts, start = [], 0
     for position, length in enumerate(lengths[order].tolist()):
         count = position - start + 1
-        if count > 1 and (count > config.texts or (config.units and length * count > config.units)):
+        if count > 1 and (count > config.texts or (units and length * count > units)):
             cuts.append(position)
             start = position
     return np.split(order, cuts) if len(order) else []
@@ -218,8 +276,8 @@ class Maker(Protocol[BatchT_co]):
     def store(self) -> Store:
         """Ids and tags of the texts."""
 
-    def __call__(self, numbers: Sequence[int] | np.ndarray, rng: np.random.Generator | None = None) -> BatchT_co:
-        """Return the batch of the texts with these numbers."""
+    def __call__(self, numbers: Numbers, seed: int | None = None, part: slice = WHOLE) -> BatchT_co:
+        """Return a part of the batch of the texts with these numbers, all random in it drawn with this seed."""
 
 
 class Batches(Generic[BatchT]):
@@ -251,7 +309,9 @@ class Batches(Generic[BatchT]):
     def epoch(self, number: int) -> Iterator[BatchT]:
         """Yield the batches of an epoch, the first of which has number 0."""
         rng = np.random.default_rng((self.seed, number))
-        return (self.make(numbers, rng) for numbers in shuffled(self._groups, self._lengths, rng))
+        groups = shuffled(self._groups, self._lengths, rng)
+        seeds = rng.integers(0, 2**63, len(groups)).tolist()
+        return (self.make(numbers, seed) for numbers, seed in zip(groups, seeds, strict=True))
 
 
 def ahead(batches: Iterator[BatchT], count: int = 2) -> Iterator[BatchT]:

@@ -62,12 +62,13 @@ class Thresholds:
     labels: Mapping[str, float] = field(default_factory=dict)
 
     @staticmethod
-    def parse(given: str, labels: Sequence[str]) -> "Thresholds":
+    def parse(given: str, labels: Sequence[str], name: str = "--threshold") -> "Thresholds":
         """Return the thresholds in `0.5`, `PER=0.8,LOC=0.6` or `0.5,PER=0.8`.
 
         Args:
-            given: As given to `--threshold`.
+            given: As the user gave it.
             labels: All labels of the tagger.
+            name: What it was given to, for errors.
 
         Raises:
             ConfigError: If it is anything else, or names a label that the tagger does not have.
@@ -80,10 +81,10 @@ class Thresholds:
             except ValueError:
                 value = math.nan
             if not 0 <= value <= 1:
-                raise ConfigError(f"--threshold {given}: expected 0 to 1, or LABEL=0 to 1 with commas between")
+                raise ConfigError(f"{name} {given}: expected 0 to 1, or LABEL=0 to 1 with commas between")
             if equals and label.strip() not in labels:
                 known = ", ".join(labels)
-                raise ConfigError(f"--threshold {given}: no label {label.strip()!r}; the tagger has: {known}")
+                raise ConfigError(f"{name} {given}: no label {label.strip()!r}; the tagger has: {known}")
             if equals:
                 by_label[label.strip()] = value
             else:

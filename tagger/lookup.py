@@ -7,7 +7,7 @@ vectors come from, what word dropout and masking do to it, and how it is explain
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -113,6 +113,13 @@ class Embedding(NamedTuple):
     dimensions: int
 
 
+class Draws(Protocol):
+    """What random numbers are drawn from, as from `numpy.random.Generator`."""
+
+    def random(self, size: tuple[int, ...]) -> np.ndarray:
+        """Return numbers in [0, 1) of this shape, the first axis of which is that of texts."""
+
+
 class Lookup:
     """Units -> rows of ids; ids -> vectors.
 
@@ -198,23 +205,23 @@ class Lookup:
             columns |= zip(("word tag", "begins tag", "covers tag", "ends tag"), features.tags, strict=True)
         return columns
 
-    def drop_words(self, ids: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
+    def drop_words(self, ids: np.ndarray, share: float, draws: Draws) -> np.ndarray:
         """Return rows of ids (B, T, F) with a random share of the words and bigrams of each unit made unknown."""
         ids = ids.copy()
         for name in dict.fromkeys(column.dropout for column in self._every_column if column.dropout):
-            chosen = rng.random(ids.shape[:2]) < share
+            chosen = draws.random(ids.shape[:2]) < share
             for number, column in enumerate(self.layout):
                 if column.dropout == name:
                     _make_unknown(ids, number, chosen)
         return ids
 
-    def sample_words(self, ids: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
+    def sample_words(self, ids: np.ndarray, share: float, draws: Draws) -> np.ndarray:
         """Return which units of rows of ids (B, T, F) are in a random share of the words, (B, T) bool."""
         starts = np.ones(ids.shape[:2], bool)
         if self._of_characters:
             starts = np.isin(ids[:, :, self._position], _WORD_STARTS)
         words = np.cumsum(starts, axis=1, dtype=np.int64)
-        drawn = np.take_along_axis(rng.random((len(ids), ids.shape[1] + 1)), words, axis=1)
+        drawn = np.take_along_axis(draws.random((len(ids), ids.shape[1] + 1)), words, axis=1)
         return (drawn < share) & (ids[:, :, 0] != PADDING)
 
     def mask(self, ids: np.ndarray, chosen: np.ndarray) -> np.ndarray:

@@ -207,6 +207,11 @@ def crf_log_partition(scores: tf.Tensor, lengths: tf.Tensor, step: tf.Tensor, sc
     return log + tf.reduce_sum(top[:, :, 0] * inside, axis=1)
 
 
+def _masked(hidden: tf.Tensor, mask: tf.Tensor | None) -> tf.Tensor:
+    """Return (T, B, H) times (B, H); unchanged without a mask."""
+    return hidden if mask is None else hidden * mask
+
+
 @keras.saving.register_keras_serializable("tagger")
 class TaggerModel(keras.Model):
     """Dropout, BiLSTM layers, and a linear layer to tag scores.
@@ -236,9 +241,6 @@ class TaggerModel(keras.Model):
             )
             for columns, count, size in embeddings
         ]
-        shared = (1, None, None)  # one mask for all units of a text
-        self.dropout = keras.layers.Dropout(config.dropout, noise_shape=shared)
-        self.output_dropout = keras.layers.Dropout(config.output_dropout, noise_shape=shared)
         kernel = kernel or best_kernel()
         self.layers_ = [
             BiLSTM(size, config.merge, kernel, name=f"bilstm_{number}") for number, size in enumerate(config.layers)
@@ -261,6 +263,25 @@ class TaggerModel(keras.Model):
         self.output_.build((None, None, size))
         self.built = True
 
+    def dropout_masks(self, inputs: dict[str, tf.Tensor]) -> list[tf.Tensor | None]:
+        """Return factors for the input of each layer, (B, D) float32, and for the output of the last, (B, H).
+
+        One of them holds for all units of a text: 0 for a dropped number, 1 / (1 - rate) for others; None where the
+        rate is 0. They are drawn for the whole batch of which these texts are a part, so that they are the same in any.
+        """
+        rates = [*[self.config.dropout] * len(self.layers_), self.config.output_dropout]
+        widths = [layer.forward.cell.kernel.shape[0] for layer in self.layers_] + [self.output_.kernel.shape[0]]
+        drawn = [width if rate else 0 for width, rate in zip(widths, rates, strict=True)]
+        if not any(drawn):
+            return [None] * len(rates)
+        shape = tf.stack([inputs["texts"], sum(drawn)])
+        numbers = tf.gather(tf.random.stateless_uniform(shape, inputs["seed"], alg="philox"), inputs["rows"])
+        parts = tf.split(numbers, drawn, axis=1)
+        return [
+            tf.cast(part >= rate, tf.float32) / (1.0 - rate) if rate else None
+            for part, rate in zip(parts, rates, strict=True)
+        ]
+
     def call(
         self, inputs: dict[str, tf.Tensor], training: bool = False, matmul_dtype: tf.DType = tf.float32
     ) -> tf.Tensor:
@@ -280,11 +301,12 @@ class TaggerModel(keras.Model):
             parts.append(tf.reshape(vectors, (*tf.unstack(tf.shape(vectors)[:2]), len(columns) * table.output_dim)))
         hidden = tf.transpose(tf.concat(parts, axis=-1), (1, 0, 2))  # (T, B, D): steps are slices
         frozen = self.dimensions
-        for layer in self.layers_:
-            hidden = self.dropout(hidden, training=training)
+        masks = self.dropout_masks(inputs) if training else [None] * (len(self.layers_) + 1)
+        for layer, mask in zip(self.layers_, masks[:-1], strict=True):
+            hidden = _masked(hidden, mask)
             hidden = layer(hidden, inputs["lengths"], frozen=frozen, matmul_dtype=matmul_dtype)
             frozen = 0
-        return self.output_dropout(hidden, training=training)
+        return _masked(hidden, masks[-1])
 
     def compute_loss(
         self,
@@ -295,7 +317,7 @@ class TaggerModel(keras.Model):
         training: bool = True,
         partial: bool = False,
     ) -> tf.Tensor:
-        """Return the loss per unit: negative log-likelihood of the tag path (CRF) or of each tag (softmax).
+        """Return the loss: negative log-likelihood of the tag path (CRF) or of each tag (softmax), times the weights.
 
         Args:
             x, y, sample_weight: Inputs, targets and weights of a `Batch`.
@@ -304,17 +326,16 @@ class TaggerModel(keras.Model):
             partial: Whether some units have no label: the loss is then that of all paths, or tags, that agree with
                 the labels there are (Tsuboi et al., 2008).
         """
-        count = tf.reduce_sum(tf.cast(sample_weight > 0, tf.float32))
         agreeing = tf.where(y > 0, y_pred, _IMPOSSIBLE) if partial else None
         if self.config.crf:
-            return self._crf_loss(x["lengths"], y, y_pred, sample_weight, agreeing) / count
+            return self._crf_loss(x["lengths"], y, y_pred, sample_weight, agreeing)
         if agreeing is None:
             each = tf.nn.softmax_cross_entropy_with_logits(y, y_pred)
         else:
             each = tf.reduce_logsumexp(y_pred, axis=2) - tf.reduce_logsumexp(agreeing, axis=2)
-        loss = tf.reduce_sum(each * sample_weight) / count
+        loss = tf.reduce_sum(each * sample_weight)
         if self.config.activity_l1:
-            activity = tf.reduce_sum(tf.abs(tf.nn.softmax(y_pred)) * sample_weight[:, :, None]) / count
+            activity = tf.reduce_sum(tf.abs(tf.nn.softmax(y_pred)) * sample_weight[:, :, None])
             loss += self.config.activity_l1 * activity
         return loss
 

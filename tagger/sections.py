@@ -6,7 +6,7 @@ A setting is one field here; command line, files, documentation and checks follo
 from dataclasses import dataclass
 from typing import Literal
 
-from tagger.settings import setting
+from tagger.settings import setting, settled
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,11 @@ class TextConfig:
         "keep Latin runs and the inside of 《…》 and of short “…” in one piece (the method of 2016).",
     )
     fold: bool = setting(True, "Look up vectors in lower case and with every digit as 0.")
+    simplify: bool = setting(
+        True,
+        "Look up vectors and words by the simplified form of traditional characters, so that one tagger serves both; "
+        "false for corpora that need the difference.",
+    )
     maxlen: int = setting(
         256, "Units in the longest window that the network reads; longer texts are cut into windows.", least=2
     )
@@ -85,8 +90,11 @@ class VectorsConfig:
 class BatchesConfig:
     """How training texts are grouped."""
 
-    units: int = setting(
-        2400, "Units in a batch at most, padding included; 0 for no limit but `batches.texts`.", least=0
+    units: int | Literal["auto"] = setting(
+        "auto",
+        "Units in a batch at most, padding included; 0 for no limit but `batches.texts`; auto for 2,400 on a processor "
+        "and 24,000 on a graphics card.",
+        least=0,
     )
     word_dropout: float = setting(
         0.2,
@@ -156,7 +164,10 @@ class TrainingConfig:
         "Passes over the training texts; auto for about six million units in all, 12 to 24 passes.",
         least=1,
     )
-    learning_rate: float = setting(0.003, "Highest learning rate of Adam.", above=0)
+    learning_rate: float | Literal["auto"] = setting(
+        "auto", "Highest learning rate of Adam; auto for what suits the size of the batches: see `tagger help cards`.",
+        above=0,
+    )  # fmt: skip
     schedule: Literal["constant", "cosine"] = setting(
         "cosine",
         "How the learning rate develops: constant, or cosine: it rises over the first twentieth of the steps and then "
@@ -165,10 +176,10 @@ class TrainingConfig:
     clip_norm: float = setting(
         0.5, "Norm to which larger gradients (of the loss per unit) are scaled down; 0 for no limit.", least=0
     )
-    ema_momentum: float = setting(
-        0.997,
+    ema_momentum: float | Literal["auto"] = setting(
+        "auto",
         "Momentum of the exponential moving average (EMA) of the weights, which is what is evaluated and saved; 0 for "
-        "none.",
+        "none; auto for what suits the size of the batches.",
         least=0, below=1,
     )  # fmt: skip
     metric: Literal["f1", "top1", "contest"] = setting(
@@ -185,7 +196,12 @@ class TrainingConfig:
         "for it (AMX or AVX-512). Weights and all else are float32.",
     )
     seed: int = setting(1, "Seed of initial weights, dropout, batch order and word2vec.", least=0)
-    gpu: int = setting(0, "Index of the graphics card to use, where there is one; -1 for none.", least=-1)
+    gpu: int | Literal["auto"] = setting(
+        "auto",
+        "Number of the graphics card to use, from 0; -1 for none; auto for the one with the most free memory, and for "
+        "none where there is none.",
+        least=-1,
+    )
     gpu_memory_growth: bool = setting(
         True, "Whether to take graphics memory as it is needed, instead of all of it at once."
     )
@@ -197,9 +213,7 @@ class TrainingConfig:
     @property
     def passes(self) -> int:
         """Return `epochs`, which by now must be a number."""
-        if self.epochs == "auto":
-            raise ValueError("training.epochs is not decided yet")
-        return self.epochs
+        return settled(self.epochs, "training.epochs")
 
 
 @dataclass(frozen=True)
@@ -262,8 +276,11 @@ class TransferConfig:
         "characters in all but at least two passes. 0 for none.",
         least=0,
     )
-    fine_tune_rate: float = setting(
-        0.002, "Highest learning rate of the passes that `transfer.fine_tune_epochs` counts.", above=0
+    fine_tune_rate: float | Literal["auto"] = setting(
+        "auto",
+        "Highest learning rate of the passes that `transfer.fine_tune_epochs` counts; auto for two thirds of what auto "
+        "is for `training.learning_rate`.",
+        above=0,
     )
     patience: int = setting(
         1, "Rounds without a better score on dev after which self-training stops early; 0 for never.", least=0

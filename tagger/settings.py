@@ -200,6 +200,13 @@ def unless_auto(value: Number | Literal["auto"], automatic: Number) -> Number:
     return automatic if isinstance(value, str) else value
 
 
+def settled(value: Number | Literal["auto"], name: str) -> Number:
+    """Return the number that a setting has, which by now must not be "auto" any more."""
+    if isinstance(value, str):
+        raise ValueError(f"{name} is not decided yet")
+    return value
+
+
 def quoted(value: Any) -> str:
     """Return a value as messages quote it."""
     try:

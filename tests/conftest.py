@@ -106,8 +106,9 @@ CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stab
 @pytest.fixture(scope="module")  # not of the session: while it is open, no test can run an event loop of its own
 def browser() -> Iterator[Any]:
     """A headless Chromium: one of this machine, or Playwright's own."""
-    from playwright.sync_api import Error, sync_playwright
+    from playwright.sync_api import Error, expect, sync_playwright
 
+    expect.set_options(timeout=30_000)  # on a busy machine; what is expected usually comes at once
     path = os.environ.get("TAGGER_CHROMIUM") or next(filter(None, map(shutil.which, CHROMIUM)), None)
     with sync_playwright() as playwright:
         try:

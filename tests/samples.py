@@ -1,6 +1,7 @@
 """Strategies, the embedded sample as objects, and small tables, for the tests that train nothing."""
 
 import json
+from collections import Counter
 from itertools import accumulate
 
 import numpy as np
@@ -40,6 +41,21 @@ laid_out = st.lists(st.tuples(st.integers(1, 4), st.sampled_from([None, 0, 1, 2]
 def rows(split):
     """Return the JSON objects of a split of the embedded sample."""
     return [json.loads(line) for line in (SAMPLE / f"{split}.jsonl").read_text("utf-8").splitlines()]
+
+
+def around(text, spans):
+    """Return the parts of a text outside its (start, end, ...) spans, which are in order."""
+    starts = [0, *(span[1] for span in spans)]
+    ends = [*(span[0] for span in spans), len(text)]
+    return [text[start:end] for start, end in zip(starts, ends, strict=True)]
+
+
+def commonest_stretch(texts, size):
+    """Return the `size` characters that most (text, spans) have outside their spans, and how many have them."""
+    counts = Counter()
+    for text, spans in texts:
+        counts.update({part[at : at + size] for part in around(text, spans) for at in range(len(part) - size + 1)})
+    return max(counts.items(), key=lambda item: item[1], default=("", 0))
 
 
 def table(name, words, dimensions=4):

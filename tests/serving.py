@@ -4,6 +4,7 @@ import asyncio
 import json
 import socket
 import threading
+import time
 from contextlib import contextmanager
 
 import uvicorn
@@ -83,3 +84,15 @@ async def ask(app, method, path, body=b"", headers=None, more=None):
 def asked(app, *arguments, **options):
     """Send a request to the application in an event loop of its own."""
     return asyncio.run(ask(app, *arguments, **options))
+
+
+def expect_marks(page, expected):
+    """Wait until the page highlights these entities, (text, label) each."""
+    deadline = time.monotonic() + 30
+    while (marks := _marks(page)) != expected and time.monotonic() < deadline:
+        page.wait_for_timeout(20)
+    assert marks == expected
+
+
+def _marks(page):
+    return [(mark.text_content(), mark.get_attribute("data-label")) for mark in page.locator("#view mark").all()]

@@ -62,7 +62,7 @@ def test_a_store_knows_which_ids_occur(make):
 
 
 def test_an_empty_store_has_no_batches(make):
-    batches = Batches(make([]), BatchesConfig(), seed=1)
+    batches = Batches(make([]), BatchesConfig(units=0), seed=1)
     assert (len(batches), batches.units, list(batches.epoch(0))) == (0, 0, [])
     assert list(ahead(batches.epoch(0))) == []
 
@@ -162,7 +162,7 @@ def test_in_training_some_words_are_masked(make, lookup):
     whole = make([50] * 400, lookup())  # of characters, each odd text is one word
     masking_maker = replace(whole, masking=0.25)
     some, every = (maker(range(400)) for maker in (masking_maker, whole))
-    np.testing.assert_array_equal(some.inputs["ids"], every.inputs["ids"])  # only where there is a random generator
+    np.testing.assert_array_equal(some.inputs["ids"], every.inputs["ids"])  # only where there is a seed
     batches = Batches(masking_maker, BatchesConfig(units=400), seed=3)
     ids = np.concatenate([batch.inputs["ids"].reshape(-1, whole.lookup.columns) for batch in batches.epoch(0)])
     assert (ids[:, 0] == UNKNOWN).mean() == pytest.approx(0.25, abs=0.05)
@@ -203,7 +203,7 @@ def test_a_batch_is_padded_on_the_right(make, lookup):
         np.testing.assert_array_equal(inputs["ids"][row, :length], ids)
         np.testing.assert_array_equal(targets[row, :length], np.eye(TAGS)[tags])
         np.testing.assert_array_equal(inputs["vectors"][row, :length], lookup.vectors(ids))
-        assert weights[row].tolist() == [1] * length + [0] * (5 - length)
+        assert weights[row] == pytest.approx([1 / 9] * length + [0] * (5 - length))  # of nine units in all
         for padding in (inputs["ids"], inputs["vectors"], targets):
             assert not padding[row, length:].any()
         assert inputs["vectors"][row, :length].any(axis=1).all()
@@ -219,7 +219,30 @@ def test_an_unlabelled_unit_may_have_any_tag_and_a_text_counts_as_much_as_its_we
     _, targets, weights = BatchMaker(store, lookup, TAGS)([1, 0])
     assert targets[0].tolist() == [[1] * TAGS, [0, 1, 0, 0, 0], [0] * TAGS]
     np.testing.assert_array_equal(targets[1], np.eye(TAGS)[[0, 2, 4]])
-    assert weights.tolist() == [[0.25, 0.25, 0], [1, 1, 1]]
+    assert weights == pytest.approx(np.array([[0.25, 0.25, 0], [1, 1, 1]]) / 5)
+
+
+@pytest.mark.parametrize("parts", [1, 2, 3, 7])
+def test_the_parts_of_a_batch_are_those_of_the_whole(make, parts):
+    maker, numbers = replace(make([9, 8, 9, 7, 10], char_lookup()), masking=0.3, word_dropout=0.3), [4, 0, 2, 1, 3]
+    whole = maker(numbers, seed=5)
+    assert whole.weights.sum() == pytest.approx(1)
+    assert (whole.inputs["ids"] != maker(numbers, seed=6).inputs["ids"]).any()
+    for first in range(parts):
+        part = maker(numbers, 5, slice(first, None, parts))
+        rows = part.inputs["rows"]
+        if first < len(numbers):
+            assert rows.tolist() == list(range(first, 5, parts))
+            for key in ("ids", "vectors", "lengths"):
+                np.testing.assert_array_equal(part.inputs[key], whole.inputs[key][rows])
+            np.testing.assert_array_equal(part.targets, whole.targets[rows])
+            np.testing.assert_array_equal(part.weights, whole.weights[rows])
+        else:  # none is left for it
+            assert not part.weights.any()
+            assert not part.targets.any()
+            assert part.inputs["lengths"].tolist() == [1]
+        for key in ("seed", "texts"):
+            np.testing.assert_array_equal(part.inputs[key], whole.inputs[key])
 
 
 @few

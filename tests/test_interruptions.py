@@ -247,7 +247,7 @@ def resume(run, corpus):
 
 @pytest.mark.train
 @pytest.mark.parametrize(
-    "name", ["run.json", "store/rows.bin", "store/texts.npz", "tables/word/word.npy", "checkpoint.npz"]
+    "name", ["run.json", "decided.json", "store/rows.bin", "store/texts.npz", "tables/word/word.npy", "checkpoint.npz"]
 )
 @pytest.mark.parametrize("damage", ["short", "empty", "changed"])
 def test_a_damaged_run_folder_is_one_line(interrupted, small_corpus, tmp_path, name, damage):

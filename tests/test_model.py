@@ -150,7 +150,7 @@ def test_the_crf_loss_is_the_negative_log_likelihood():
         gold += sum(transitions[pair] for pair in itertools.pairwise(path))
         expected += brute_log_partition(scores[row], len(path), transitions, scheme) - gold
     loss = model.compute_loss({"lengths": lengths}, targets, scores, weights)
-    assert float(loss) == pytest.approx(expected / 6, abs=1e-4)
+    assert float(loss) == pytest.approx(expected, abs=1e-4)
 
 
 def test_softmax_loss_leaves_padding_out_and_l1_of_probabilities_is_a_constant():
@@ -161,7 +161,7 @@ def test_softmax_loss_leaves_padding_out_and_l1_of_probabilities_is_a_constant()
     scores = rng.normal(size=(1, 3, 5)).astype(np.float32)
     targets = np.zeros((1, 3, 5), np.float32)
     targets[0, range(2), [0, 1]] = 1
-    loss = model.compute_loss({}, targets, scores, np.array([[1, 1, 0]], np.float32))
+    loss = model.compute_loss({}, targets, scores, np.array([[0.5, 0.5, 0]], np.float32))
     shares = np.exp(scores) / np.exp(scores).sum(-1, keepdims=True)
     expected = -(np.log(shares[0, 0, 0]) + np.log(shares[0, 1, 1])) / 2 + 0.01
     assert float(loss) == pytest.approx(expected, abs=1e-5)
@@ -197,7 +197,7 @@ def test_the_loss_of_partly_labelled_texts_sums_over_the_paths_that_agree(crf):
     transitions = crf.transitions.numpy()
     expected = brute_agreeing(scores, transitions, lengths, masks > 0, crf.scheme)
     loss = crf.compute_loss({"lengths": lengths}, masks, scores, weights, partial=True)
-    assert float(loss) == pytest.approx(expected / 6, abs=1e-4)
+    assert float(loss) == pytest.approx(expected, abs=1e-4)
     nothing_known = crf.compute_loss({"lengths": lengths}, np.ones_like(masks), scores, weights, partial=True)
     assert float(nothing_known) == pytest.approx(0, abs=1e-6)
 
@@ -226,7 +226,7 @@ def test_wholly_labelled_texts_have_the_same_loss_and_gradient_either_way(preset
 
 def test_the_gradient_of_a_partly_labelled_text_is_finite_and_that_of_small_steps(crf):
     rng = np.random.default_rng(11)
-    lengths, weights = np.array([3], np.int32), np.ones((1, 3), np.float32)
+    lengths, weights = np.array([3], np.int32), np.full((1, 3), 1 / 3, np.float32)
     masks = np.ones((1, 3, 5), np.float32)
     masks[0, 1] = [1, 0, 0, 0, 0]
     scores = rng.normal(size=(1, 3, 5)).astype(np.float32)
@@ -264,4 +264,23 @@ def test_a_text_counts_as_much_as_its_weight(preset):
         return float(model.compute_loss({"lengths": lengths}, targets, scores, rows))
 
     first, second = loss(1, 0), loss(0, 1)  # texts without weight do not count at all
-    assert loss(1, 0.25) == pytest.approx((first + 0.25 * second) / 2, abs=1e-5)
+    assert loss(1, 0.25) == pytest.approx(first + 0.25 * second, abs=1e-5)
+
+
+@pytest.mark.parametrize("texts", [1, 3, 40])
+def test_dropout_of_a_text_is_the_same_in_any_part_of_its_batch(texts):
+    model = TaggerModel(load("default", ["model.dropout=0.25"]).model, TagScheme(("A",)), 6, [])
+    model.build()
+
+    def masks(rows, seed=(3, 4)):
+        inputs = {"seed": np.array(seed, np.int32), "texts": np.int32(texts), "rows": np.array(rows, np.int32)}
+        return [mask.numpy() for mask in model.dropout_masks(inputs)]
+
+    whole, parts = masks(range(texts)), [masks(range(first, texts, 2)) for first in range(min(2, texts))]
+    assert [mask.shape for mask in whole] == [(texts, 6), (texts, 256), (texts, 128)]
+    for number, mask in enumerate(whole):
+        for first, part in enumerate(parts):
+            np.testing.assert_array_equal(part[number], mask[first::2])
+    assert {0, np.float32(1 / 0.75)} == set(np.unique(whole[1]))
+    assert (whole[1] == 0).mean() == pytest.approx(0.25, abs=0.1)
+    assert (masks(range(texts), (3, 5))[1] != whole[1]).any()

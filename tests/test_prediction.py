@@ -4,6 +4,7 @@ import gzip
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -12,7 +13,7 @@ import time
 
 import pytest
 
-from tagger import cli, groups
+from tagger import Tagger, cli, groups
 from tagger.documents import Document
 from tagger.errors import CorpusError
 from tagger.prediction import checkpoints, inputs, processes
@@ -312,15 +313,21 @@ def test_only_the_same_run_is_resumed(predict, corpus, tmp_path, monkeypatch):
     assert predict(*command, "--force")[0] == 0
 
 
-def test_what_cannot_be_resumed_is_refused(predict, corpus):
+def test_what_cannot_be_resumed_is_refused_before_any_work(predict, corpus, tmp_path, monkeypatch):
+    monkeypatch.setattr(Tagger, "load", lambda *_: pytest.fail("the tagger is loaded"))
+    before = sorted(tmp_path.iterdir())
+    one_piece = r"{} is one piece; write one of .*jsonl.*csv.*table, and convert that"
     for arguments, reason in (
         ((corpus,), "needs --out"),
         (("-", "--out", "o.jsonl"), "standard input cannot be read again"),
-        ((corpus, "--out", "o.json", "--format", "labelstudio"), "is one piece"),
+        ((corpus, "--out", "o.json", "--format", "labelstudio"), one_piece.format("labelstudio")),
+        ((corpus, "--out", "o.parquet", "--format", "parquet"), one_piece.format("parquet")),
+        ((corpus, "--out", "o.html", "--format", "html"), one_piece.format("html")),
         ((corpus, "--out", "/dev/null"), "is not a file"),
     ):
         code, _, err = predict(*arguments, "--resume")
-        assert (code, reason in err) == (2, True), err
+        assert (code, err.count("\n"), bool(re.search(reason, err))) == (2, 1, True), err
+    assert sorted(tmp_path.iterdir()) == before
 
 
 @pytest.mark.parametrize("name", ["o.jsonl.part", "o.jsonl.predict.json", "o.jsonl.errors.jsonl.part"])

@@ -66,7 +66,7 @@ def test_a_batch_has_the_characters_that_its_inputs_hide(tmp_path, share):
     texts = [TEXT, TEXT[:4]]
     for ids in tables.ids([units(text) for text in texts]):
         writer.add(ids, np.zeros(len(ids), np.int32))
-    batch = MaskedBatchMaker(writer.close(), tables, share)([1, 0], np.random.default_rng(1))
+    batch = MaskedBatchMaker(writer.close(), tables, share)([1, 0], seed=1)
     assert batch.inputs["lengths"].tolist() == [4, len(TEXT)]
     assert (batch.characters.shape, batch.masked.shape, batch.masked.dtype) == ((2, len(TEXT)),) * 2 + (np.bool_,)
     characters = batch.inputs["ids"][:, :, 0]

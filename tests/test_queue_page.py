@@ -22,20 +22,16 @@ from tests.conftest import ROOT
 from tests.make_golden_bundle import GOLDEN, SENTENCES
 from tests.make_golden_bundle import corpus as golden_corpus
 from tests.samples import planted
-from tests.serving import served
+from tests.serving import expect_marks, served
 
 TEXTS = ["龘在北京", "上海的龘", "没有"]
-
-
-def marks(page):
-    return [(mark.text_content(), mark.get_attribute("data-label")) for mark in page.locator("#view mark").all()]
 
 
 @contextmanager
 def opened(browser, address, **options):
     """Yield the page of a server; an error in the browser fails the test."""
     context = browser.new_context(**{"locale": "en-US", "color_scheme": "light", **options})
-    context.set_default_timeout(10_000)
+    context.set_default_timeout(30_000)
     page, errors = context.new_page(), []
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.goto(address)
@@ -73,7 +69,7 @@ def test_texts_come_one_by_one_and_the_keyboard_is_enough(visit, tmp_path):
         first = page.input_value("#text")
         press("Control+a")
         press("Alt+2")
-        assert marks(page) == [(first, "LOC")]
+        expect_marks(page, [(first, "LOC")])
         press("x")  # the text itself cannot be changed
         expect(page.locator("#text")).to_have_value(first)
         press("Control+Enter")
@@ -87,7 +83,7 @@ def test_texts_come_one_by_one_and_the_keyboard_is_enough(visit, tmp_path):
         press("Alt+p")
         expect(page.locator("#text")).to_have_value(first)
         state(page, "this one is done")
-        assert marks(page) == [(first, "LOC")]
+        expect_marks(page, [(first, "LOC")])
         expect(page.locator("#back")).to_be_disabled()
         press("Control+a")
         press("Alt+1")
@@ -119,9 +115,9 @@ def test_place_corrections_and_undo_survive_a_reload(visit):
         page.reload()
         state(page, "0 of 3 done")
         expect(page.locator("#text")).to_have_value(text)
-        assert marks(page) == [(text, "PER")]
+        expect_marks(page, [(text, "PER")])
         page.click("#undo")
-        assert marks(page) == [(text, "LOC")]
+        expect_marks(page, [(text, "LOC")])
         page.reload()
         expect(page.locator("#view mark")).to_have_attribute("data-label", "LOC")
         page.click("#save-next")

@@ -5,7 +5,7 @@ import pytest
 from tagger.corpus import labels, read
 from tagger.documents import mark
 from tests.conftest import SAMPLE
-from tests.samples import rows
+from tests.samples import commonest_stretch, rows
 
 SPLITS = ("train", "dev")
 LABELLED = [row for split in SPLITS for row in rows(split)]
@@ -49,13 +49,6 @@ def test_no_text_stands_twice():
 
 
 def test_sentences_are_not_made_from_a_pattern():
-    counts = Counter()
-    for row in LABELLED:
-        around, done = [], 0
-        for entity in row["entities"]:
-            around.append(row["text"][done : entity["start"]])
-            done = entity["end"]
-        around.append(row["text"][done:])
-        counts.update({part[at : at + 8] for part in around for at in range(len(part) - 7)})
-    [(commonest, count)] = counts.most_common(1)
+    documents = [document for split in SPLITS for document in read(SAMPLE / f"{split}.jsonl")]
+    commonest, count = commonest_stretch(((document.text, document.entities) for document in documents), 8)
     assert count <= len(LABELLED) / 100, commonest

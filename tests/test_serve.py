@@ -17,6 +17,8 @@ from openapi_schema_validator import OAS31Validator
 from openapi_spec_validator import validate
 
 from tagger import Tagger, corpus
+from tagger.calibration import Thresholds
+from tagger.cli import main
 from tagger.documents import Document, Span
 from tagger.errors import ConfigError, CorpusError
 from tagger.serve.application import application
@@ -26,6 +28,7 @@ from tagger.serve.endpoints import ENDPOINTS
 from tagger.serve.limits import Limits
 from tagger.serve.server import serve
 from tests.conftest import ROOT, SAMPLE
+from tests.make_golden_bundle import GOLDEN
 from tests.samples import planted
 from tests.serving import ask, asked, served
 
@@ -242,6 +245,56 @@ def test_the_openapi_document_is_valid_and_complete(app):
     check("About", asked(app, "GET", "/about").json)
     check("Health", asked(app, "GET", "/health").json)
     check("Error", tagged(app, {}).json)
+
+
+# ---- thresholds --------------------------------------------------------------------------------------------------
+TWO = "李明去了上海。"
+GIVEN_AND_KEPT = [
+    ("", ["李明", "上海"]),
+    ("?threshold=0", ["李明", "上海"]),
+    ("?threshold=0.7", ["上海"]),
+    ("?threshold=LOC=1", ["李明"]),
+    ("?threshold=0.99,PER=0.1", ["李明"]),
+    ("?threshold=0.99&threshold=PER%3D0.1", ["李明"]),
+]
+
+
+@pytest.fixture(scope="module")
+def golden():
+    return Tagger.load(GOLDEN / "format-3")
+
+
+def mentions(result):
+    return [entity["text"] for entity in result["entities"]]
+
+
+@pytest.mark.parametrize(("query", "kept"), GIVEN_AND_KEPT)
+def test_a_request_says_how_probable_entities_must_be(golden, query, kept):
+    for default in (None, Thresholds(1.0)):
+        app, expected = application(golden, thresholds=default), kept if query or not default else []
+        one, several = ({"text": TWO}, {"texts": [TWO, TWO]})
+        assert mentions(asked(app, "POST", f"/tag{query}", json.dumps(one).encode(), JSON).json) == expected
+        results = asked(app, "POST", f"/tag{query}", json.dumps(several).encode(), JSON).json["results"]
+        assert list(map(mentions, results)) == [expected] * 2
+        assert list(map(mentions, asked(app, "POST", f"/tag{query}", stream_of([TWO]), LINES).lines)) == [expected]
+        assert asked(app, "GET", "/about").json["thresholds"] == {"least": 1.0 if default else 0.0, "labels": {}}
+
+
+@pytest.mark.parametrize("given", ["2", "-1", "x", "nan", "", "PER", "XY=0.5", "PER=0.5,", "PER=2", "%00"])
+def test_a_wrong_threshold_is_refused(golden, given):
+    app = application(golden)
+    for body, headers in ((json.dumps({"text": TWO}).encode(), JSON), (stream_of([TWO]), LINES)):
+        reply = asked(app, "POST", f"/tag?threshold={given}", body, headers)
+        assert (reply.status, reply.json["error"][:9]) == (400, "threshold"), reply.text
+
+
+@pytest.mark.parametrize(("given", "code"), [("PER=0.8,LOC=0.6", 0), ("2", 2), ("XY=0.5", 2)])
+def test_the_server_is_started_with_a_threshold(monkeypatch, capsys, given, code):
+    started = []
+    monkeypatch.setattr("tagger.serve.server.serve", lambda *arguments: started.append(arguments))
+    assert main(["serve", str(GOLDEN / "format-3"), "--threshold", given]) == code
+    assert [arguments[-1] for arguments in started] == [Thresholds(0.0, {"PER": 0.8, "LOC": 0.6})][: 1 - code]
+    assert ("--threshold" in capsys.readouterr().err) == bool(code)
 
 
 # ---- rejections --------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from tagger.commands.base import Command, add_config, add_force, add_from, add_reading, load_config
 from tagger.commands.output import print_format, print_notes, print_scores, print_table, progress, write_page
-from tagger.commands.reporting import add_findings, outputs, write_findings
+from tagger.commands.reporting import add_findings, check_reports, write_findings
 from tagger.errors import ConfigError, CorpusError
 
 if TYPE_CHECKING:
@@ -90,10 +90,8 @@ def inspect(options: argparse.Namespace) -> None:
     """Look at a corpus before training, or into a bundle."""
     from tagger import formats
     from tagger.bundle import is_bundle
-    from tagger.files.outputs import check_writable
 
-    for path in outputs(options):
-        check_writable(path, options.force, options.what)
+    check_reports(options, options.what)
     if any(map(is_bundle, options.what)):
         if len(options.what) > 1:
             raise ConfigError("inspect looks into one bundle at a time, or at the files of one corpus")

@@ -153,8 +153,7 @@ def pretrain(options: argparse.Namespace) -> None:
 
 
 def _add_pretrain(parser: argparse.ArgumentParser) -> None:
-    _add_texts(parser)
-    parser.add_argument("--out", required=True, metavar="BUNDLE", type=Path, help="folder to write the network to")
+    _add_texts(parser, "BUNDLE", "the network")
     _add_fitting(parser)
 
 
@@ -197,8 +196,7 @@ def vectors(options: argparse.Namespace) -> None:
 
 
 def _add_vectors(parser: argparse.ArgumentParser) -> None:
-    _add_texts(parser)
-    parser.add_argument("--out", required=True, metavar="DIR", type=Path, help="folder to write the tables to")
+    _add_texts(parser, "DIR", "the tables")
     _add_making(parser)
 
 
@@ -215,9 +213,10 @@ VECTORS = Command(
 # ---- options of several -------------------------------------------------------------------------------------------
 
 
-def _add_texts(parser: argparse.ArgumentParser) -> None:
+def _add_texts(parser: argparse.ArgumentParser, out: str, what: str) -> None:
     parser.add_argument("files", nargs="+", metavar="F", type=Path, help="texts, or labelled corpora; .gz too")
     add_reading(parser, "files")
+    _add_out(parser, out, what)
 
 
 def _add_corpora(parser: argparse.ArgumentParser) -> None:
@@ -225,8 +224,12 @@ def _add_corpora(parser: argparse.ArgumentParser) -> None:
     about = "labelled corpus that picks the best epoch and calibrates probabilities"
     parser.add_argument("--dev", required=True, metavar="F", type=Path, help=about)
     add_reading(parser, "train", "dev", "unlabelled")
-    parser.add_argument("--out", required=True, metavar="BUNDLE", type=Path, help="folder to write the tagger to")
+    _add_out(parser, "BUNDLE", "the tagger")
     _add_fitting(parser)
+
+
+def _add_out(parser: argparse.ArgumentParser, name: str, what: str) -> None:
+    parser.add_argument("--out", required=True, metavar=name, type=Path, help=f"folder to write {what} to")
 
 
 def _add_fitting(parser: argparse.ArgumentParser) -> None:

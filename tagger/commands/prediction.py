@@ -10,14 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from tagger.commands.base import Command, add_bundle, add_force, add_from, add_reading
 from tagger.commands.output import print_notes
-from tagger.commands.tagging import add_runtime, add_threshold, load_tagger, report_cut_mentions
+from tagger.commands.tagging import add_runtime, add_threshold, load_tagger, report_cut_mentions, thresholds
 from tagger.errors import ConfigError
 
 if TYPE_CHECKING:
     from tagger.pipeline import Tagger
-
-# Formats in which the results of one text do not stand alone.
-_ONE_PIECE = ("labelstudio", "html")
 
 
 def predict(options: argparse.Namespace) -> None:
@@ -38,7 +35,7 @@ def predict(options: argparse.Namespace) -> None:
 def _predict(options: argparse.Namespace, paths: list[str]) -> None:
     """Tag the records of inputs that are expanded."""
     from tagger.documents import Notes
-    from tagger.files.outputs import check_writable
+    from tagger.files.outputs import check_outputs
     from tagger.prediction.checkpoints import checkpointed, errors_path
     from tagger.prediction.inputs import Inputs, source_key
 
@@ -46,12 +43,12 @@ def _predict(options: argparse.Namespace, paths: list[str]) -> None:
     if options.resume and obstacle:
         raise ConfigError(f"--resume: {obstacle}")
     if options.out:
+        faults = errors_path(options.out) if options.errors != "stop" else None
         read = [*paths, options.bundle, options.gazetteer]
-        check_writable(options.out, options.force, read)
-        if options.errors != "stop":
-            check_writable(errors_path(options.out), options.force, read)
+        check_outputs({"--out": options.out, "what cannot be read": faults}, options.force, read)
     key = source_key(paths, options.source_format) if options.source else ""
     tagger = load_tagger(options)
+    tagger.thresholds = thresholds(options, tagger)
     from tagger.prediction import Prediction, first_documents
 
     shown = bool(options.files) and (bool(options.out) or not sys.stdout.isatty())
@@ -88,7 +85,6 @@ def _is_stream(path: Path) -> bool:
 
 def _why_not_resumable(options: argparse.Namespace, paths: list[str]) -> str:
     """Return why a run cannot be resumed if it is interrupted; "" if it can."""
-    from tagger.formats import FORMATS
     from tagger.prediction.inputs import size_of
 
     if not options.out:
@@ -98,9 +94,24 @@ def _why_not_resumable(options: argparse.Namespace, paths: list[str]) -> str:
     if stream := next((path for path in paths if size_of(path) is None), None):
         name = "standard input" if stream == "-" else stream
         return f"{name} cannot be read again from its start; save it as a file"
-    if options.format in _ONE_PIECE or (options.format in FORMATS and FORMATS[options.format].binary):
-        return f"the format {options.format} is one piece; write jsonl, and convert that"
+    if _is_one_piece(options.format):
+        able = ", ".join(name for name in _formats() if not _is_one_piece(name))
+        return f"the format {options.format} is one piece; write one of {able}, and convert that"
     return ""
+
+
+def _is_one_piece(format: str) -> bool:
+    """Return whether the results of one text do not stand alone in a format or view."""
+    from tagger.formats import FORMATS
+
+    return format in ("labelstudio", "html") or (format in FORMATS and FORMATS[format].binary)
+
+
+def _formats() -> list[str]:
+    """Return the formats and views that results can be written in."""
+    from tagger.formats import FORMATS, WRITABLE
+
+    return [*(name for name in WRITABLE if FORMATS[name].binary or not FORMATS[name].folder), "table", "html"]
 
 
 def _identity(options: argparse.Namespace, paths: list[str], tagger: "Tagger") -> dict[str, Any]:
@@ -156,7 +167,6 @@ def _output(out: Path | None, format: str) -> Iterator[tuple[Callable[[str], Any
 
 
 def _add_predict(parser: argparse.ArgumentParser) -> None:
-    from tagger.formats import FORMATS, WRITABLE
     from tagger.prediction.inputs import ERRORS
 
     add_bundle(parser)
@@ -167,7 +177,7 @@ def _add_predict(parser: argparse.ArgumentParser) -> None:
     add_force(parser)
     about = "go on with a run that was interrupted: the same command, with this added"
     parser.add_argument("--resume", action="store_true", help=about)
-    choices = [*(name for name in WRITABLE if FORMATS[name].binary or not FORMATS[name].folder), "table", "html"]
+    choices = _formats()
     about = f"format of the result (default: jsonl): {', '.join(choices)}"
     parser.add_argument("--format", choices=choices, default="jsonl", metavar="FORMAT", help=about)
     add_from(parser)

@@ -8,8 +8,6 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tagger.errors import ConfigError
-
 if TYPE_CHECKING:
     from tagger.documents import Document, Notes
     from tagger.reports.suspects import Row
@@ -27,16 +25,16 @@ def add_findings(parser: argparse.ArgumentParser, findings: str, suspects: str) 
     parser.add_argument("--suspects-format", choices=WRITABLE, default="", metavar="FORMAT", help=about)
 
 
-def outputs(options: argparse.Namespace) -> list[Path]:
-    """Return the files that a report is written to.
+def check_reports(options: argparse.Namespace, inputs: Iterable[Path | str | None]) -> None:
+    """Check the files that a report is written to, before any work is done.
 
     Raises:
-        ConfigError: If two of them are the same.
+        OutputError: If one cannot or must not be written, or two are the same.
     """
-    paths = [path for path in (options.html, options.out, options.suspects) if path]
-    if len({path.resolve() for path in paths}) < len(paths):
-        raise ConfigError("--html, --out and --suspects must be different files")
-    return paths
+    from tagger.files.outputs import check_outputs
+
+    named = {"--html": options.html, "--out": options.out, "--suspects": options.suspects}
+    check_outputs(named, options.force, inputs)
 
 
 def write_findings(

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from tagger.commands.base import Command, add_bundle, add_force, add_from, add_reading, add_set
 from tagger.commands.corpora import read_corpus
 from tagger.commands.output import print_format, print_notes, print_scores, write_page
-from tagger.commands.reporting import add_findings, outputs, write_findings
+from tagger.commands.reporting import add_findings, check_reports, write_findings
 from tagger.errors import ConfigError, require
 from tagger.runtime import DEFAULT, RUNTIMES
 from tagger.serve.limits import Limits
@@ -22,6 +22,7 @@ from tagger.settings import check_ranges, describe
 
 if TYPE_CHECKING:
     from tagger.analysis import Analysis
+    from tagger.calibration import Thresholds
     from tagger.documents import Document
     from tagger.pipeline import Tagger
     from tagger.reports.suspects import Row
@@ -35,14 +36,13 @@ def evaluate(options: argparse.Namespace) -> None:
     """Score a tagger on a labelled corpus."""
     from tagger import analysis, corpus
     from tagger.documents import Notes
-    from tagger.files.outputs import check_writable
     from tagger.reports import pages, suspects
     from tagger.reports.provenance import provenance, provenance_line
 
     corpus.require_files([options.corpus, *([options.train] if options.train else [])])
-    for path in outputs(options):
-        check_writable(path, options.force, [options.corpus, options.train, options.bundle, options.gazetteer])
+    check_reports(options, [options.corpus, options.train, options.bundle, options.gazetteer])
     tagger = load_tagger(options)
+    tagger.thresholds = thresholds(options, tagger)
     notes = Notes()
     seen = analysis.mentions(corpus.read(options.train, options.source_format)) if options.train else None
     scores = analysis.Analysis(trained=seen)
@@ -146,18 +146,23 @@ def serve(options: argparse.Namespace) -> None:
     tagger = load_tagger(options)
     save = CorpusFile(options.save) if options.save else None
     queue = _queue_setup(options, save.path, limits) if options.queue and save else None
-    server.serve(tagger, options.host, options.port, limits, save, options.token, queue)
+    least = thresholds(options, tagger)
+    server.serve(tagger, options.host, options.port, limits, save, options.token, queue, least)
 
 
 def _queue_setup(options: argparse.Namespace, saved: Path, limits: Limits) -> "QueueSetup":
     """Read the queue's file, and check what a training from the page would need."""
     from tagger import corpus
     from tagger.documents import Document
+    from tagger.files.outputs import same_file
     from tagger.pipeline import Tagger
     from tagger.serve.queue import TextQueue
     from tagger.serve.queue_endpoints import QueueSetup
     from tagger.serve.retraining import TrainingPlan
 
+    for name, given in (("--queue", options.queue), ("--dev", options.dev)):
+        if given and same_file(Path(given), saved):
+            raise ConfigError(f"{name} {given}: is the file of --save, to which texts are added; choose another")
     if options.retrain_every < 0:
         raise ConfigError("--retrain-every must be at least 0")
     bundle = Path(os.path.abspath(options.bundle))
@@ -201,6 +206,7 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--retrain-every", type=int, default=50, metavar="N", help=about)
     about = "change a setting of such a training, otherwise the bundle's; may be repeated"
     add_set(parser, about)
+    add_threshold(parser)
     add_runtime(parser)
     for limit in describe(Limits):
         about = f"{limit.about} (default: {limit.default:,})"
@@ -220,10 +226,12 @@ SERVE = Command(
     """
   tagger serve bundle
   tagger serve bundle --save corrected.jsonl
+  tagger serve bundle --threshold PER=0.8,LOC=0.6
   tagger serve bundle --queue texts.jsonl --save corrected.jsonl --train train.jsonl --dev dev.jsonl
   tagger serve bundle --host 0.0.0.0 --port 8080 --token "$(openssl rand -hex 16)"
   curl localhost:8000/tag -H 'Content-Type: application/json' -d '{"text": "李明在北京大学读书。"}'
   curl localhost:8000/tag -H 'Content-Type: application/x-ndjson' -T texts.jsonl -X POST
+  curl 'localhost:8000/tag?threshold=0.5' -H 'Content-Type: application/json' -d '{"text": "李明在北京大学读书。"}'
 """,
 )
 
@@ -258,12 +266,14 @@ def load_tagger(options: argparse.Namespace) -> "Tagger":
     """Return the tagger that the options ask for."""
     from tagger.pipeline import Tagger
 
-    tagger = Tagger.load(options.bundle, options.runtime, options.workers, options.gazetteer)
-    if getattr(options, "threshold", ""):
-        from tagger.calibration import Thresholds
+    return Tagger.load(options.bundle, options.runtime, options.workers, options.gazetteer)
 
-        tagger.thresholds = Thresholds.parse(options.threshold, tagger.labels)
-    return tagger
+
+def thresholds(options: argparse.Namespace, tagger: "Tagger") -> "Thresholds":
+    """Return the least probabilities that the option of `add_threshold` asks for."""
+    from tagger.calibration import Thresholds
+
+    return Thresholds.parse(options.threshold, tagger.labels) if options.threshold else Thresholds()
 
 
 def report_cut_mentions(tagger: "Tagger") -> None:

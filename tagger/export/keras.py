@@ -20,13 +20,6 @@ def write_weights(bundle: Bundle, out: Path) -> None:
         model.save_weights(out, overwrite=True)
 
 
-def load_safetensors(model: Any, path: Path) -> None:
-    """Load the weights of a `.safetensors` file into a new `TaggerModel` of the same settings."""
-    arrays = require("safetensors.numpy", "train").load_file(path)
-    for weight in model.weights:
-        weight.assign(arrays[weight.path])
-
-
 def write_saved_model(bundle: Bundle, folder: Path) -> None:
     """Write a model that `tf.saved_model.load` serves without this package.
 

@@ -4,13 +4,14 @@ import contextlib
 import errno
 import fcntl
 import gzip
+import itertools
 import json
 import os
 import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -64,6 +65,31 @@ def check_writable(out: Path, replace: bool, inputs: Iterable[Path | str | None]
         tempfile.TemporaryFile(dir=parent).close()
 
 
+def same_file(one: Path, other: Path) -> bool:
+    """Return whether two names lead to one file or folder, through links too, or will when it is written."""
+    if one.exists() and other.exists():
+        return os.path.samefile(one, other)
+    return one.resolve() == other.resolve()
+
+
+def check_outputs(outs: Mapping[str, Path | None], replace: bool, inputs: Iterable[Path | str | None] = ()) -> None:
+    """Check the files that one command writes, before any work is done: each of them, and that no two are the same.
+
+    Args:
+        outs: What the user calls each of them, such as an option, and its path; None for those that are not wanted.
+        replace, inputs: As for `check_writable`.
+
+    Raises:
+        OutputError: If one cannot or must not be written, or two names or links lead to one file.
+    """
+    given, wanted = list(inputs), [(name, Path(out)) for name, out in outs.items() if out]
+    for (name, out), (other_name, other) in itertools.combinations(wanted, 2):
+        if same_file(out, other) and not _is_stream(out):
+            raise OutputError(f"{out}: {name} and {other_name} would both be written there; choose different files")
+    for _, out in wanted:
+        check_writable(out, replace, given)
+
+
 def _is_stream(path: Path) -> bool:
     return path.exists() and not (path.is_file() or path.is_dir())
 
@@ -79,7 +105,7 @@ def _holds(out: Path, given: Path) -> bool:
     if not (out.exists() and given.exists()):
         return False
     written, read = out.resolve(), given.resolve()
-    return os.path.samefile(out, given) or written in read.parents or (read in written.parents and given.is_dir())
+    return same_file(out, given) or written in read.parents or (read in written.parents and given.is_dir())
 
 
 def _target(path: Path) -> Path:

@@ -16,13 +16,14 @@ import numpy as np
 import tensorflow as tf
 
 from tagger import bundle as bundles
-from tagger.batches import Batches, Store, pad
+from tagger.batches import WHOLE, Batches, Numbers, Part, Store
 from tagger.calibration import Calibration
 from tagger.config import Config, passes_over
 from tagger.decode import Transitions
 from tagger.errors import ConfigError
 from tagger.files.outputs import check_writable, locked
-from tagger.learning.device import matmul_dtype, use_device
+from tagger.learning.automatic import decide
+from tagger.learning.device import matmul_dtype, memory_errors, use_device
 from tagger.learning.fitting import (
     TrainingState,
     input_signature,
@@ -37,7 +38,7 @@ from tagger.learning.run import RunFolder, TextSources, run_folder_of
 from tagger.learning.tables import table_stages, vectors_origin
 from tagger.lookup import Lookup
 from tagger.progress import Stages, say, time_left
-from tagger.settings import merge, unless_auto
+from tagger.settings import merge
 from tagger.text import UnitMaker
 
 
@@ -91,16 +92,17 @@ def _pretrain(
     stages: Stages,
 ) -> list[dict[str, float]]:
     """Pretrain as `pretrain` does, in a run folder that is locked."""
-    use_device(config.training)
+    device = use_device(config.training)
     units = UnitMaker(config.text)
     lookup = make_lookup(run, config, sources, units, stages)
     stages.begin(_IDS)
     store = text_store(run, texts or sources.vector_texts, units, lookup)
-    automatic = passes_over(int(store.lengths.sum()), 12_000_000, least=1, most=20)
-    epochs = unless_auto(config.pretrain.epochs, automatic)
-    config = merge(config, {"training": {"epochs": epochs}}, "pretrain.epochs")
+    config = merge(config, {"training": {"epochs": config.pretrain.epochs}}, "pretrain.epochs")
+    config = decide(config, device, run.folder, lambda: automatic_epochs(int(store.lengths.sum())))
     stages.begin(_PRETRAINING)
-    model, history = fit(config, lookup, store, sources, run)
+    with memory_errors(device, config, run.folder):
+        model, history = fit(config, lookup, store, sources, run)
+    device.say_peak()
     reports = {"history.json": history, "metrics.json": vectors_origin(run, sources), ALIGNMENT: alignment_report(run)}
     bundles.save(
         out, config, NO_TAGS, Transitions.legal(NO_TAGS), lookup, units.segmenter, Calibration(),
@@ -109,6 +111,11 @@ def _pretrain(
     run.remove()
     stages.end()
     return history
+
+
+def automatic_epochs(units: int) -> int:
+    """Return the number of epochs for texts of so many units, where the settings leave it open."""
+    return passes_over(units, 12_000_000, least=1, most=20)
 
 
 def fit(
@@ -120,7 +127,7 @@ def fit(
     model = CharacterPredictor(tagger, len(lookup.tables[0].vocabulary))
     batches = Batches(MaskedBatchMaker(store, lookup, config.pretrain.masking), config.batches, settings.seed)
     optimizer = make_optimizer(settings, model.trainable_variables, settings.passes * len(batches))
-    state = TrainingState(model, optimizer, settings.ema_momentum)
+    state = TrainingState(model, optimizer, settings)
     step = train_step(state, lookup, matmul_dtype(settings))
     history: list[dict[str, float]] = []
     if (checkpoint := run.load_checkpoint()) is not None:
@@ -187,12 +194,13 @@ class MaskedBatchMaker:
     lookup: Lookup
     share: float
 
-    def __call__(self, numbers: Sequence[int] | np.ndarray, rng: np.random.Generator | None = None) -> MaskedBatch:
-        """Return the batch of the texts with these numbers, padded on the right to the longest."""
-        ids, lengths = pad([self.store[int(number)][0] for number in numbers])
-        masked = self.lookup.sample_words(ids, self.share, rng or np.random.default_rng())
+    def __call__(self, numbers: Numbers, seed: int | None = None, part: slice = WHOLE) -> MaskedBatch:
+        """Return a part of the batch of these texts, padded on the right to the longest."""
+        own = Part(self.store, numbers, seed, part)
+        ids, lengths = own.ids()
+        masked = self.lookup.sample_words(ids, self.share, own)
         visible = self.lookup.mask(ids, masked)
-        inputs = {"ids": visible, "vectors": self.lookup.vectors(visible), "lengths": lengths}
+        inputs = {"ids": visible, "vectors": self.lookup.vectors(visible), "lengths": lengths, **own.dropout}
         return MaskedBatch(inputs, ids[:, :, 0], masked)
 
 

@@ -1,6 +1,7 @@
 """The run folder: where a training keeps its work until the bundle is written, and how an interrupted one resumes.
 
-`run.json` holds the settings and the SHA-256 of every input file; a run is resumed only with the same ones.
+`run.json` holds the settings and the SHA-256 of every input file; a run is resumed only with the same ones, on any
+device.
 """
 
 import contextlib
@@ -25,13 +26,18 @@ from tagger.files.outputs import MANIFEST, atomic_file, damaged_file, write_json
 
 _RECORD, _CHECKPOINT = "run.json", "checkpoint.npz"
 
+DECIDED = "decided.json"  # what "auto" became
+
 PROGRESS = "progress.json"  # how far the epochs are, for other processes to read
+
+# Settings that say on what a run is computed, not what: a run begun on a graphics card may go on without one.
+_DEVICE_SETTINGS = ("gpu", "gpu_memory_growth", "gpu_memory_mib")
 
 # Names of what a run leaves when it is killed, and of all that it keeps in its folder.
 _LEFT = (".*.part.*", ".*.lock", "tmp*")
 _KEPT = (
-    _RECORD, _CHECKPOINT, "tables", "vectors.json", "store", PROGRESS, "texts.jsonl.gz", "pretrained", "pretrained.*",
-    "round_*", "rounds.json", "rounds.png", *_LEFT,
+    _RECORD, _CHECKPOINT, DECIDED, "tables", "vectors.json", "store", PROGRESS, "texts.jsonl.gz", "pretrained",
+    "pretrained.*", "round_*", "rounds.json", "rounds.png", *_LEFT,
 )  # fmt: skip
 
 
@@ -241,6 +247,16 @@ def _delete(folder: Path, patterns: Iterable[str]) -> None:
         folder.rmdir()
 
 
+def _same_everywhere(record: Any) -> Any:
+    """Return the content of `run.json` without the settings of the device; anything else as it is."""
+    try:
+        config = record["config"]
+        training = {key: value for key, value in config["training"].items() if key not in _DEVICE_SETTINGS}
+        return {**record, "config": {**config, "training": training}}
+    except (TypeError, KeyError, AttributeError):
+        return record
+
+
 def claim(
     folder: Path, config: Config, sources: Sources | TextSources, resume: bool, *unfinished: str
 ) -> dict[str, str]:
@@ -263,7 +279,7 @@ def claim(
     identity = {"config": config.to_dict(), "files": hashes}
     record = folder / _RECORD
     if record.exists() and resume:
-        if read_record(record) != identity:
+        if _same_everywhere(read_record(record)) != _same_everywhere(identity):
             raise TrainingError(f"{folder}: was started with other settings or files; use those, or delete the folder")
         _delete(folder, _LEFT)
         return hashes

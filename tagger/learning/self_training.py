@@ -17,7 +17,9 @@ from typing import Any
 from tagger import corpus
 from tagger.config import Config, passes_over
 from tagger.files.outputs import atomic_folder, check_writable, locked, write_json
+from tagger.learning.automatic import decide
 from tagger.learning.checks import check_corpora
+from tagger.learning.device import use_device
 from tagger.learning.labelling import label_texts
 from tagger.learning.plots import draw_rounds
 from tagger.learning.pretraining import pretrain
@@ -59,6 +61,7 @@ def transfer(
             clear(folder)
         check_corpora(sources.train, sources.dev)
         claim(folder, config, sources, resume, "pretrained*", "round_*")
+        config = decide(config, use_device(config.training), folder)
         return _transfer(config, sources, out, folder, replace)
 
 

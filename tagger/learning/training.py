@@ -19,8 +19,9 @@ from tagger.config import Config, passes_over
 from tagger.decode import Transitions
 from tagger.documents import judged
 from tagger.files.outputs import check_writable, locked
+from tagger.learning.automatic import decide
 from tagger.learning.checks import check_corpora
-from tagger.learning.device import matmul_dtype, use_device
+from tagger.learning.device import matmul_dtype, memory_errors, use_device
 from tagger.learning.fitting import (
     TrainingState,
     input_signature,
@@ -38,7 +39,6 @@ from tagger.lookup import Lookup
 from tagger.pipeline import Tagger
 from tagger.progress import Stages, say, time_left
 from tagger.runtime.keras import KerasRuntime
-from tagger.settings import merge
 from tagger.tags import TagScheme
 from tagger.text import UnitMaker
 
@@ -85,15 +85,16 @@ def _train(
     config: Config, scheme: TagScheme, sources: Sources, out: Path, run: RunFolder, replace: bool, stages: Stages
 ) -> dict[str, Any]:
     """Train as `train` does, in a run folder that is locked."""
-    use_device(config.training)
+    device = use_device(config.training)
     units = UnitMaker(config.text)
     lookup = make_lookup(run, config, sources, units, stages)
     stages.begin(_IDS)
     store = training_store(run, sources, units, lookup, scheme)
     stages.begin(_TRAINING)
-    if config.training.epochs == "auto":
-        config = merge(config, {"training": {"epochs": automatic_epochs(int(store.lengths.sum()))}}, "automatic epochs")
-    keeper = fit(config, scheme, units, lookup, store, sources, run)
+    config = decide(config, device, run.folder, lambda: automatic_epochs(int(store.lengths.sum())))
+    with memory_errors(device, config, run.folder):
+        keeper = fit(config, scheme, units, lookup, store, sources, run)
+    device.say_peak()
     tagger = keeper.tagger
     stages.begin(_CALIBRATION)
     scores = calibrate(tagger, sources.dev) if config.decode.calibrate else keeper.best_scores
@@ -134,10 +135,10 @@ def fit(
     maker = BatchMaker(store, lookup, scheme.size, config.batches.word_dropout, config.batches.masking)
     batches = Batches(maker, config.batches, settings.seed)
     steps = settings.passes * -(-len(batches) // accumulate)
-    optimizer = make_optimizer(settings, model.trainable_variables, steps, accumulate)
+    optimizer = make_optimizer(settings, model.trainable_variables, steps)
     transitions = Transitions.contest(scheme) if config.decode.transitions == "contest" else Transitions.legal(scheme)
     tagger = Tagger(config, scheme, transitions, units, lookup, KerasRuntime(model, lookup))
-    state = TrainingState(model, optimizer, settings.ema_momentum)
+    state = TrainingState(model, optimizer, settings, accumulate)
     keeper = EpochKeeper(tagger, state, sources.dev, run)
     step = train_step(state, lookup, matmul_dtype(settings), store.partial)
     callbacks = [keras.callbacks.TensorBoard(settings.tensorboard)] if settings.tensorboard else []

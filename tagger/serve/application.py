@@ -14,6 +14,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from tagger.calibration import Thresholds
 from tagger.pipeline import Tagger
 from tagger.serve import documentation
 from tagger.serve.corrections import CorpusFile
@@ -43,6 +44,7 @@ def application(
     token: str = "",
     hosts: set[str] | None = None,
     queue: QueueSetup | None = None,
+    thresholds: Thresholds | None = None,
 ) -> Starlette:
     """Return the ASGI application around a tagger.
 
@@ -53,9 +55,10 @@ def application(
         token: The token that clients must send; empty for none.
         hosts: The host names allowed in a request's `Host`; any by default.
         queue: Texts to correct one by one; needs `save`.
+        thresholds: How probable an entity must be, where a request does not say so; all are returned by default.
     """
     limits, metrics = limits or Limits(), Metrics()
-    api = Api(tagger, limits, save, metrics, queue)
+    api = Api(tagger, limits, save, metrics, queue, thresholds)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:

@@ -25,8 +25,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from tagger import __version__
+from tagger.calibration import Thresholds
 from tagger.documents import Entity, Notes
-from tagger.errors import CorpusError
+from tagger.errors import ConfigError, CorpusError
 from tagger.formats.native import parse, to_native
 from tagger.formats.records import dumps, parse_object
 from tagger.pipeline import Tagger
@@ -45,11 +46,12 @@ class Api:
     """Handlers of the endpoints.
 
     Args:
-        tagger: Predicts the entities.
+        tagger: Predicts the entities; it leaves none out itself.
         limits: Requests beyond them are rejected.
         corpus_file: Where corrected documents are saved; None for nowhere.
         metrics: Where texts and entities are counted.
         queue: Texts to correct one by one; None for no queue. Needs `corpus_file`.
+        thresholds: How probable an entity must be, where a request does not say so; all are returned by default.
     """
 
     def __init__(
@@ -59,8 +61,10 @@ class Api:
         corpus_file: CorpusFile | None,
         metrics: Metrics,
         queue: QueueSetup | None = None,
+        thresholds: Thresholds | None = None,
     ) -> None:
         self.limits, self.corpus_file, self.metrics = limits, corpus_file, metrics
+        self.thresholds = thresholds or Thresholds()
         self.tagger = SharedTagger(tagger, limits.waiting, metrics.count_batch)
         self.queue: QueueApi | None = None
         if queue and corpus_file:
@@ -79,12 +83,13 @@ class Api:
 
     async def tag(self, request: Request) -> Response:
         """`POST /tag`: JSON of one text or several, or JSON Lines."""
+        thresholds = self._thresholds(request)
         if media_type(request) == JSON_LINES:
-            lines = self._tag_stream(request)
+            lines = self._tag_stream(request, thresholds)
             first = await anext(lines, b"")  # a fault in the first lines decides the status
             return JsonLinesResponse(first, lines, self.limits.seconds)
         given, further = parse_texts(await json_body(request, self.limits), self.limits)
-        results = await self._results(given)
+        results = await self._results(given, thresholds)
         if further is None:
             return Response(results[0], media_type=JSON)
         rest = f", {dumps(further)[1:-1]}" if further else ""
@@ -120,6 +125,7 @@ class Api:
             "version": __version__,
             "bundle": bundle and {"name": bundle.name, "sha256": bundle.sha256, "trained": bundle.trained or None},
             "labels": tagger.labels,
+            "thresholds": vars(self.thresholds),
             "save": self.corpus_file is not None,
             "queue": self.queue is not None,
             "limits": vars(self.limits),
@@ -144,17 +150,29 @@ class Api:
         """Answer requests with another tagger from now on; batches under way are finished with the old one."""
         self.tagger.tagger = tagger
 
-    async def _results(self, given: Sequence[Given], wait: bool = False) -> list[str]:
+    def _thresholds(self, request: Request) -> Thresholds:
+        """Return how probable an entity must be: as the request's `?threshold=` says, or else the server's."""
+        given = request.query_params.getlist("threshold")
+        if not given:
+            return self.thresholds
+        try:
+            return Thresholds.parse(",".join(given), self.tagger.tagger.labels, "threshold")
+        except ConfigError as error:
+            reject(400, str(error))
+
+    async def _results(self, given: Sequence[Given], thresholds: Thresholds, wait: bool = False) -> list[str]:
         """Return the result of each text in JSON, with what else was given."""
-        predicted = await self._tag([text for text, _ in given], wait)
+        predicted = await self._tag([text for text, _ in given], thresholds, wait)
         return [
             to_native(text, entities, extra=extra) for (text, extra), entities in zip(given, predicted, strict=True)
         ]
 
-    async def _tag(self, texts: Sequence[str], wait: bool = False) -> list[list[Entity]]:
+    async def _tag(
+        self, texts: Sequence[str], thresholds: Thresholds | None = None, wait: bool = False
+    ) -> list[list[Entity]]:
         try:
             async with asyncio.timeout(self.limits.seconds):
-                predicted = await self.tagger.tag(texts, wait)
+                predicted = list(map(thresholds or self.thresholds, await self.tagger.tag(texts, wait)))
         except BusyError:
             reject(429, f"more than {self.limits.waiting:,} characters wait to be tagged; try again", _RETRY)
         except TimeoutError:
@@ -164,9 +182,10 @@ class Api:
                 self.metrics.entities.labels(entity.label).inc()
         return predicted
 
-    async def _tag_stream(self, request: Request) -> AsyncGenerator[bytes]:
+    async def _tag_stream(self, request: Request, thresholds: Thresholds) -> AsyncGenerator[bytes]:
         async for given in json_lines(request, self.limits):
-            yield "".join(line + "\n" for line in await self._results(given, wait=True)).encode("utf-8")
+            results = await self._results(given, thresholds, wait=True)
+            yield "".join(line + "\n" for line in results).encode("utf-8")
 
 
 def _queued(handler: Callable[[QueueApi, Request], Awaitable[Response]]) -> Callable[[Api, Request], Any]:

@@ -7,6 +7,7 @@ import sys
 
 import uvicorn
 
+from tagger.calibration import Thresholds
 from tagger.errors import ConfigError
 from tagger.pipeline import Tagger
 from tagger.serve.application import application
@@ -26,6 +27,7 @@ def serve(
     save: CorpusFile | None,
     token: str,
     queue: QueueSetup | None = None,
+    thresholds: Thresholds | None = None,
 ) -> None:
     """Answer requests until the process is interrupted or terminated; accepted requests are finished.
 
@@ -37,13 +39,15 @@ def serve(
         save: Where corrected documents are saved; None for nowhere.
         token: The token that clients must send; empty for none.
         queue: Texts to correct one by one; needs `save`.
+        thresholds: How probable an entity must be, where a request does not say so; of all, by default.
 
     Raises:
         ConfigError: If the server cannot listen on the address.
     """
     listening = _listen(host, port)
     local = host in _LOOPBACK_ADDRESSES
-    app = application(tagger, limits, save, token, _LOOPBACK_HOSTS if local and not token else None, queue)
+    hosts = _LOOPBACK_HOSTS if local and not token else None
+    app = application(tagger, limits, save, token, hosts, queue, thresholds)
     config = uvicorn.Config(
         app, ws="none", proxy_headers=False, log_level="warning", access_log=False, server_header=False,
         timeout_graceful_shutdown=limits.seconds,
