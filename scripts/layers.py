@@ -61,6 +61,8 @@ LAYERS = (
     "pipeline",
     "learning",
     "learning.device",
+    "learning.workers",
+    "learning.replicas",
     "learning.fitting",
     "learning.plots",
     "learning.run",

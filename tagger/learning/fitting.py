@@ -49,13 +49,20 @@ def make_optimizer(settings: TrainingConfig, variables: Sequence[Any], steps: in
         steps: Changes of the weights over all epochs.
         accumulate: Batches whose gradients are added up for one change.
     """
-    optimizer = keras.optimizers.Adam(
+    optimizer = SharedAdam(
         learning_rate(settings, steps),
         global_clipnorm=settings.clip_norm or None,
         gradient_accumulation_steps=accumulate if accumulate > 1 else None,
     )
     optimizer.build(variables)
     return optimizer
+
+
+class SharedAdam(keras.optimizers.Adam):
+    """Adam for gradients that are summed over all replicas already: they must be before they are clipped."""
+
+    def _all_reduce_sum_gradients(self, grads_and_vars: Any) -> Any:  # of Keras, which sums them after clipping
+        return grads_and_vars
 
 
 def learning_rate(settings: TrainingConfig, steps: int) -> Any:
