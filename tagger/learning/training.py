@@ -41,7 +41,6 @@ from tagger.lookup import Lookup
 from tagger.pipeline import Tagger
 from tagger.progress import Stages, say, time_left
 from tagger.runtime.keras import KerasRuntime
-from tagger.settings import settled
 from tagger.tags import TagScheme
 from tagger.text import UnitMaker
 
@@ -209,8 +208,8 @@ def make_step(
     with replicas.strategy.scope():
         model = seeded_model(config, scheme, lookup, store, start)
         steps = settings.passes * -(-len(batches) // accumulate)
-        optimizer = make_optimizer(settings, model.trainable_variables, steps, accumulate)
-        state = TrainingState(model, optimizer, settled(settings.ema_momentum, "training.ema_momentum"))
+        optimizer = make_optimizer(settings, model.trainable_variables, steps)
+        state = TrainingState(model, optimizer, settings, accumulate)
     return state, train_step(state, lookup, matmul_dtype(settings), store.partial, replicas), batches
 
 
