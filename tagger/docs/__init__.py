@@ -14,7 +14,7 @@ LANGUAGES = ("en", "zh")
 
 # The order in which a reader needs the pages; any others follow by name.
 _ORDER = (
-    "readme", "tutorial", "formats", "settings", "commands", "cards", "predicting", "library", "serving", "deploying",
+    "readme", "tutorial", "formats", "settings", "commands", "cards", "replicas", "predicting", "library", "serving", "deploying",
     "exports", "gazetteer", "how-it-works", "benchmarks", "architecture", "changelog",
 )  # fmt: skip
 
