@@ -68,6 +68,7 @@ LAYERS = (
     "learning.checks",
     "learning.sketch",
     "learning.cache",
+    "learning.memory",
     "learning.tables",
     "learning.preparation",
     "learning.training",

@@ -31,6 +31,7 @@ from tagger.learning.fitting import (
     seeded_model,
     write_networks,
 )
+from tagger.learning.memory import say_expected, say_peak
 from tagger.learning.plots import draw_curves
 from tagger.learning.preparation import ALIGNMENT, alignment_report, make_lookup, training_store
 from tagger.learning.run import RunFolder, Sources, run_folder_of
@@ -93,9 +94,10 @@ def _train(
     store = training_store(run, sources, units, lookup, scheme)
     stages.begin(_TRAINING)
     config = decide(config, device, run.folder, lambda: automatic_epochs(int(store.lengths.sum())))
+    say_expected(device, config)
     with memory_errors(device, config, run.folder):
         keeper = fit(config, scheme, units, lookup, store, sources, run)
-    device.say_peak()
+    say_peak(device, config)
     tagger = keeper.tagger
     stages.begin(_CALIBRATION)
     scores = calibrate(tagger, sources.dev) if config.decode.calibrate else keeper.best_scores
