@@ -51,6 +51,11 @@ def every(language):
     return [(page, block) for page in PAGES for block in blocks(page, language)]
 
 
+def examples():
+    """Return the examples of the library, without the one that tests/test_spark.py runs."""
+    return [(page, block) for page, block in every("python") if "pyspark" not in block]
+
+
 def commands(page):
     lines = "\n".join(blocks(page, "sh", "console")).splitlines()
     return [line.removeprefix("$ ") for line in lines if re.match(r"(\$ )?tagger ", line)]
@@ -138,7 +143,7 @@ def test_the_gazetteers_are_read_and_are_the_same(tmp_path):
 
 
 @pytest.mark.train
-@pytest.mark.parametrize(("page", "block"), every("python"), ids=name_of)
+@pytest.mark.parametrize(("page", "block"), examples(), ids=name_of)
 def test_each_example_of_the_library_runs(page, block, bundle, tmp_path, monkeypatch, capsys):
     for library in re.findall(r"^import (pandas|polars)", block, re.M):
         pytest.importorskip(library)

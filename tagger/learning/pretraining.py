@@ -39,7 +39,7 @@ from tagger.learning.run import RunFolder, TextSources, run_folder_of
 from tagger.learning.tables import table_stages, vectors_origin
 from tagger.lookup import Lookup
 from tagger.progress import Stages, say, time_left
-from tagger.settings import merge, settled
+from tagger.settings import merge
 from tagger.text import UnitMaker
 
 
@@ -129,7 +129,7 @@ def fit(
     model = CharacterPredictor(tagger, len(lookup.tables[0].vocabulary))
     batches = Batches(MaskedBatchMaker(store, lookup, config.pretrain.masking), config.batches, settings.seed)
     optimizer = make_optimizer(settings, model.trainable_variables, settings.passes * len(batches))
-    state = TrainingState(model, optimizer, settled(settings.ema_momentum, "training.ema_momentum"))
+    state = TrainingState(model, optimizer, settings)
     step = train_step(state, lookup, matmul_dtype(settings))
     history: list[dict[str, float]] = []
     if (checkpoint := run.load_checkpoint()) is not None:

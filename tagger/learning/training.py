@@ -40,7 +40,6 @@ from tagger.lookup import Lookup
 from tagger.pipeline import Tagger
 from tagger.progress import Stages, say, time_left
 from tagger.runtime.keras import KerasRuntime
-from tagger.settings import settled
 from tagger.tags import TagScheme
 from tagger.text import UnitMaker
 
@@ -138,10 +137,10 @@ def fit(
     maker = BatchMaker(store, lookup, scheme.size, config.batches.word_dropout, config.batches.masking)
     batches = Batches(maker, config.batches, settings.seed)
     steps = settings.passes * -(-len(batches) // accumulate)
-    optimizer = make_optimizer(settings, model.trainable_variables, steps, accumulate)
+    optimizer = make_optimizer(settings, model.trainable_variables, steps)
     transitions = Transitions.contest(scheme) if config.decode.transitions == "contest" else Transitions.legal(scheme)
     tagger = Tagger(config, scheme, transitions, units, lookup, KerasRuntime(model, lookup))
-    state = TrainingState(model, optimizer, settled(settings.ema_momentum, "training.ema_momentum"))
+    state = TrainingState(model, optimizer, settings, accumulate)
     keeper = EpochKeeper(tagger, state, sources.dev, run)
     step = train_step(state, lookup, matmul_dtype(settings), store.partial)
     callbacks = [keras.callbacks.TensorBoard(settings.tensorboard)] if settings.tensorboard else []
