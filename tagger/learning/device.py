@@ -24,20 +24,17 @@ class Device:
     Args:
         kind: A key of `presets.DEVICES`.
         name: As messages name it: "the processor", or number and model of a graphics card.
+        model: Of a graphics card.
     """
 
     kind: str
     name: str
+    model: str = ""
 
     @property
     def peak_mib(self) -> float | None:
         """Graphics memory that TensorFlow has used at most so far, in MiB, without the driver's own; None without."""
         return tf.config.experimental.get_memory_info("GPU:0")["peak"] / 2**20 if self.kind == "card" else None
-
-    def say_peak(self) -> None:
-        """Say how much graphics memory has been used at most; nothing on a processor."""
-        if (peak := self.peak_mib) is not None:
-            say(f"device: {self.name}: {peak:,.0f} MiB of its memory used at most, and the driver's own")
 
 
 PROCESSOR = Device("processor", "the processor")
@@ -67,7 +64,8 @@ def use_device(settings: TrainingConfig) -> Device:
     except RuntimeError as error:
         raise TrainingError(f"the device must be chosen before TensorFlow is used: {error}") from error
     details = tf.config.experimental.get_device_details(cards[chosen.number])
-    device = Device("card", f"graphics card {chosen.number}, {details.get('device_name', 'of an unknown model')}")
+    model = details.get("device_name", "of an unknown model")
+    device = Device("card", f"graphics card {chosen.number}, {model}", model)
     _say_once(f"device: {device.name}{chosen.why}")
     return device
 

@@ -32,6 +32,7 @@ from tagger.learning.fitting import (
     seeded_model,
     write_networks,
 )
+from tagger.learning.memory import say_expected, say_peak
 from tagger.learning.plots import draw_curves
 from tagger.learning.preparation import ALIGNMENT, alignment_report, make_lookup, training_store
 from tagger.learning.replicas import PartsMaker, Replicas, told_of_others, total, use_replicas
@@ -114,9 +115,10 @@ def _train(
     stages.begin(_TRAINING)
     config = decide(config, device, run.folder, lambda: automatic_epochs(int(store.lengths.sum())))
     replicas.agree()  # all is there that the others read
+    say_expected(device, config)
     with memory_errors(device, config, run.folder):
         keeper = fit(config, scheme, units, lookup, store, sources, run, replicas)
-    device.say_peak()
+    say_peak(device, config)
     tagger = keeper.tagger
     stages.begin(_CALIBRATION)
     scores = calibrate(tagger, sources.dev) if config.decode.calibrate else keeper.best_scores
