@@ -88,7 +88,6 @@ def prepared(options: argparse.Namespace, folder: Path) -> tuple[Any, ...]:
     from tagger.learning import automatic, device, fitting, preparation, training
     from tagger.learning.checks import check_corpora
     from tagger.learning.run import RunFolder, Sources
-    from tagger.settings import settled
     from tagger.tags import TagScheme
     from tagger.text import UnitMaker
     from tagger.weights import fresh_model
@@ -103,7 +102,7 @@ def prepared(options: argparse.Namespace, folder: Path) -> tuple[Any, ...]:
     store = preparation.training_store(run, sources, units, lookup, scheme)
     model = fresh_model(config, scheme, lookup)
     optimizer = fitting.make_optimizer(config.training, model.trainable_variables, steps=1000)
-    state = fitting.TrainingState(model, optimizer, settled(config.training.ema_momentum, "training.ema_momentum"))
+    state = fitting.TrainingState(model, optimizer, config.training)
     step = training.train_step(state, lookup, device.matmul_dtype(config.training))
     maker = BatchMaker(store, lookup, scheme.size, config.batches.word_dropout, config.batches.masking)
     return config, model, step, Batches(maker, config.batches, config.training.seed)

@@ -53,10 +53,10 @@ from tagger.text import Segmenter, UnitMaker
 from tagger.vectors import load_tables, save_tables
 from tagger.weights import Weights, fresh_model
 
-FORMAT_VERSION, OLDEST_FORMAT = 3, 3
+FORMAT_VERSION, OLDEST_FORMAT = 4, 3
 
 # For each format after `OLDEST_FORMAT`: the settings that came with it, by section and name, and their value before.
-SETTINGS_BEFORE: dict[int, dict[str, dict[str, Any]]] = {}
+SETTINGS_BEFORE: dict[int, dict[str, dict[str, Any]]] = {4: {"text": {"simplify": False}}}
 
 ONNX, EIGHT_BITS = "model.onnx", "model.int8.onnx"
 
@@ -235,7 +235,7 @@ def keep_gazetteer(path: Path | str, file: Path | None) -> None:
     if file:
         if str(file) == "-" or file.is_fifo():
             raise CorpusError(str(file), "a file that can be copied", "a stream", "save it in a file first")
-        Gazetteer.read(file, bundle.scheme)
+        Gazetteer.read(file, bundle.scheme, bundle.config.text.simplify)
     resolved = bundle.folder.resolve()
     with atomic_folder(resolved, replace=True) as folder:
         shutil.copytree(resolved, folder, dirs_exist_ok=True)
@@ -266,7 +266,8 @@ def load(path: Path | str) -> Bundle:
         tables = load_tables(folder, config.text.unit)
         lookup = Lookup(tables, Lexicon.load(folder, tables[-1].vocabulary) if config.has_lexicon else None)
         calibration = Calibration(**json.loads((folder / "calibration.json").read_text("utf-8")))
-        gazetteer = Gazetteer.read(folder / GAZETTEER, scheme) if GAZETTEER in manifest["files"] else None
+        listed = folder / GAZETTEER if GAZETTEER in manifest["files"] else None
+        gazetteer = Gazetteer.read(listed, scheme, config.text.simplify) if listed else None
     except (OSError, ValueError, TypeError, ConfigError, CorpusError, VectorsError) as error:
         raise BundleError(f"{folder}: {error}") from error
     if rows.shape != (scheme.size + 2, scheme.size):
@@ -290,11 +291,41 @@ def read_config(toml: str, bundle_format: int) -> Config:
     Raises:
         ConfigError, ValueError: If it is not TOML, or not settings.
     """
-    config = Config()
+    config = merge(Config(), _settings_before(bundle_format), f"settings of format {bundle_format}")
+    return merge(config, tomllib.loads(toml), "config.toml")
+
+
+def read_settings(path: Path) -> Config:
+    """Return the settings of a bundle, without loading the rest of it.
+
+    Raises:
+        BundleError: If it is no bundle that can be loaded.
+    """
+    manifest, _ = _read_manifest(path)
+    try:
+        return read_config((path / "config.toml").read_text("utf-8"), manifest["format"])
+    except (OSError, ValueError, ConfigError) as error:
+        raise BundleError(f"{path}: {error}") from error
+
+
+def settings_since(path: Path) -> list[str]:
+    """Return the settings that are newer than a bundle's format, as `section.key=value`, with their values back then.
+
+    Raises:
+        BundleError: If it is no bundle that can be loaded.
+    """
+    before = _settings_before(_read_manifest(path)[0]["format"])
+    return [f"{section}.{key}={json.dumps(value)}" for section, row in before.items() for key, value in row.items()]
+
+
+def _settings_before(bundle_format: int) -> dict[str, dict[str, Any]]:
+    """Return the settings that are newer than a format, with their values then, by section and name."""
+    before: dict[str, dict[str, Any]] = {}
     for version in sorted(SETTINGS_BEFORE, reverse=True):  # of two values of a setting, the older format's counts
         if version > bundle_format:
-            config = merge(config, SETTINGS_BEFORE[version], f"settings before format {version}")
-    return merge(config, tomllib.loads(toml), "config.toml")
+            for section, values in SETTINGS_BEFORE[version].items():
+                before.setdefault(section, {}).update(values)
+    return before
 
 
 def _read_manifest(folder: Path) -> tuple[dict[str, Any], str]:

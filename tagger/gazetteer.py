@@ -18,7 +18,7 @@ import numpy as np
 from tagger.errors import CorpusError
 from tagger.files import open_text
 from tagger.tags import TagScheme, UnitSpan
-from tagger.text import Units
+from tagger.text import Units, simplified
 
 FORCED = math.inf  # the weight of a forced entity
 
@@ -68,12 +68,15 @@ class Gazetteer:
     Args:
         entries: Weight of each label of each mention; a label with the weight `FORCED` is the only one of its mention.
         scheme: The tags.
+        simplify: As `[text] simplify`: mentions are found whether text and list are in simplified or in traditional
+            characters.
 
     Attributes:
         cut: How often each mention was ignored because its bounds are not bounds of units.
     """
 
-    def __init__(self, entries: Mapping[str, Mapping[str, float]], scheme: TagScheme) -> None:
+    def __init__(self, entries: Mapping[str, Mapping[str, float]], scheme: TagScheme, simplify: bool = False) -> None:
+        self._simplify = simplify
         self._entries = {
             mention: [(scheme.labels.index(label), weight) for label, weight in weights.items()]
             for mention, weights in entries.items()
@@ -83,8 +86,10 @@ class Gazetteer:
         self.cut: Counter[str] = Counter()
 
     @staticmethod
-    def read(path: Path | str, scheme: TagScheme) -> "Gazetteer":
+    def read(path: Path | str, scheme: TagScheme, simplify: bool = False) -> "Gazetteer":
         """Return the gazetteer in a file; of lines with the same mention and label the last counts.
+
+        Arguments as for `Gazetteer`.
 
         Raises:
             CorpusError: At the first line that has another form, or a label that is not in the scheme.
@@ -101,12 +106,12 @@ class Gazetteer:
                 if label not in scheme.labels:
                     expected = f"one of the tagger's labels {', '.join(scheme.labels)}"
                     raise CorpusError(place, expected, label, "a gazetteer cannot add labels")
-                weights = entries.setdefault(mention, {})
+                weights = entries.setdefault(simplified(mention) if simplify else mention, {})
                 weights[label] = weight
                 if len(weights) > 1 and FORCED in weights.values():
                     received = f"{mention} with the labels {' and '.join(weights)}"
                     raise CorpusError(place, "one label for a forced mention", received, "give both a weight")
-        return Gazetteer(entries, scheme)
+        return Gazetteer(entries, scheme, simplify)
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -117,7 +122,7 @@ class Gazetteer:
         No two mentions overlap: forced ones go first, then longer ones, then those on the left. A mention whose bounds
         are not bounds of units is counted in `cut` and does not stand in the way of others.
         """
-        text, covered = units.text, bytearray(len(units.text))
+        text, covered = simplified(units.text) if self._simplify else units.text, bytearray(len(units.text))
         matches = [(start, end, self._entries[text[start:end]]) for start, end in self._find(text)]
         matches.sort(key=lambda match: (match[2][0][1] != FORCED, match[0] - match[1], match[0]))
         for start, end, labels in matches:

@@ -196,7 +196,7 @@ def jieba_lexicon(config: TextConfig, vocabulary: Vocabulary) -> Lexicon:
             for line in lines:
                 word, *_, tag = line.decode("utf-8").split(" ")
                 yield word, tag.strip()
-        yield from ((word, "") for word in config.words)
+        yield from ((normal(word, config.fold, config.simplify), "") for word in config.words)
 
     return Lexicon.of(words(), vocabulary, config.fold)
 

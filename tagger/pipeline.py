@@ -176,7 +176,7 @@ class Tagger:
             spec.load(bundle, workers),
             bundle.calibration,
             workers,
-            Gazetteer.read(gazetteer, bundle.scheme) if gazetteer else bundle.gazetteer,
+            Gazetteer.read(gazetteer, bundle.scheme, bundle.config.text.simplify) if gazetteer else bundle.gazetteer,
             bundle.identity,
         )
 

@@ -16,7 +16,7 @@ class Preset:
 PRESETS: Mapping[str, Preset] = {
     "default": Preset("characters as units, a CRF, any number of labels", {}),
     "contest": Preset("the method of 2016: jieba words as units, no CRF, one label", {
-        "text": {"unit": "word", "clean": True, "fold": False, "maxlen": 80, "overlap": 20},
+        "text": {"unit": "word", "clean": True, "fold": False, "simplify": False, "maxlen": 80, "overlap": 20},
         "vectors": {
             "word_dimensions": 128, "learnt_dimensions": 0, "window": 8, "negative": 8, "min_count": 1, "sample": 1e-3,
             "epochs": 20, "learning_rate": 0.025, "norm": 1.0, "limit": 0, "storage": "float32",

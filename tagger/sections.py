@@ -22,6 +22,11 @@ class TextConfig:
         "keep Latin runs and the inside of 《…》 and of short “…” in one piece (the method of 2016).",
     )
     fold: bool = setting(True, "Look up vectors in lower case and with every digit as 0.")
+    simplify: bool = setting(
+        True,
+        "Look up vectors and words by the simplified form of traditional characters, so that one tagger serves both; "
+        "false for corpora that need the difference.",
+    )
     maxlen: int = setting(
         256, "Units in the longest window that the network reads; longer texts are cut into windows.", least=2
     )

@@ -10,7 +10,8 @@ import logging
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
+from importlib import resources
 
 import numpy as np
 
@@ -39,23 +40,40 @@ def _one_for_one() -> dict[int, int]:
     return table
 
 
-_NORMAL = _one_for_one()
+def _small_letters_and_zero() -> dict[int, int]:
+    """Map letters and digits, full-width ones too, to small ASCII letters and 0."""
+    table = {code: 0x30 for first in (0x30, 0xFF10) for code in range(first, first + 10)}
+    for first in (0x41, 0xFF21, 0xFF41):
+        table |= {code: 0x61 + number for number, code in enumerate(range(first, first + 26))}
+    return table
 
-_FOLDED = _NORMAL | {code: 0x30 for first in (0x30, 0xFF10) for code in range(first, first + 10)}
 
-_FOLDED |= {code: 0x61 + number for first in (0x41, 0xFF21) for number, code in enumerate(range(first, first + 26))}
+@cache
+def _simplified() -> dict[int, int]:
+    """Map traditional characters to simplified ones; made by `scripts/simplified.py`."""
+    lines = resources.files("tagger").joinpath("simplified.txt").read_text("utf-8").splitlines()
+    return {ord(other): ord(line[0]) for line in lines if not line.startswith("#") for other in line[1:]}
 
-_FOLDED |= {code: 0x61 + number for number, code in enumerate(range(0xFF41, 0xFF5B))}
+
+@cache
+def _normal_table(fold: bool, simplify: bool) -> dict[int, int]:
+    return _one_for_one() | (_small_letters_and_zero() if fold else {}) | (_simplified() if simplify else {})
 
 
-def normal(text: str, fold: bool = False) -> str:
+def normal(text: str, fold: bool = False, simplify: bool = False) -> str:
     """Return the normal form of a text, in which vocabularies hold words, character by character.
 
     Args:
         text: Any string.
         fold: Also replace Latin capitals by small letters and every digit by 0.
+        simplify: Also replace traditional characters by simplified ones.
     """
-    return text.translate(_FOLDED if fold else _NORMAL)
+    return text.translate(_normal_table(fold, simplify))
+
+
+def simplified(text: str) -> str:
+    """Return a text with its traditional characters replaced by simplified ones, character by character."""
+    return text.translate(_simplified())
 
 
 def clean(text: str) -> str:
@@ -175,7 +193,7 @@ class UnitMaker:
 
     def __init__(self, config: TextConfig) -> None:
         self.config = config
-        self.segmenter = Segmenter([normal(word, config.fold) for word in config.words])
+        self.segmenter = Segmenter([normal(word, config.fold, config.simplify) for word in config.words])
 
     def __call__(self, text: str) -> Units:
         """Return the units of `text`; none when it is empty."""
@@ -187,7 +205,7 @@ class UnitMaker:
 
     def words(self, text: str) -> list[str]:
         """Return the words of the normal (and, if configured, cleaned) form of `text`."""
-        text = normal(text, self.config.fold)
+        text = normal(text, self.config.fold, self.config.simplify)
         if not self.config.clean:
             return self.segmenter.cut(text)
         text = clean(text)

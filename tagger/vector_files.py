@@ -57,14 +57,14 @@ class _Form:
     words: int | None = None
 
 
-def load_word2vec(path: Path, config: VectorsConfig, fold: bool = False) -> Table:
+def load_word2vec(path: Path, config: VectorsConfig, fold: bool = False, simplify: bool = False) -> Table:
     """Return the word table of a file of word2vec or GloVe, `.gz` or not.
 
     Args:
         path: The file. It is read until `vectors.limit` words are there; files have the most frequent words first.
         config: The `[vectors]` section.
-        fold: As `[text] fold`: words are looked up in that form. Of words that become equal, the first counts, with
-            its vector and its place in the order of frequency.
+        fold, simplify: As in `[text]`: words are looked up in that form. Of words that become equal, the first counts,
+            with its vector and its place in the order of frequency.
 
     Raises:
         VectorsError: If the file is missing, in neither format, shorter than it promises, or if a number in it is not
@@ -80,7 +80,7 @@ def load_word2vec(path: Path, config: VectorsConfig, fold: bool = False) -> Tabl
                 if np.abs(vector).max() > _LARGEST:
                     received = f"the vector of {shortened(repr(word))} holds a number beyond {_LARGEST:g}"
                     raise VectorsError(f"{path}: {place}: {received}; remove that word")
-                vectors.setdefault(normal(word, fold), vector)
+                vectors.setdefault(normal(word, fold, simplify), vector)
                 if len(vectors) == config.limit:
                     break
     except (OSError, EOFError, zlib.error, gzip.BadGzipFile) as error:

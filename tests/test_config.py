@@ -154,7 +154,7 @@ def test_what_is_very_long_or_deep_or_not_printable_is_reported_in_one_line(writ
     [
         ("training.epoch=3", "training.epoch does not exist; did you mean 'epochs'?"),
         ("trainings.epochs=3", "section [trainings] does not exist; did you mean 'training'?"),
-        ("text.zzz=3", "text.zzz does not exist; there are: unit, clean, fold, maxlen, overlap, words"),
+        ("text.zzz=3", "text.zzz does not exist; there are: unit, clean, fold, simplify, maxlen, overlap, words"),
         ("text.words.more=3", "text.words.more does not exist"),
         ("epochs=3", "expected section.key=value, such as training.epochs=60"),
         ("training.epochs", "expected section.key=value, such as training.epochs=60"),

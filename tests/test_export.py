@@ -226,9 +226,9 @@ def test_the_onnx_folder_describes_all_that_another_language_needs(bundle, tmp_p
     domains = {node.domain for node in onnx.load(tmp_path / "onnx" / "model.onnx").graph.node}
     assert domains == {""}  # standard operators
     keras, ids, lengths = run_alone(f"TEXTS = {TEXTS!r}\n{FOREIGN}", tmp_path, bundle)
-    out = json.loads((tmp_path / "out.json").read_text("utf-8"))
+    out, settings = json.loads((tmp_path / "out.json").read_text("utf-8")), bundle.config.text
     np.testing.assert_allclose(inside(np.load(tmp_path / "scores.npy"), lengths), inside(keras, lengths), atol=1e-4)
-    assert out["normal"] == [normal(text, bundle.config.text.fold) for text in TEXTS]
+    assert out["normal"] == [normal(text, settings.fold, settings.simplify) for text in TEXTS]
     for ours, theirs, length in zip(out["ids"], ids, lengths, strict=True):
         np.testing.assert_array_equal(ours, theirs[:length])
     paths = viterbi(keras if bundle.config.model.crf else log_softmax(keras), lengths, bundle.transitions)

@@ -202,6 +202,15 @@ JSON = [
 ]  # fmt: skip
 
 
+@pytest.mark.parametrize(("simplify", "found"), [(True, 2), (False, 1)])
+@pytest.mark.parametrize("listed", ["长江大桥", "長江大橋"])
+def test_mentions_are_found_in_simplified_and_traditional_characters(write, listed, simplify, found):
+    gazetteer = Gazetteer.read(write(f"{listed}\tLOC\n"), SCHEME, simplify)
+    spans = [span for span, _ in gazetteer.matches(CHARACTERS("长江大桥與長江大橋"))]
+    assert len(spans) == found
+    assert {span[:2] for span in spans} <= {(0, 4), (5, 9)}
+
+
 @pytest.mark.parametrize(
     "content",
     [

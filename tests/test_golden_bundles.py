@@ -44,6 +44,25 @@ def test_bundles_of_all_formats_predict_what_they_did(expected, runtime):
     check(expected, runtime)
 
 
+def test_a_text_in_traditional_characters_has_the_entities_of_the_simplified_one():
+    tagger = Tagger.load(GOLDEN / f"format-{bundles.FORMAT_VERSION}", workers=1)
+    pairs = (
+        ("王芳和张三丰都在北京讲课，他们昨天去了长江大桥。", "王芳和張三豐都在北京講課，他們昨天去了長江大橋。"),
+        ("孙悟空回到上海", "孫悟空回到上海"),  # in the gazetteer
+    )
+    for text, other in pairs:
+        expected, entities = tagger(text), tagger(other)
+        assert [(e.start, e.end, e.label, e.score) for e in entities] == [
+            (e.start, e.end, e.label, e.score) for e in expected
+        ]
+        assert len(entities) >= 2
+        assert all(other[e.start : e.end] == e.text for e in entities)
+    before = Tagger.load(GOLDEN / "format-3", workers=1)
+    assert not before.config.text.simplify
+    assert before(pairs[1][0])[0].score == 1.0
+    assert not any(entity.score == 1.0 for entity in before(pairs[1][1]))
+
+
 @pytest.mark.parametrize("expected", EXPECTED, ids=lambda file: file.stem)
 def test_bundles_load_with_either_segmenter(expected, monkeypatch):
     monkeypatch.setitem(sys.modules, "rjieba", None)

@@ -21,7 +21,7 @@ from tagger.sections import TextConfig
 from tests.conftest import SAMPLE
 from tests.samples import few
 
-CHARACTERS = TextConfig(maxlen=16, overlap=4)
+CHARACTERS = TextConfig(maxlen=16, overlap=4, simplify=False)
 
 
 @pytest.fixture
@@ -87,6 +87,16 @@ def test_scripts_are_distinguished(look):
     assert not (simplified | traditional) & set("我在北京大学生人中，A1") - {"学"}
     (split,) = look([document(text) for text in ("国家", "國家", "国家國家", "我", "")])["splits"]
     assert split["scripts"] == {"simplified": 1, "traditional": 1, "both": 1, "neither": 2}
+
+
+def test_scripts_are_no_finding_where_they_are_looked_up_alike(look):
+    report = look([document("国家國家", ("国家", "A")), document("國家", ("國家", "A"))], config=TextConfig())
+    (split,) = report["splits"]
+    assert counts(split) == {}
+    assert list(split["findings"]) == [kind for kind in FINDINGS if kind != "both_scripts"]
+    assert (split["scripts"]["both"], split["scripts"]["traditional"]) == (1, 1)
+    shown = [*corpus_examples(report), *(cell for row in corpus_table(report)[1] for cell in row)]
+    assert not any("traditional" in line for line in shown)
 
 
 def test_labels_and_lengths(look):

@@ -7,7 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tagger import bundle as bundles
 from tagger import config
+from tagger.errors import BundleError
 from tagger.learning import cache, tables
 from tagger.learning.cache import Entry, exact_entry, similar_entry
 from tagger.learning.run import RunFolder, Sources
@@ -15,6 +17,7 @@ from tagger.learning.sketch import EQUAL, Sketch
 from tagger.learning.tables import vector_tables, vectors_origin
 from tagger.text import UnitMaker
 from tests.conftest import SMALL
+from tests.make_golden_bundle import GOLDEN
 from tests.samples import rows, table
 
 pytest.importorskip("gensim")
@@ -270,3 +273,15 @@ def test_the_origin_goes_with_the_vectors_of_a_bundle(tmp_path):
     (tmp_path / "metrics.json").write_text('{"f1": 0.5, "vectors": {"reused": "x"}}', "utf-8")
     assert vectors_origin(None, Sources(Path("t"), Path("d"), vectors=tmp_path)) == {"vectors": {"reused": "x"}}
     assert vectors_origin(None, Sources(Path("t"), Path("d"), vectors=tmp_path / "none")) == {}
+
+
+@pytest.mark.parametrize("name", ["fold", "simplify"])
+def test_vectors_of_a_bundle_are_looked_up_as_they_were_learnt(tmp_path, name):
+    start = GOLDEN / f"format-{bundles.FORMAT_VERSION}"
+    settings = config.load("default", [f"text.{name}=false"])
+    with pytest.raises(
+        BundleError, match=rf"text\.{name}=true, and the settings have false; add --set text.{name}=true$"
+    ):
+        vector_tables(None, settings, Sources(tmp_path, tmp_path, vectors=start), UnitMaker(settings.text))
+    older = config.load("default", bundles.settings_since(GOLDEN / "format-3"))
+    assert vector_tables(None, older, Sources(tmp_path, tmp_path, vectors=GOLDEN / "format-3"), UnitMaker(older.text))

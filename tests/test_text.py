@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tagger.config import load
 from tagger.errors import ConfigError
 from tagger.sections import TextConfig
 from tagger.tags import UnitSpan
-from tagger.text import Segmenter, UnitMaker, Window, clean, normal, pieces, read_words, windows
-from tests.conftest import SAMPLE, corpora
+from tagger.text import Segmenter, UnitMaker, Window, clean, normal, pieces, read_words, simplified, windows
+from tests.conftest import ROOT, SAMPLE, corpora
 from tests.samples import anything, few, rows
 
 # Words that jieba does not know, and words that it does know.
@@ -59,11 +60,11 @@ def test_a_unit_span_is_found_where_both_ends_are_bounds(text):
 
 
 @few
-@given(anything, st.booleans())
-def test_the_normal_form_is_one_for_one_and_final(text, fold):
-    made = normal(text, fold)
+@given(anything, st.booleans(), st.booleans())
+def test_the_normal_form_is_one_for_one_and_final(text, fold, simplify):
+    made = normal(text, fold, simplify)
     assert len(made) == len(text)
-    assert normal(made, fold) == made
+    assert normal(made, fold, simplify) == made
     assert made.encode("utf-8").decode("utf-8") == made
     assert not re.search(r"[\s\x00-\x1f]", made.replace(" ", ""))
 
@@ -79,6 +80,28 @@ def test_the_normal_form_by_example():
     assert normal("Ａｚ９\ud800北") == "Az9\ufffd北"
     assert normal("\t\n\r\x85\xa0\u2028\u2029\u200b\u3000\ufeff") == 10 * " "
     assert normal("Ａｚ９ iPhone 6S", fold=True) == "az0 iphone 0s"
+    assert normal("Ａ９國家後來於臺灣", simplify=True) == "A9国家后来于台湾"
+    assert normal("Ａ９國家後來於臺灣", fold=True) == "a0國家後來於臺灣"
+
+
+def test_simplified_text_is_its_own_simplified_form():
+    every = "".join(map(chr, range(0x110000)))
+    in_gb2312 = every.encode("gb2312", "ignore").decode("gb2312")
+    assert simplified(in_gb2312) == in_gb2312.replace("後", "后").replace("於", "于")
+    replaced = {one: other for one, other in zip(every, simplified(every), strict=True) if one != other}
+    assert simplified("".join(replaced.values())) == "".join(replaced.values())
+    assert all("\u4e00" <= character <= "\u9fff" for pair in replaced.items() for character in pair)
+    assert f"{len(replaced):,} characters" in (ROOT / "tagger" / "docs" / "how-it-works.md").read_text("utf-8")
+
+
+def test_units_of_traditional_text_are_those_of_the_simplified_one():
+    text, other = "李國豪於長江大橋對記者說，後來沒有辦法。", "李国豪于长江大桥对记者说，后来没有办法。"
+    default, contest = (UnitMaker(load(name).text) for name in ("default", "contest"))
+    units = default(text)
+    assert units.text == text
+    assert units.words == default(other).words
+    assert contest(text).words != contest(other).words
+    assert UnitMaker(TextConfig(words=("臺灣大橋",)))("去台湾大桥").words == ["去", "台湾大桥"]
 
 
 @few

@@ -23,6 +23,14 @@ def test_ready_made_vectors_are_read(tmp_path, name):
     np.testing.assert_allclose(made.rows(np.array([2, 3])), [[0.6, 0.8], [1, 0]])
 
 
+@pytest.mark.parametrize(("simplify", "words"), [(True, ["国家"]), (False, ["國家", "国家"])])
+def test_simplified_and_traditional_words_become_one(tmp_path, simplify, words):
+    (tmp_path / "own.txt").write_text("2 2\n國家 1 0\n国家 0 1\n", "utf-8")
+    made = load_word2vec(tmp_path / "own.txt", VectorsConfig(norm=1.0, storage="float32"), simplify=simplify)
+    assert made.vocabulary.words == words
+    assert made.rows(np.array([2])).tolist() == [[1, 0]]
+
+
 def test_ready_made_words_keep_the_place_of_the_first_of_those_that_become_one(tmp_path):
     """In order of frequency, which the head of the table and the vector of unknown words depend on."""
     words = ["Ａb", "的", "北京", "ab", "大学", *"甲乙丙丁戊己庚辛壬癸子丑寅卯", "AB"]

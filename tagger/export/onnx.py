@@ -12,6 +12,7 @@ from tagger.bundle import Bundle
 from tagger.lexicon import LONGEST
 from tagger.lookup import word_positions
 from tagger.onnx_graph import FrozenTable
+from tagger.sections import TextConfig
 from tagger.text import normal
 from tagger.vectors import PADDING, RESERVED, UNKNOWN
 
@@ -46,8 +47,9 @@ def description(bundle: Bundle) -> dict[str, Any]:
         "about": _ABOUT,
         "text": {
             "about": _TEXT,
-            "replace": _replaced(config.text.fold),
+            "replace": _replaced(config.text),
             "fold": config.text.fold,
+            "simplify": config.text.simplify,
             "clean": config.text.clean,
             "segmenter": {**bundle.manifest["segmenter"], "about": _SEGMENTER, "words": list(config.text.words)},
         },
@@ -67,10 +69,11 @@ def description(bundle: Bundle) -> dict[str, Any]:
     }
 
 
-def _replaced(fold: bool) -> dict[str, str]:
+def _replaced(config: TextConfig) -> dict[str, str]:
     """Return each character that is looked up as another one, except lone surrogates, which JSON cannot hold."""
     characters = "".join(map(chr, [*range(0xD800), *range(0xE000, 0x110000)]))
-    return {old: new for old, new in zip(characters, normal(characters, fold), strict=True) if old != new}
+    replaced = normal(characters, config.fold, config.simplify)
+    return {old: new for old, new in zip(characters, replaced, strict=True) if old != new}
 
 
 def _legal(scores: np.ndarray) -> list[float | None]:
@@ -103,7 +106,8 @@ _ABOUT = (
 
 _TEXT = (
     "A character is a Unicode code point. Replace characters by 'replace', one for one, so that offsets stay the same; "
-    "fold tells whether Latin letters become lower case and digits 0 thereby. With clean, every character outside Han, "
+    "fold tells whether Latin letters become lower case and digits 0 thereby, simplify whether traditional characters "
+    "become simplified ones. With clean, every character outside Han, "
     "0-9, a-z, A-Z, 《》 () （） “” · . then becomes one space, and these are one word each, the leftmost first: the "
     "inside of 《…》, the inside of “…” up to ten characters, a run of Latin letters, digits, dots and the spaces "
     "between them, a run of spaces. The rest is cut into words by the segmenter. A unit is a character, or, with unit "

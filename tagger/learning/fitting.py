@@ -40,22 +40,24 @@ def zero_unseen_embeddings(model: Any, store: Store) -> None:
         layer.embeddings.assign(layer.embeddings.numpy() * seen[:, None])
 
 
-def make_optimizer(settings: TrainingConfig, variables: Sequence[Any], steps: int, accumulate: int = 1) -> Any:
-    """Return a built Adam optimizer.
+def make_optimizer(settings: TrainingConfig, variables: Sequence[Any], steps: int) -> Any:
+    """Return a built Adam optimizer, which leaves clipping and accumulation to `TrainingState`.
 
     Args:
         settings: The `[training]` section.
         variables: What it changes.
         steps: Changes of the weights over all epochs.
-        accumulate: Batches whose gradients are added up for one change.
     """
-    optimizer = keras.optimizers.Adam(
-        learning_rate(settings, steps),
-        global_clipnorm=settings.clip_norm or None,
-        gradient_accumulation_steps=accumulate if accumulate > 1 else None,
-    )
+    optimizer = SharedAdam(learning_rate(settings, steps))
     optimizer.build(variables)
     return optimizer
+
+
+class SharedAdam(keras.optimizers.Adam):
+    """Adam for gradients that are summed over all replicas already: they must be before they are clipped."""
+
+    def _all_reduce_sum_gradients(self, grads_and_vars: Any) -> Any:  # of Keras, which sums them after clipping
+        return grads_and_vars
 
 
 def learning_rate(settings: TrainingConfig, steps: int) -> Any:
@@ -69,25 +71,81 @@ def learning_rate(settings: TrainingConfig, steps: int) -> Any:
     )
 
 
+def clipped(gradients: Sequence[Any], norm: float) -> list[Any]:
+    """Return gradients scaled down together to this norm (Pascanu et al., 2013), or as they are if they are smaller.
+
+    Args:
+        gradients: Tensors, or `tf.IndexedSlices`, whose rows of one index count each for itself, as in Keras and
+            TensorFlow. None where a variable has no gradient.
+        norm: Largest norm of all gradients together; 0 for no limit.
+    """
+    if not norm:
+        return list(gradients)
+    squares = []
+    for gradient in gradients:
+        if isinstance(gradient, tf.IndexedSlices):
+            slices = tf.IndexedSlices(tf.square(gradient.values), gradient.indices, gradient.dense_shape)
+            squares.append(tf.reduce_sum(tf.convert_to_tensor(slices)))
+        elif gradient is not None:
+            squares.append(tf.reduce_sum(tf.square(gradient)))
+    now = tf.sqrt(tf.reduce_sum(tf.stack(squares)))
+    scale = norm * tf.minimum(1.0 / now, 1.0 / norm) + (now - now)  # not a number if a gradient is not finite
+    return [None if gradient is None else tf.convert_to_tensor(gradient) * scale for gradient in gradients]
+
+
 class TrainingState:
     """All that changes in training: weights, optimizer, moving average (EMA) of the weights.
+
+    In the first steps the average follows the weights faster, so that the random weights of the beginning are soon
+    forgotten.
 
     Args:
         model: A built model.
         optimizer: Its optimizer, built.
-        momentum: Of the average; 0 for no average. In the first steps the average follows the weights faster, so that
-            the random weights of the beginning are soon forgotten.
+        settings: The `[training]` section; `clip_norm` and `ema_momentum` are used.
+        accumulate: Batches whose gradients are averaged for one change of the weights.
     """
 
-    def __init__(self, model: Any, optimizer: Any, momentum: float) -> None:
-        self.model, self.optimizer, self.momentum = model, optimizer, momentum
+    def __init__(self, model: Any, optimizer: Any, settings: TrainingConfig, accumulate: int = 1) -> None:
+        self.model, self.optimizer, self.settings, self.accumulate = model, optimizer, settings, accumulate
+        self.momentum = settled(settings.ema_momentum, "training.ema_momentum")
         self.weights = model.trainable_variables
-        self.averages = [tf.Variable(weight.value) for weight in self.weights] if momentum else []
+        self.averages = [tf.Variable(weight.value) for weight in self.weights] if self.momentum else []
         self.step = tf.Variable(0.0)
-        self._variables = [*model.variables, *optimizer.variables, *self.averages, self.step]
+        self._waiting = [tf.Variable(tf.zeros(weight.shape)) for weight in self.weights] if accumulate > 1 else []
+        self._batches = tf.Variable(0, dtype=tf.int64)
+        accumulated = [*self._waiting, self._batches] if accumulate > 1 else []
+        self._variables = [*model.variables, *optimizer.variables, *self.averages, self.step, *accumulated]
 
-    def apply_gradients(self, gradients: Sequence[tf.Tensor]) -> None:
-        """Change the weights, and move the averages towards them; part of each step."""
+    def apply_gradients(self, gradients: Sequence[Any]) -> None:
+        """Make a batch's part of the next change of the weights; part of each step.
+
+        Args:
+            gradients: Of a whole batch: where replicas share a batch, they are summed before.
+        """
+        if self.accumulate == 1:
+            self._update(gradients)
+            return
+        gradients = [
+            waiting if gradient is None else gradient + waiting
+            for gradient, waiting in zip(gradients, self._waiting, strict=True)
+        ]
+
+        def change() -> None:
+            self._update([gradient / self.accumulate for gradient in gradients])
+            for waiting in self._waiting:
+                waiting.assign(tf.zeros_like(waiting))
+
+        def wait() -> None:
+            for waiting, gradient in zip(self._waiting, gradients, strict=True):
+                waiting.assign(gradient)
+
+        self._batches.assign_add(1)
+        tf.cond(self._batches % self.accumulate == 0, change, wait)
+
+    def _update(self, gradients: Sequence[Any]) -> None:
+        """Clip the gradients, change the weights, and move the averages towards them."""
+        gradients = clipped(gradients, self.settings.clip_norm)
         self.optimizer.apply_gradients(zip(gradients, self.weights, strict=True))
         if not self.averages:
             return

@@ -4,9 +4,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from tagger import bundle as bundles
 from tagger import corpus
 from tagger.config import Config
-from tagger.errors import VectorsError
+from tagger.errors import BundleError, VectorsError
 from tagger.files.outputs import atomic_folder, write_json
 from tagger.learning.cache import Entry, exact_entry, similar_entry
 from tagger.learning.run import RunFolder, Sources, TextSources, read_record
@@ -32,9 +33,13 @@ def vector_tables(
     """Return the tables of vectors: those of the bundle given by `sources`, or those of the run folder.
 
     What the run folder lacks is added to it, table by table.
+
+    Raises:
+        BundleError: If the bundle's vectors are looked up in another form than these settings say.
     """
     unit = config.text.unit
     if sources.vectors:
+        _require_same_form(config, sources.vectors)
         return load_tables(sources.vectors, unit)
     missing = [name for name in TABLES[unit] if not run.holds(f"{_TABLES}/{name}")]
 
@@ -46,6 +51,15 @@ def vector_tables(
         origin = make_tables(config, sources.vector_texts, units, missing, run.folder, keep, stages)
         write_json(run.folder / _ORIGIN, origin)
     return [Table.load(run.folder / _TABLES / name, name) for name in TABLES[unit]]
+
+
+def _require_same_form(config: Config, folder: Path) -> None:
+    theirs = bundles.read_settings(folder).text
+    for name in ("fold", "simplify"):
+        if (value := getattr(theirs, name)) != getattr(config.text, name):
+            there, here = (str(of).lower() for of in (value, not value))
+            reason = f"its vectors were learnt with text.{name}={there}, and the settings have {here}"
+            raise BundleError(f"{folder}: {reason}; add --set text.{name}={there}")
 
 
 def table_stages(config: Config, sources: Sources | TextSources) -> list[str]:
@@ -106,7 +120,7 @@ def _ready_made(config: Config, names: Sequence[str]) -> list[Table]:
         return [Table.load(path, name).head(settings.limit) for name in names]
     if not path.is_file():
         raise VectorsError(f"{path}: vectors.pretrained is neither a file nor a folder of `tagger vectors`")
-    return [load_word2vec(path, settings, config.text.fold)] if "word" in names else []
+    return [load_word2vec(path, settings, config.text.fold, config.text.simplify)] if "word" in names else []
 
 
 def _reuse_or_learn(

@@ -107,7 +107,7 @@ class Inspection:
                     f"{path}: a stream can be read only once, and inspect reads twice; save it as a file first"
                 )
         self.config, self.format, self.watch = config, format, watch
-        self.splits = [Split(path) for path in paths]
+        self.splits = [Split(path, config.simplify) for path in paths]
         for split in self.splits:
             for document in watch(corpus.read(split.path, format, split.notes)):
                 split.first_pass(document)
@@ -184,10 +184,12 @@ class Split:
 
     Args:
         path: Of the file.
+        simplify: As `[text] simplify`: a mixture of simplified and traditional characters is then no finding.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, simplify: bool) -> None:
         self.path = path
+        self._kinds = [kind for kind in FINDINGS if kind != "both_scripts" or not simplify]
         self.notes = Notes()  # what was lost or repaired in reading
         self.mentions: Counter[Mention] = Counter()
         self.text_keys = array("Q")  # of all texts, blank ones included
@@ -224,13 +226,13 @@ class Split:
                 example = f"{ascii(match.group())[1:-1]} in {context(text, *match.span())}"
                 self.count(kind, document, example, *match.span())
         simplified, traditional = (characters.intersection(text) for characters in scripts())
-        if simplified and traditional:
+        both = bool(simplified and traditional)
+        if both and "both_scripts" in self._kinds:
             first = min(map(text.index, traditional))
             example = f"{text[first]} in {context(text, first, first + 1)}"
             self.count("both_scripts", document, example, first, first + 1)
-            self._scripts["both"] += 1
-        else:
-            self._scripts["simplified" if simplified else "traditional" if traditional else "neither"] += 1
+        kind = "both" if both else "simplified" if simplified else "traditional" if traditional else "neither"
+        self._scripts[kind] += 1
         return text_units
 
     def count(
@@ -256,7 +258,7 @@ class Split:
         counts = {kind: finding["count"] for kind, finding in report.pop("findings").items()}
         findings = {
             kind: {"count": counts.get(kind, self._findings[kind]), "examples": self.alignment.placed.get(kind, [])}
-            for kind in FINDINGS
+            for kind in self._kinds
         }
         return {
             "file": str(self.path),

@@ -35,10 +35,11 @@ def _corpus_column(split: Mapping[str, Any], labels: Sequence[str]) -> dict[str,
         column[f"entities {label}"] = with_share(count, split["entities"])
     column["length of entities: median, 90 %, longest"] = lengths_cell(split["entity_lengths"])
     column["length of texts: median, 90 %, longest"] = lengths_cell(split["text_lengths"])
-    for kind, what in FINDINGS.items():
-        total = split["entities" if what.startswith("entities") else "texts"]
-        column[what] = with_share(split["findings"][kind]["count"], total)
-    column["texts in traditional characters"] = with_share(split["scripts"]["traditional"], split["texts"])
+    for kind, found in split["findings"].items():
+        total = split["entities" if FINDINGS[kind].startswith("entities") else "texts"]
+        column[FINDINGS[kind]] = with_share(found["count"], total)
+    if "both_scripts" in split["findings"]:  # not where `text.simplify` makes them one
+        column["texts in traditional characters"] = with_share(split["scripts"]["traditional"], split["texts"])
     return column
 
 
@@ -50,9 +51,8 @@ def lengths_cell(distribution: Mapping[str, Any]) -> str:
 def corpus_examples(report: Mapping[str, Any]) -> Iterator[str]:
     """Yield the examples of `inspection.inspect`, one on a line, those of contradictory annotation last."""
     for split in report["splits"]:
-        for kind, what in FINDINGS.items():
-            examples = split["findings"][kind]["examples"]
-            yield from (f"{example['place']}: {what}: {example['text']}" for example in examples)
+        for kind, found in split["findings"].items():
+            yield from (f"{one['place']}: {FINDINGS[kind]}: {one['text']}" for one in found["examples"])
     for pair in report["shared"]:
         yield f"texts in both {pair['first']} and {pair['second']}: {pair['texts']:,}"
     for pair in report["unseen"]:

@@ -16,6 +16,7 @@ from typing import Any
 
 from tagger import bundle as bundles
 from tagger import config, corpus
+from tagger.bundle import settings_since
 from tagger.documents import Document, Notes
 from tagger.errors import OutputError, TaggerError, TrainingError
 from tagger.files.outputs import MANIFEST, atomic_file
@@ -64,7 +65,7 @@ class TrainingPlan:
             ConfigError: If a setting does not exist or has a wrong value.
             TrainingError: If a corpus is missing.
         """
-        config.load(str(self.bundle / "config.toml"), list(self.settings))
+        config.load(str(self.bundle / "config.toml"), [*settings_since(self.bundle), *self.settings])
         for path in (*self.train, *([self.dev] if self.dev else [])):
             if not corpus.files(path):
                 raise TrainingError(f"{path}: no such file")
@@ -74,13 +75,13 @@ class TrainingPlan:
 
         The network and the vectors of the bundle are the start, unless a setting asks for others.
         """
-        settings_file = start / "config.toml"
+        settings_file, older = start / "config.toml", settings_since(start)
         options = ["--train", str(joined), "--dev", str(self.dev), "--out", str(out), "--config", str(settings_file)]
-        before, after = (config.load(str(settings_file), list(given)) for given in ((), self.settings))
+        before, after = (config.load(str(settings_file), [*older, *given]) for given in ((), self.settings))
         if (before.text, before.vectors, before.model) == (after.text, after.vectors, after.model):
             options += ["--start", str(start)]
-        options += ["--set", "training.gpu=auto"]  # which card the bundle was trained on says nothing of this machine
-        for setting in self.settings:
+        # Which card the bundle was trained on says nothing of this machine.
+        for setting in ("training.gpu=auto", *older, *self.settings):
             options += ["--set", setting]
         return [*options, "--resume"]  # or begin: only `tagger train` knows how far it came
 
