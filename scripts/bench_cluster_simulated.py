@@ -17,7 +17,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from benching import PROJECT, Figures, plain_table, say, write_json
+from benching import PROJECT, Figures, fill_page, markdown_table, plain_table, say, write_json
+from cluster_costs import PAGE
 from pretended_workers import Behaviour, PretendedWorkers, report_on, results_of
 
 from tagger.cluster import Run
@@ -43,20 +44,27 @@ def main() -> None:
         return
     rows = [simulate(options, shards) for shards in options.shards]
     columns = list(rows[0])
-    print(plain_table([tuple(columns), *(tuple(_shown(row[name]) for name in columns) for row in rows)]))
+    table = [tuple(columns), *(tuple(_shown(row[name]) for name in columns) for row in rows)]
+    print(plain_table(table))
     if options.out:
         write_json(options.out, {"workers": options.workers, "rows": rows})
+    if options.docs:
+        fill_page("simulated", markdown_table(table), page=PAGE)
 
 
 def parse_arguments() -> argparse.Namespace:
     """Return the options."""
     parser = argparse.ArgumentParser("bench_cluster --simulate", description="Run a cluster's code without a cluster.")
     sizes = [10_000, 100_000, 1_000_000]
-    parser.add_argument("--shards", type=int, nargs="+", default=sizes, metavar="N", help="sizes (default: %(default)s)")
+    parser.add_argument(
+        "--shards", type=int, nargs="+", default=sizes, metavar="N", help="sizes (default: %(default)s)"
+    )
     parser.add_argument("--workers", type=int, default=1_000, metavar="N", help="pretended (default: %(default)s)")
     parser.add_argument("--scale", type=float, default=1_000, metavar="N", help="of time (default: %(default)s)")
     parser.add_argument("--folder", type=Path, metavar="DIR", help="where to work (default: a temporary folder)")
     parser.add_argument("--out", type=Path, metavar="F", help="figures, as JSON")
+    page = PAGE.relative_to(PROJECT)
+    parser.add_argument("--docs", action="store_true", help=f"put the figures into {page}, between their markers")
     parser.add_argument("--phase", choices=PHASES, help=argparse.SUPPRESS)
     return parser.parse_args()
 

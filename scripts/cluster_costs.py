@@ -20,7 +20,7 @@ TAGGED = 100_000
 # characters and 1.6 entities each), 2.83 and 5.32 in core2016's.
 READ, WRITTEN = 3.0, 6.3
 
-_TIMES = ((86_400 * 2, 86_400, "days"), (3_600 * 2, 3_600, "h"), (60 * 2, 60, "min"), (0, 1, "s"))
+_TIMES = ((86_400, "days"), (3_600, "h"), (60, "min"), (1, "s"))
 
 
 def costs() -> Rows:
@@ -42,7 +42,7 @@ def _rounded(value: float) -> str:
 
 
 def _duration(seconds: float) -> str:
-    least, unit, name = next(row for row in _TIMES if seconds >= row[0])
+    unit, name = next((row for row in _TIMES if seconds >= 2 * row[0]), _TIMES[-1])
     return f"{_rounded(seconds / unit)} {name}"
 
 

@@ -107,9 +107,10 @@ class PretendedWorkers:
                 link.send(waiting)
                 waiting.clear()
         outcomes: list[Outcome] = []
-        for link in wait(self._links, seconds):
-            assert isinstance(link, Connection)
-            outcomes += link.recv()
+        ready = wait(self._links, seconds)
+        for link in self._links:
+            if link in ready:
+                outcomes += link.recv()
         for outcome in outcomes:
             if outcome.report:
                 self._attempts.pop(outcome.shard.number, None)
