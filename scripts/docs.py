@@ -19,6 +19,7 @@ from tagger.config import sections  # noqa: E402
 from tagger.export import EXPORTERS  # noqa: E402
 from tagger.formats import FORMATS  # noqa: E402
 from tagger.presets import DEVICES, PRESETS, Preset  # noqa: E402
+from tagger.redaction.rules import RULES  # noqa: E402
 from tagger.runtime import RUNTIMES  # noqa: E402
 from tagger.serve.limits import Limits  # noqa: E402
 from tagger.settings import describe  # noqa: E402
@@ -135,6 +136,11 @@ def runtimes() -> str:
     return table("runtime | what it is | needs", rows)
 
 
+def rules() -> str:
+    """Return the table of what rules of redaction find."""
+    return table("label | what it is", ((f"`{name}`", rule.about) for name, rule in RULES.items()))
+
+
 def exporters() -> str:
     """Return the table of exporters."""
     rows = ((f"`{name}`", row.about, needed("train")) for name, row in EXPORTERS.items())
@@ -183,6 +189,7 @@ GENERATED = {
     "layers": layers,
     "formats": formats,
     "runtimes": runtimes,
+    "rules": rules,
     "exporters": exporters,
     "presets": presets,
     "devices": devices,
