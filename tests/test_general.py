@@ -86,6 +86,13 @@ def test_no_long_stretch_stands_in_two_sentences():
     assert count <= 1, stretch
 
 
+def test_titles_are_not_marked_but_for_the_press():
+    for sentence in ALL:
+        for title in re.finditer("《[^》]*》", sentence.text):
+            marked = [label for start, _, label in sentence.entities if title.start() < start < title.end()]
+            assert set(marked) <= {"ORG"}, sentence.place
+
+
 def test_every_occurrence_of_a_name_is_marked():
     texts = [(text, spans, sentence.place) for sentence in ALL for text, spans in [_parts(sentence)]]
     names = {text[start:end] for text, spans, _ in texts for start, end, _ in spans if end - start >= 3} - AMBIGUOUS
