@@ -25,7 +25,7 @@ AMBIGUOUS = {"省人民"}
 _NO_NAME = re.compile("《.*?》|部门")
 
 # What turns the place before it into a person's origin, which is not marked.
-_PERSON = re.compile(r"人|籍|裔|族|\w{0,4}(?:手|家|员|师|客|星|商|者|将|锋|卫|生|兵|枭|民|官|奶)")
+_PERSON = re.compile(r"人|籍|裔|族|\w{0,4}(?:手|家|员|师|客|星|商|者|将|锋|卫|生|兵|枭|民|官|奶|脚)")
 
 
 def _parts(sentence):
