@@ -33,7 +33,7 @@ def import_openvino() -> ModuleType:
             del sys.modules[reporter]
 
 
-def import_ray(local: bool) -> ModuleType:
+def import_ray(local: bool = False) -> ModuleType:
     """Import Ray without the report that it sends to its maker, and without its noise.
 
     Args:

@@ -14,13 +14,13 @@ _ADDRESS = re.compile(r"(ray://)?([^\s/:\[\]]+|\[[0-9A-Fa-f:.]+\]):\d+")
 
 def add_cluster(parser: argparse.ArgumentParser, about: str) -> None:
     """Add the cluster on which texts are tagged."""
-    about = f"{about}: local, for one of this machine's cores, or HOST:PORT of one that runs; needs Ray, an extra"
+    about = f"{about}: local, for one of this machine's cores; HOST:PORT of one that runs, or auto if it runs on this machine; needs Ray, an extra"
     parser.add_argument("--cluster", type=_address, default="", metavar="local|ADDRESS", help=about)
 
 
 def _address(given: str) -> str:
-    if given not in ("", "local") and not _ADDRESS.fullmatch(given):
-        raise argparse.ArgumentTypeError(f"{given}: give local, or the address of a cluster, HOST:PORT")
+    if given not in ("", "local", "auto") and not _ADDRESS.fullmatch(given):
+        raise argparse.ArgumentTypeError(f"{given}: give local, auto, or the address of a cluster, HOST:PORT")
     return given
 
 

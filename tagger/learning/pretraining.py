@@ -33,6 +33,7 @@ from tagger.learning.fitting import (
     seeded_model,
     write_networks,
 )
+from tagger.learning.memory import say_expected, say_peak
 from tagger.learning.preparation import ALIGNMENT, NO_TAGS, alignment_report, make_lookup, text_store
 from tagger.learning.run import RunFolder, TextSources, run_folder_of
 from tagger.learning.tables import table_stages, vectors_origin
@@ -100,9 +101,10 @@ def _pretrain(
     config = merge(config, {"training": {"epochs": config.pretrain.epochs}}, "pretrain.epochs")
     config = decide(config, device, run.folder, lambda: automatic_epochs(int(store.lengths.sum())))
     stages.begin(_PRETRAINING)
+    say_expected(device, config)
     with memory_errors(device, config, run.folder):
         model, history = fit(config, lookup, store, sources, run)
-    device.say_peak()
+    say_peak(device, config)
     reports = {"history.json": history, "metrics.json": vectors_origin(run, sources), ALIGNMENT: alignment_report(run)}
     bundles.save(
         out, config, NO_TAGS, Transitions.legal(NO_TAGS), lookup, units.segmenter, Calibration(),
