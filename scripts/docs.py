@@ -6,7 +6,6 @@ import re
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
@@ -15,10 +14,11 @@ from layers import LAYERS, path_of  # noqa: E402
 
 from tagger import cli  # noqa: E402
 from tagger.commands import COMMANDS  # noqa: E402
-from tagger.config import sections  # noqa: E402
+from tagger.config import Config, sections  # noqa: E402
 from tagger.export import EXPORTERS  # noqa: E402
 from tagger.formats import FORMATS  # noqa: E402
-from tagger.presets import DEVICES, PRESETS, Preset  # noqa: E402
+from tagger.learning.automatic import BATCH_UNITS, automatic_epochs, suited  # noqa: E402
+from tagger.presets import PRESETS  # noqa: E402
 from tagger.redaction.rules import RULES  # noqa: E402
 from tagger.runtime import RUNTIMES  # noqa: E402
 from tagger.serve.limits import Limits  # noqa: E402
@@ -158,16 +158,22 @@ def presets() -> str:
 
 
 def devices() -> str:
-    """Return the table of what "auto" stands for, a column for each device."""
-    small = next(iter(DEVICES.values()))
-    names = [f"{section}.{key}" for section, values in small.settings.items() for key in values]
-    cells = ((f"`{name}`", *(f"{_value(row, name):,}" for row in DEVICES.values())) for name in names)
-    return table(" | ".join(["setting", *DEVICES]), cells)
-
-
-def _value(preset: Preset, name: str) -> Any:
-    section, _, key = name.partition(".")
-    return preset.settings[section][key]
+    """Return the table of what "auto" stands for, by device and by the size of the corpus."""
+    rows: list[list[str]] = []
+    for units in (50_000, 125_000, 500_000, 2_000_000):
+        cells = [f"{units:,}"]
+        for kind in BATCH_UNITS:
+            values = suited(Config(), kind, units, automatic_epochs)
+            training = values["training"]
+            cells += [f"{values['batches']['units']:,}", f"{training['learning_rate']}", f"{training['ema_momentum']}"]
+        rows.append([*cells[:1], str(training["epochs"]), *cells[1:]])
+    names = ("`batches.units`", "`training.learning_rate`", "`training.ema_momentum`")
+    heading = [
+        "units of the corpus",
+        "`training.epochs`",
+        *(f"{kind}: {name}" for kind in BATCH_UNITS for name in names),
+    ]
+    return table(" | ".join(heading), rows)
 
 
 def limits() -> str:
