@@ -159,21 +159,15 @@ def presets() -> str:
 
 def devices() -> str:
     """Return the table of what "auto" stands for, by device and by the size of the corpus."""
-    rows: list[list[str]] = []
-    for units in (50_000, 125_000, 500_000, 2_000_000):
-        cells = [f"{units:,}"]
-        for kind in BATCH_UNITS:
+    rows = []
+    for kind in BATCH_UNITS:
+        for units in (50_000, 125_000, 500_000, 2_000_000):
             values = suited(Config(), kind, units, automatic_epochs)
-            training = values["training"]
-            cells += [f"{values['batches']['units']:,}", f"{training['learning_rate']}", f"{training['ema_momentum']}"]
-        rows.append([*cells[:1], str(training["epochs"]), *cells[1:]])
-    names = ("`batches.units`", "`training.learning_rate`", "`training.ema_momentum`")
-    heading = [
-        "units of the corpus",
-        "`training.epochs`",
-        *(f"{kind}: {name}" for kind in BATCH_UNITS for name in names),
-    ]
-    return table(" | ".join(heading), rows)
+            epochs, rate, momentum = (values["training"][key] for key in ("epochs", "learning_rate", "ema_momentum"))
+            size = values["batches"]["units"]
+            rows.append((kind, f"{units:,}", f"{size:,}", f"{epochs}", f"{units * epochs // size:,}", rate, momentum))
+    names = "`batches.units` | `training.epochs` | updates | `training.learning_rate` | `training.ema_momentum`"
+    return table(f"device | units of the corpus | {names}", (map(str, row) for row in rows))
 
 
 def limits() -> str:
