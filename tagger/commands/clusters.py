@@ -14,7 +14,10 @@ _ADDRESS = re.compile(r"(ray://)?([^\s/:\[\]]+|\[[0-9A-Fa-f:.]+\]):\d+")
 
 def add_cluster(parser: argparse.ArgumentParser, about: str) -> None:
     """Add the cluster on which texts are tagged."""
-    about = f"{about}: local, for one of this machine's cores; HOST:PORT of one that runs, or auto if it runs on this machine; needs Ray, an extra"
+    about += (
+        ": local, for one of this machine's cores; HOST:PORT of one that runs, or auto if it runs on this machine; "
+        "needs Ray, which the extra cluster installs"
+    )
     parser.add_argument("--cluster", type=_address, default="", metavar="local|ADDRESS", help=about)
 
 
