@@ -206,20 +206,20 @@ def mean_and_spread(values: Sequence[float], form: str) -> str:
 # ---- the page of benchmarks -------------------------------------------------------------------------------------
 
 
-def marked_part(name: str) -> str:
+def marked_part(name: str, page: Path = PAGE) -> str:
     """Return what stands in the page between the markers of a benchmark, with them; stop unless both are there."""
     first, last = f"<!-- {name} -->", f"<!-- /{name} -->"
-    parts = re.findall(rf"^{first}\n(?:.*\n)*?{last}$", PAGE.read_text("utf-8"), re.M)
+    parts = re.findall(rf"^{first}\n(?:.*\n)*?{last}$", page.read_text("utf-8"), re.M)
     if len(parts) != 1:
-        sys.exit(f"{PAGE}: expected one line {first} and one line {last} after it")
+        sys.exit(f"{page}: expected one line {first} and one line {last} after it")
     return str(parts[0])
 
 
-def fill_page(name: str, *parts: str) -> None:
+def fill_page(name: str, *parts: str, page: Path = PAGE) -> None:
     """Replace what stands in the page between the markers of a benchmark; empty parts are left out."""
     content = "\n\n".join(filter(None, parts))
-    text = PAGE.read_text("utf-8")
-    PAGE.write_text(text.replace(marked_part(name), f"<!-- {name} -->\n{content}\n<!-- /{name} -->"), "utf-8")
+    text = page.read_text("utf-8")
+    page.write_text(text.replace(marked_part(name, page), f"<!-- {name} -->\n{content}\n<!-- /{name} -->"), "utf-8")
 
 
 def add_picture(picture: Path, name: str, caption: str) -> str:

@@ -62,6 +62,8 @@ LAYERS = (
     "pipeline",
     "learning",
     "learning.device",
+    "learning.workers",
+    "learning.replicas",
     "learning.fitting",
     "learning.plots",
     "learning.run",

@@ -18,6 +18,7 @@ from tagger.commands.base import (
 from tagger.commands.output import print_scores, print_table
 from tagger.imports import import_tensorflow
 from tagger.presets import RECIPES
+from tagger.progress import silence
 
 if TYPE_CHECKING:
     from tagger.learning.run import Sources
@@ -28,6 +29,10 @@ if TYPE_CHECKING:
 
 def train(options: argparse.Namespace) -> None:
     """Train a tagger on a labelled corpus."""
+    from tagger.learning.workers import workers_here
+
+    if not workers_here().chief:
+        silence()
     config = load_config(options)
     _check_files(options, "train", options.train, options.dev, *options.unlabelled)
     _check_corpora(options)
@@ -35,7 +40,11 @@ def train(options: argparse.Namespace) -> None:
     from tagger.learning import training
 
     with resumable(f"{options.out}.training"):
-        metrics = training.train(config, _sources(options), options.out, options.resume, options.force)
+        metrics = training.train(
+            config, _sources(options), options.out, options.resume, options.force, cards=options.replicas
+        )
+    if not metrics:  # the chief has them
+        return
     print(f"\n{options.out}: epoch {metrics['epoch']}, scores on {options.dev}", file=sys.stderr)
     print_scores(metrics, sys.stderr)
 
@@ -70,6 +79,8 @@ def _sources(options: argparse.Namespace) -> "Sources":
 def _add_train(parser: argparse.ArgumentParser) -> None:
     about = "more text to learn vectors from"
     parser.add_argument("--unlabelled", nargs="+", default=[], metavar="F", type=Path, help=about)
+    about = "graphics cards of this machine, or processes of the cluster, that share each batch (default: 1)"
+    parser.add_argument("--replicas", type=int, default=1, metavar="N", help=about)
     _add_corpora(parser)
 
 

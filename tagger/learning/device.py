@@ -70,6 +70,28 @@ def use_device(settings: TrainingConfig) -> Device:
     return device
 
 
+def use_cards(settings: TrainingConfig, count: int) -> Device:
+    """Select several graphics cards, those with the most free memory; otherwise as `use_device`."""
+    cards = tf.config.list_physical_devices("GPU")
+    if count > len(cards):
+        raise TrainingError(
+            f"--replicas {count}: expected as many graphics cards, received {len(cards)}; ask for fewer, or add "
+            "--cluster local to have as many processes that share the processor"
+        )
+    free = free_memory(len(cards))
+    by_memory = sorted(range(len(cards)), key=lambda number: -free[number] if free else number)
+    chosen = sorted(by_memory[:count])
+    try:
+        tf.config.set_visible_devices([cards[number] for number in chosen], "GPU")
+        for number in chosen:
+            _limit_memory(cards[number], settings)
+    except RuntimeError as error:
+        raise TrainingError(f"the devices must be chosen before TensorFlow is used: {error}") from error
+    device = Device("card", f"graphics cards {', '.join(map(str, chosen))}")
+    _say_once(f"device: {device.name}")
+    return device
+
+
 @functools.cache  # self-training trains many times on the same device
 def _say_once(line: str) -> None:
     say(line)
@@ -83,8 +105,13 @@ def _use_processor() -> None:
 
 
 def _use_card(card: tf.config.PhysicalDevice, settings: TrainingConfig) -> None:
-    """Use this card alone; its memory is capped, or grows with need, or is taken as a whole."""
+    """Use this card alone."""
     tf.config.set_visible_devices([card], "GPU")
+    _limit_memory(card, settings)
+
+
+def _limit_memory(card: tf.config.PhysicalDevice, settings: TrainingConfig) -> None:
+    """Cap the memory that is used of a card, or let it grow with need, or take it as a whole."""
     if settings.gpu_memory_mib:
         cap = tf.config.LogicalDeviceConfiguration(memory_limit=settings.gpu_memory_mib)
         tf.config.set_logical_device_configuration(card, [cap])

@@ -48,9 +48,16 @@ def make_optimizer(settings: TrainingConfig, variables: Sequence[Any], steps: in
         variables: What it changes.
         steps: Changes of the weights over all epochs.
     """
-    optimizer = keras.optimizers.Adam(learning_rate(settings, steps))
+    optimizer = SharedAdam(learning_rate(settings, steps))
     optimizer.build(variables)
     return optimizer
+
+
+class SharedAdam(keras.optimizers.Adam):
+    """Adam for gradients that are summed over all replicas already: they must be before they are clipped."""
+
+    def _all_reduce_sum_gradients(self, grads_and_vars: Any) -> Any:  # of Keras, which sums them after clipping
+        return grads_and_vars
 
 
 def learning_rate(settings: TrainingConfig, steps: int) -> Any:
