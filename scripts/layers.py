@@ -100,6 +100,7 @@ LAYERS = (
     "cluster.progress",
     "cluster.engine",
     "cluster.driver",
+    "cluster.teaching",
     "reports.contradictions",
     "reports.inspection",
     "reports.suspects",
