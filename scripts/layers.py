@@ -99,6 +99,7 @@ LAYERS = (
     "cluster.progress",
     "cluster.engine",
     "cluster.driver",
+    "cluster.teaching",
     "learning.launching",
     "reports.contradictions",
     "reports.inspection",

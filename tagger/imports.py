@@ -1,6 +1,5 @@
 """Third-party packages, imported without the reports that they send to their makers, and without their noise."""
 
-import functools
 import os
 import secrets
 import sys
@@ -48,13 +47,9 @@ def import_ray(local: bool = False) -> ModuleType:
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # otherwise it warns of a coming change
     if local:
         os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # on any system: this is what makes it use the loopback
-        os.environ["RAY_AUTH_MODE"], os.environ["RAY_AUTH_TOKEN"] = "token", _ray_token()
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
     return require("ray", "cluster")
-
-
-@functools.cache  # Ray keeps the first that it sees in a process
-def _ray_token() -> str:
-    return secrets.token_hex(32)
 
 
 def import_tensorflow() -> ModuleType:
