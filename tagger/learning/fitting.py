@@ -97,9 +97,12 @@ class TrainingState:
         optimizer: Its optimizer, built.
         settings: The `[training]` section; `clip_norm` and `ema_momentum` are used.
         accumulate: Batches whose gradients are averaged for one change of the weights.
+        compiled: As in `execution.Execution`; needs all variables on one device.
     """
 
-    def __init__(self, model: Any, optimizer: Any, settings: TrainingConfig, accumulate: int = 1) -> None:
+    def __init__(
+        self, model: Any, optimizer: Any, settings: TrainingConfig, accumulate: int = 1, compiled: bool = False
+    ) -> None:
         self.model, self.optimizer, self.settings, self.accumulate = model, optimizer, settings, accumulate
         self.momentum = settled(settings.ema_momentum, "training.ema_momentum")
         self.weights = model.trainable_variables
@@ -108,6 +111,7 @@ class TrainingState:
         self._waiting = [tf.Variable(tf.zeros(weight.shape)) for weight in self.weights] if accumulate > 1 else []
         self._batches = tf.Variable(0, dtype=tf.int64)
         accumulated = [*self._waiting, self._batches] if accumulate > 1 else []
+        self._compiled = tf.function(self._change, jit_compile=True) if compiled else None
         self._variables = [*model.variables, *optimizer.variables, *self.averages, self.step, *accumulated]
 
     def apply_gradients(self, gradients: Sequence[Any]) -> None:
@@ -137,8 +141,18 @@ class TrainingState:
         tf.cond(self._batches % self.accumulate == 0, change, wait)
 
     def _update(self, gradients: Sequence[Any]) -> None:
-        """Clip the gradients, change the weights, and move the averages towards them."""
+        """Clip the gradients and change the weights by them.
+
+        The norm is left out of what is compiled: TensorFlow's sums repeat to the bit, and so do a number's own changes.
+        """
         gradients = clipped(gradients, self.settings.clip_norm)
+        if self._compiled:
+            self._compiled([None if gradient is None else tf.convert_to_tensor(gradient) for gradient in gradients])
+        else:
+            self._change(gradients)
+
+    def _change(self, gradients: Sequence[Any]) -> None:
+        """Change the weights by clipped gradients, and move the averages towards them."""
         self.optimizer.apply_gradients(zip(gradients, self.weights, strict=True))
         if not self.averages:
             return
@@ -168,11 +182,12 @@ class TrainingState:
             variable.assign(arrays[f"state_{number}"])
 
 
-def input_signature(lookup: Lookup) -> dict[str, tf.TensorSpec]:
-    """Return shapes and dtypes of the inputs of a batch."""
+def input_signature(model: Any, lookup: Lookup) -> dict[str, tf.TensorSpec]:
+    """Return shapes and dtypes of the inputs of a batch; `vectors` only if a `TaggerModel` does not look them up."""
+    vectors = {} if model.frozen else {"vectors": tf.TensorSpec((None, None, lookup.dimensions), tf.float32)}
     return {
+        **vectors,
         "ids": tf.TensorSpec((None, None, lookup.columns), tf.int32),
-        "vectors": tf.TensorSpec((None, None, lookup.dimensions), tf.float32),
         "lengths": tf.TensorSpec((None,), tf.int32),
         "seed": tf.TensorSpec((2,), tf.int32),
         "texts": tf.TensorSpec((), tf.int32),

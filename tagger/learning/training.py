@@ -132,13 +132,14 @@ def fit(
     """Fit a model, or continue from the checkpoint of `run`; at the end the model has the weights of the best epoch."""
     settings, accumulate = config.training, config.batches.accumulate
     model = seeded_model(config, scheme, lookup, store, sources.start)
-    maker = BatchMaker(store, lookup, scheme.size, config.batches.word_dropout, config.batches.masking)
+    drawn = config.batches.word_dropout, config.batches.masking
+    maker = BatchMaker(store, lookup, scheme.size, *drawn, vectors=model.frozen is None)
     batches = Batches(maker, config.batches, settings.seed)
     steps = settings.passes * -(-len(batches) // accumulate)
     optimizer = make_optimizer(settings, model.trainable_variables, steps)
     transitions = Transitions.contest(scheme) if config.decode.transitions == "contest" else Transitions.legal(scheme)
     tagger = Tagger(config, scheme, transitions, units, lookup, KerasRuntime(model, lookup))
-    state = TrainingState(model, optimizer, settings, accumulate)
+    state = TrainingState(model, optimizer, settings, accumulate, model.execution.compiled)
     keeper = EpochKeeper(tagger, state, sources.dev, run)
     step = train_step(state, lookup, matmul_dtype(settings), store.partial)
     callbacks = [keras.callbacks.TensorBoard(settings.tensorboard)] if settings.tensorboard else []
@@ -168,7 +169,7 @@ def train_step(
     targets_spec = tf.TensorSpec((None, None, model.scheme.size), tf.float32)
     weights_spec = tf.TensorSpec((None, None), tf.float32)
 
-    @tf.function(input_signature=(input_signature(lookup), targets_spec, weights_spec))
+    @tf.function(input_signature=(input_signature(model, lookup), targets_spec, weights_spec))
     def step(inputs: dict[str, tf.Tensor], targets: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
         with tf.GradientTape() as tape:
             scores = model(inputs, training=True, matmul_dtype=matmul_dtype)
