@@ -14,13 +14,16 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import psutil
-
-from tagger.files import outputs
+if TYPE_CHECKING:
+    import psutil
 
 PROJECT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(PROJECT))  # what is measured is the package beside, whatever is installed
+
+from tagger.files import outputs  # noqa: E402
+
 PAGE = PROJECT / "tagger" / "docs" / "benchmarks.md"
 PICTURES = PAGE.with_name("pictures")
 
@@ -103,6 +106,8 @@ def run_measured(command: Sequence[object]) -> Figures:
         `total_seconds`; `processor_seconds` of all its cores; and `peak_mb`: the peak memory of the process and its
         children together, in 10^6 bytes.
     """
+    import psutil  # a benchmark that measures no process runs without it
+
     begun = time.monotonic()
     process = psutil.Popen([str(part) for part in command], cwd=PROJECT)
     ended = threading.Event()
@@ -121,8 +126,10 @@ def run_measured(command: Sequence[object]) -> Figures:
     return {"total_seconds": seconds, "processor_seconds": processor, "peak_mb": max(largest, *sums) / 1e6}
 
 
-def watch_memory(process: psutil.Popen, ended: threading.Event, sums: list[int]) -> None:
+def watch_memory(process: "psutil.Popen", ended: threading.Event, sums: list[int]) -> None:
     """Append to `sums`, five times a second, the memory of a process with children; shared pages count in each."""
+    import psutil
+
     while not ended.wait(0.2):
         with contextlib.suppress(psutil.Error):
             if children := process.children(recursive=True):
@@ -199,20 +206,20 @@ def mean_and_spread(values: Sequence[float], form: str) -> str:
 # ---- the page of benchmarks -------------------------------------------------------------------------------------
 
 
-def marked_part(name: str) -> str:
+def marked_part(name: str, page: Path = PAGE) -> str:
     """Return what stands in the page between the markers of a benchmark, with them; stop unless both are there."""
     first, last = f"<!-- {name} -->", f"<!-- /{name} -->"
-    parts = re.findall(rf"^{first}\n(?:.*\n)*?{last}$", PAGE.read_text("utf-8"), re.M)
+    parts = re.findall(rf"^{first}\n(?:.*\n)*?{last}$", page.read_text("utf-8"), re.M)
     if len(parts) != 1:
-        sys.exit(f"{PAGE}: expected one line {first} and one line {last} after it")
+        sys.exit(f"{page}: expected one line {first} and one line {last} after it")
     return str(parts[0])
 
 
-def fill_page(name: str, *parts: str) -> None:
+def fill_page(name: str, *parts: str, page: Path = PAGE) -> None:
     """Replace what stands in the page between the markers of a benchmark; empty parts are left out."""
     content = "\n\n".join(filter(None, parts))
-    text = PAGE.read_text("utf-8")
-    PAGE.write_text(text.replace(marked_part(name), f"<!-- {name} -->\n{content}\n<!-- /{name} -->"), "utf-8")
+    text = page.read_text("utf-8")
+    page.write_text(text.replace(marked_part(name, page), f"<!-- {name} -->\n{content}\n<!-- /{name} -->"), "utf-8")
 
 
 def add_picture(picture: Path, name: str, caption: str) -> str:

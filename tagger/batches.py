@@ -280,8 +280,8 @@ class Maker(Protocol[BatchT_co]):
     def store(self) -> Store:
         """Ids and tags of the texts."""
 
-    def __call__(self, numbers: Numbers, seed: int | None = None, part: slice = WHOLE) -> BatchT_co:
-        """Return a part of the batch of the texts with these numbers, all random in it drawn with this seed."""
+    def __call__(self, numbers: Numbers, seed: int | None = None) -> BatchT_co:
+        """Return the batch of the texts with these numbers, all random in it drawn with this seed."""
 
 
 class Batches(Generic[BatchT]):

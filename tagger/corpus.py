@@ -12,9 +12,10 @@ from typing import Any
 from tagger import formats
 from tagger.documents import Document, Notes
 from tagger.errors import ConfigError, CorpusError
-from tagger.files import open_source
+from tagger.files import CHUNK, Part, Source, open_source
 from tagger.files.outputs import atomic_file, atomic_folder, check_writable, open_output, standard_output
 from tagger.formats.base import Format
+from tagger.formats.parquet import Table
 
 
 def read(path: str | Path, format: str = "", notes: Notes | None = None) -> Iterator[Document]:
@@ -46,14 +47,43 @@ def texts(path: str | Path, format: str = "") -> Iterator[str]:
 
 
 @contextmanager
-def opened(path: str | Path, format: str) -> Iterator[tuple[Format, Any]]:
-    """Yield the format of a corpus and what its reader takes: a `Source`, or the `Path` of a folder."""
+def opened(path: str | Path, format: str, part: Part | None = None) -> Iterator[tuple[Format, Any]]:
+    """Yield the format of a corpus and what its reader takes: a `Source`, or what the format makes of its path.
+
+    Args:
+        path: A file, `-`, or a folder where the format is one of folders.
+        format: Name of the format; detected if empty.
+        part: What is read of it, one or several of its `parts` that follow each other; None for all.
+    """
     known = formats.by_name(format) if format else formats.by_folder(path)
     if known and known.folder:
-        yield known, Path(path)
+        yield known, known.folder.open(path, part)
         return
-    with open_source(path) as source:
+    with open_source(path, part) as source:
         yield known or formats.by_name(formats.detect(source)), source
+
+
+def parts(path: str | Path, format: str, size: int) -> tuple[str, Iterator[tuple[Part | None, int]]]:
+    """Return the format of a corpus and its parts, each with its bytes: what can be read of it on its own.
+
+    Texts of different parts are never tagged together, so that results do not depend on which parts are read together.
+
+    Args:
+        path, format: As for `opened`.
+        size: Bytes of the file.
+
+    Returns:
+        The name of the format; and the parts: ranges of bytes of a file whose records are lines, row groups of a table,
+        else None for all of it.
+    """
+    with opened(path, format) as (known, source):
+        if isinstance(source, Table):
+            groups = enumerate(source.group_sizes())
+            return known.name, ((Part(number, number + 1), bytes) for number, bytes in groups)
+        if isinstance(source, Source) and source.is_divisible and known.lines(source):
+            starts = range(0, size, CHUNK)
+            return known.name, ((Part(start, start + CHUNK), min(CHUNK, size - start)) for start in starts)
+        return known.name, iter([(None, size)])
 
 
 def files(path: Path) -> list[Path]:

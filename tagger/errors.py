@@ -7,6 +7,7 @@ TaggerError            all of the below; its message is one line for the user
 ├── BundleError        a bundle that is missing, damaged, or unsuitable
 ├── OutputError        a file or folder that exists already or cannot be written
 ├── TrainingError      a training that cannot start or continue
+├── RedactionError     a redacted file that cannot be restored
 └── MissingExtraError  a package that an extra installs is missing
 """
 
@@ -66,6 +67,10 @@ class OutputError(TaggerError):
 
 class TrainingError(TaggerError):
     """A training that cannot start or continue."""
+
+
+class RedactionError(TaggerError):
+    """A redacted file that cannot be restored: its map is another one or damaged, or the passphrase is wrong."""
 
 
 class Terminated(KeyboardInterrupt):

@@ -13,6 +13,7 @@ from tagger.lookup import Embedding, Lookup
 from tagger.lstm import BiLSTM
 from tagger.sections import ModelConfig
 from tagger.tags import TagScheme
+from tagger.vectors import Table
 
 _SMALL = 128  # tables of at most this many rows are looked up by a matrix product
 
@@ -28,17 +29,36 @@ class FrozenVectors:
     """Frozen vectors by their ids, as `Lookup.vectors`, from tables in the memory of TensorFlow's device."""
 
     def __init__(self, lookup: Lookup) -> None:
-        parts = {id(table): (table.vectors, table.scales) for _, table in lookup.looked_up}
-        placed = {key: [None if part is None else tf.constant(part) for part in both] for key, both in parts.items()}
-        self._columns = [(column, *placed[id(table)]) for column, table in lookup.looked_up]
+        tables = {id(table): table for _, table in lookup.looked_up}
+        placed = {key: _PlacedTable(table) for key, table in tables.items()}
+        self._columns = [(column, placed[id(table)]) for column, table in lookup.looked_up]
 
     def __call__(self, ids: tf.Tensor) -> tf.Tensor:
         """Return the vectors of rows of ids, (..., F) int32 -> (..., D) float32."""
-        rows = []
-        for column, vectors, scales in self._columns:
-            row = tf.gather(vectors, ids[..., column])
-            rows.append(row if scales is None else tf.cast(row, tf.float32) * tf.gather(scales, ids[..., column]))
-        return tf.concat(rows, axis=-1)
+        return tf.concat([table.rows(ids[..., column]) for column, table in self._columns], axis=-1)
+
+
+class _PlacedTable:
+    """A table of vectors in the memory of TensorFlow's device; int8 numbers lie there in fours, as float32.
+
+    TensorFlow has no kernel that gathers int8 on a graphics card.
+    """
+
+    def __init__(self, table: Table) -> None:
+        self._dimensions, vectors = table.dimensions, table.vectors
+        self._scales = None if table.scales is None else tf.constant(table.scales)
+        if table.scales is not None:
+            vectors = np.pad(vectors, ((0, 0), (0, -table.dimensions % 4))).view(np.float32)
+        self._vectors = tf.constant(vectors)
+
+    def rows(self, ids: tf.Tensor) -> tf.Tensor:
+        """Return the vectors of ids, (...) int32 -> (..., D) float32."""
+        gathered = tf.gather(self._vectors, ids)
+        if self._scales is None:
+            return gathered
+        fours = tf.bitcast(gathered, tf.int8)  # (..., D / 4, 4)
+        numbers = tf.reshape(fours, tf.concat([tf.shape(ids), [4 * self._vectors.shape[1]]], axis=0))
+        return tf.cast(numbers[..., : self._dimensions], tf.float32) * tf.gather(self._scales, ids)
 
 
 @keras.saving.register_keras_serializable("tagger")

@@ -7,10 +7,18 @@ from typing import Any
 
 from tqdm import tqdm
 
+_silent = False
+
+
+def silence() -> None:
+    """Show no progress from now on: another process of the same work shows it."""
+    global _silent
+    _silent = True
+
 
 def say(line: str) -> None:
     """Print a line of progress to standard error, above any progress bar; nothing where that is closed."""
-    if sys.stderr is not None:
+    if sys.stderr is not None and not _silent:
         tqdm.write(line, file=sys.stderr)
 
 
@@ -22,7 +30,7 @@ def bar(items: Iterable[Any] | None = None, shown: bool = True, **settings: Any)
         shown: Whether to show it at all.
         settings: As for `tqdm`.
     """
-    hidden = not shown or sys.stderr is None
+    hidden = _silent or not shown or sys.stderr is None
     return tqdm(items, file=sys.stderr, disable=True if hidden else None, **settings)
 
 

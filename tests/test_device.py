@@ -146,15 +146,40 @@ def test_of_several_cards_the_one_with_the_most_free_memory_is_used(
     assert capsys.readouterr().err.count("\n") == 0
 
 
-def test_the_peak_is_told_on_a_card_only(cards, capsys):
-    from tagger.learning.device import PROCESSOR, use_device
+def test_the_runtime_of_keras_leaves_memory_to_others(cards, monkeypatch):
+    from tagger.runtime import keras as runtime
 
+    fake = cards(2)
+    monkeypatch.setattr(runtime.KerasRuntime, "__init__", lambda *_: None)
+    runtime.KerasRuntime.load(SimpleNamespace(keras_model=lambda: None, lookup=None), 1)
+    assert fake.calls == [("set_memory_growth", "card 0", True), ("set_memory_growth", "card 1", True)]
+
+
+def test_the_peak_of_a_card_is_told_at_the_end_and_before_the_next_one(cards, monkeypatch, capsys, tmp_path):
+    from tagger.learning.device import PROCESSOR, use_device
+    from tagger.learning.memory import say_expected, say_peak
+
+    monkeypatch.setenv("TAGGER_CACHE", str(tmp_path / "cache"))
     cards(1)
-    use_device(training()).say_peak()
-    PROCESSOR.say_peak()
+    device, decided = use_device(training()), config.load("default", ["batches.units=24000"])
+    capsys.readouterr()
+    for _ in range(2):
+        say_peak(device, decided)
+    place = "device: graphics card 0, NVIDIA X:"
     assert capsys.readouterr().err.splitlines()[1:] == [
-        "device: graphics card 0, NVIDIA X: 873 MiB of its memory used at most, and the driver's own"
+        f"{place} 873 MiB of its memory used at most; the driver needs some hundred more"
     ]
+    say_expected(device, decided)
+    assert capsys.readouterr().err == f"{place} a training with these settings used 873 MiB of its memory at most\n"
+    say_expected(device, config.load("default", ["batches.units=9000"]))
+    for nothing in (say_peak, say_expected):
+        nothing(PROCESSOR, decided)
+    (tmp_path / "cache" / "memory.json").write_text("[")
+    say_expected(device, decided)
+    assert capsys.readouterr().err == ""
+    monkeypatch.setenv("TAGGER_CACHE", "")
+    say_expected(device, decided)
+    say_peak(device, decided)
 
 
 @pytest.mark.parametrize(

@@ -198,6 +198,14 @@ def test_every_limit_of_the_server_is_documented(page):
         assert re.search(rf"^\| `--max-{limit.name}` \| {limit.default:,} \| \S", page, re.M), limit.name
 
 
+def test_every_format_is_documented_in_chinese_with_its_file_names():
+    page, names = (DOCS / "formats.zh.md").read_text("utf-8"), {}
+    for row in re.findall(r"^\| `\w+`.*", page, re.M):
+        called, suffixes, _ = re.split(r"(?<!\\)\|", row)[1:4]
+        names |= {key: set(re.findall(r"`(\.\w+)`", suffixes)) for key in re.findall(r"`(\w+)`", called)}
+    assert {name: names.get(name) for name in FORMATS} == {name: set(row.suffixes) for name, row in FORMATS.items()}
+
+
 def test_every_exporter_preset_and_recipe_is_documented():
     assert [name for name in EXPORTERS if f"`{name}`" not in part(DOCS / "exports.md", "exporters")] == []
     settings = (DOCS / "settings.md").read_text("utf-8")

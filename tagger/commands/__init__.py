@@ -5,6 +5,7 @@ from tagger.commands.corpora import CONVERT, INSPECT
 from tagger.commands.help import HELP
 from tagger.commands.learning import PRETRAIN, TRAIN, TRANSFER, VECTORS
 from tagger.commands.prediction import PREDICT
+from tagger.commands.redaction import REDACT
 from tagger.commands.splitting import SPLIT
 from tagger.commands.tagging import EVALUATE, SERVE
 
@@ -15,6 +16,7 @@ COMMANDS = {
     "vectors": VECTORS,
     "evaluate": EVALUATE,
     "predict": PREDICT,
+    "redact": REDACT,
     "serve": SERVE,
     "gazetteer": GAZETTEER,
     "export": EXPORT,

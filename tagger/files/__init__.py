@@ -11,11 +11,13 @@ import sys
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 from tagger.errors import CorpusError
 from tagger.files import archives, reading
+from tagger.files.remote import open_binary
 
 _HEAD, _BLOCK = 1 << 20, 1 << 16
 
@@ -24,6 +26,8 @@ _PAUSE = 0.2  # seconds without anything, after which the head of a stream is wh
 
 # ---- reading ----------------------------------------------------------------------------------------------------
 _LONGEST = 1 << 26  # bytes of a line
+
+CHUNK = 1 << 22  # bytes: texts that begin in different multiples of it are not tagged together
 
 # What is no text, by the bytes that such a file starts with, and what to do.
 _BINARY = {
@@ -36,6 +40,20 @@ _BINARY = {
 }  # fmt: skip
 
 
+@dataclass(frozen=True)
+class Part:
+    """A part of a file: the lines that begin in a range of its bytes, or a range of its row groups.
+
+    Args:
+        start, stop: The range.
+        before: Lines before it, as far as they are counted: for messages.
+    """
+
+    start: int
+    stop: int
+    before: int = 0
+
+
 class Source:
     """An open text file: its head can be looked at any number of times, its content read once, by lines or by blocks.
 
@@ -46,6 +64,8 @@ class Source:
         member: Name of the file inside an archive.
         tell: Returns how many bytes of the file have been read; 0 for a stream.
         encoding: Of the file, for errors; empty for UTF-8.
+        part: What `raw` holds at least, from the first line that begins in it; None for all of the file.
+        divisible: Whether the bytes are those of a file, so that its parts can be read on their own.
         pauses: Returns whether nothing comes for a moment; the head then ends there.
 
     Attributes:
@@ -62,15 +82,19 @@ class Source:
         pauses: Callable[[], bool] = bool,
         tell: Callable[[], int] = lambda: 0,
         encoding: str = "",
+        part: Part | None = None,
+        divisible: bool = False,
     ) -> None:
         self.path, self._pauses = path, pauses
+        self.part, self._divisible = part, divisible
+        self._begin = part.start if part else 0  # byte at which the line begins that was read last
         self.name = f"{path}/{member}" if member else str(path)
         self.place = "standard input" if str(path) == "-" else self.name
         self.replaced: list[tuple[CorpusError, bytes]] | None = None
         self.encoding = encoding
         self._raw, self._tell = raw, tell
         self._passed = 0  # bytes of UTF-8
-        self._head: bytes | None = None
+        self._head: bytes | None = b"" if part and part.start else None
         self._mac = False
 
     @property
@@ -84,10 +108,22 @@ class Source:
                     if b"\n" in block and self._pauses():
                         break
             self._head = bytes(head).removeprefix(codecs.BOM_UTF8)
+            self._begin = len(head) - len(self._head)
             self._mac = b"\r" in self._head and b"\n" not in self._head
             if self._mac:
                 self._head = self._head.replace(b"\r", b"\n")
         return self._head
+
+    @property
+    def is_divisible(self) -> bool:
+        """Whether a part of it can be read on its own, if its records are lines."""
+        self.head  # noqa: B018
+        return self._divisible and not self._mac
+
+    @property
+    def chunk(self) -> int:
+        """The multiple of `CHUNK` in which the line begins that was read last; 0 where there are no parts."""
+        return self._begin // CHUNK if self._divisible else 0
 
     def peek(self) -> "Source":
         """Return a source whose content is the head alone."""
@@ -108,9 +144,15 @@ class Source:
 
     def raw_lines(self) -> Iterator[tuple[int, bytes]]:
         """Yield `(line number, line)` without line ends, not decoded; errors as for `lines`, but for UTF-8."""
-        number, stream = 0, self._stream()
+        stream = self._stream()
+        number = before = self.part.before if self.part else 0
+        begin = self._begin
+        end = self.part.stop if self.part else sys.maxsize
         with self._readable(lambda: number + 1):
-            for number, line in enumerate(iter(lambda: stream.readline(_LONGEST), b""), 1):
+            for number, line in enumerate(iter(lambda: stream.readline(_LONGEST), b""), before + 1):
+                if begin >= end:
+                    return
+                self._begin, begin = begin, begin + len(line)
                 if len(line) == _LONGEST:
                     expected = f"lines of at most {_LONGEST >> 20} MiB"
                     raise CorpusError(f"{self.place}:{number}", expected, "a longer one", "check the file")
@@ -221,10 +263,14 @@ def arriving(stream: IO[bytes]) -> IO[bytes] | _Arriving:
 
 
 @contextmanager
-def open_source(path: str | Path) -> Iterator[Source]:
+def open_source(path: str | Path, part: Part | None = None) -> Iterator[Source]:
     """Open a file, a `.gz` file, the one file in a `.zip`, or standard input for `-`.
 
     It is UTF-8, or UTF-16 with a byte order mark, or in the encoding that `reading` has for it.
+
+    Args:
+        path: A path, or the URI of a remote file.
+        part: What is read of a file that is divisible; None for all.
 
     Raises:
         CorpusError: If the file is missing or cannot be read.
@@ -235,7 +281,10 @@ def open_source(path: str | Path) -> Iterator[Source]:
                 raise CorpusError("standard input", "an open stream", "a closed one", "give a file")
             yield _source(arriving(sys.stdin.buffer), path)
             return
-        with open(path, "rb") as raw:
+        with open_binary(path) as raw:
+            if part:
+                yield _part(raw, path, part)
+                return
             tell = raw.tell if raw.seekable() else lambda: 0
             start = raw.peek(4)[:4] if isinstance(raw, io.BufferedReader) else b""
             if archives.is_zip(start):
@@ -245,12 +294,39 @@ def open_source(path: str | Path) -> Iterator[Source]:
                 with gzip.open(raw) as unzipped:
                     yield _source(unzipped, path, "", tell)
             else:
-                yield _source(raw, path, "", tell)
+                yield _source(raw, path, "", tell, divisible=True)
     except OSError as error:
         raise _unreadable(path, error) from error
 
 
-def _source(raw: Any, path: str | Path, member: str = "", tell: Callable[[], int] = lambda: 0) -> Source:
+def _part(raw: IO[bytes], path: str | Path, part: Part) -> Source:
+    """Return the source of a part of a file: its lines from the first that begins there."""
+    begin = part.start
+    if begin:
+        raw.seek(begin - 1)
+        while (piece := raw.readline(_BLOCK)) and not piece.endswith(b"\n"):
+            pass
+        begin = raw.tell()
+    return Source(raw, path, part=Part(begin, part.stop, part.before), divisible=True)
+
+
+def lines_between(path: str | Path, start: int, stop: int) -> int:
+    """Return the number of line ends in a range of bytes of a file, which is at least so long.
+
+    Raises:
+        OSError: If it cannot be read.
+    """
+    count = 0
+    with open_binary(path) as raw:
+        raw.seek(start)
+        while start < stop and (block := raw.read(min(_HEAD, stop - start))):
+            count, start = count + block.count(b"\n"), start + len(block)
+    return count
+
+
+def _source(
+    raw: Any, path: str | Path, member: str = "", tell: Callable[[], int] = lambda: 0, divisible: bool = False
+) -> Source:
     """Return the source of unzipped bytes in any encoding."""
     source = Source(raw, path, member)
     pauses = raw.pauses if isinstance(raw, _Arriving) else bool
@@ -269,7 +345,7 @@ def _source(raw: Any, path: str | Path, member: str = "", tell: Callable[[], int
     encoding = told.encoding or reading.by_mark(start)
     if encoding and encoding != "utf-8":
         return Source(reading.Recoded(rest, encoding, source.place, told.lenient), path, member, pauses, tell, encoding)
-    return Source(rest, path, member, pauses, tell)
+    return Source(rest, path, member, pauses, tell, divisible=divisible)
 
 
 @contextmanager

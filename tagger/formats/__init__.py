@@ -72,6 +72,7 @@ def _json(name: str, about: str, form: Any, **more: Any) -> Format:
         "read": read,
         "texts": _texts,
         "records": records.read_on,
+        "lines": records.are_lines,
         "extra": True,
         "recognise": form.recognise,
         **more,
@@ -109,6 +110,7 @@ _ROWS = (
     Format(
         "plain", "a text on each line, without entities; any other file is read as this, unless it looks annotated",
         plain.read, plain.write, recognise=plain.recognise, texts=plain.texts, surrogates=False,
+        lines=lambda source: True,
     ),
     _table("csv", "a table with a heading: its columns `text`, `entities` (JSON as above) and any others", ","),
     _table("tsv", "the same, separated by tabs", "\t"),
@@ -116,7 +118,7 @@ _ROWS = (
         "parquet", "the same as Parquet, `entities` as a list; needs `pip install 'hantagger[parquet]'`",
         parquet.reader(_parse_row), parquet.write, suffixes=(".parquet",), scores=True, answers=True,
         unlabelled="stretches", surrogates=False, extra=True, binary=True, records=parquet.records,
-        folder=Folder(parquet.is_parquet, lambda path: [path]),
+        folder=Folder(parquet.is_parquet, lambda path: [path], parquet.Table),
     ),
     Format(
         "inline",

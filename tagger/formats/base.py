@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from tagger.documents import Document, Notes
 from tagger.errors import CorpusError
-from tagger.files import Source
+from tagger.files import Part, Source
 from tagger.formats.records import Record, Unread, is_array, is_json, read_records
 
 SAMPLE_SIZE = 200  # lines or records of a file that are looked at
@@ -69,6 +69,14 @@ def _claims_nothing(record: Record) -> bool:
     return False
 
 
+def _never(source: Source) -> bool:
+    return False
+
+
+def _whole(path: str | Path, part: Part | None) -> Path:
+    return Path(path)
+
+
 @dataclass(frozen=True)
 class Folder:
     """How a format is handled that is read by its path: its corpora are folders, or files that are not text.
@@ -76,10 +84,12 @@ class Folder:
     Args:
         recognise: Returns whether a path holds such a corpus.
         files: Returns the files, existing or expected, of the corpus at a path.
+        open: Returns what the format's reader takes, of a path and the part of it that is to be read.
     """
 
     recognise: Callable[[Path], bool]
     files: Callable[[Path], list[Path]]
+    open: Callable[[str | Path, Part | None], Any] = _whole
 
 
 @dataclass(frozen=True)
@@ -109,6 +119,7 @@ class Format:
         predictions: Whether it holds predictions beside an annotation; others that hold `extra` have them there.
         binary: Whether it is no text: it is read by its `Path`, and can be written to a file only.
         folder: How its paths are handled where it is read by its `Path`; None where it is read as a `Source`.
+        lines: Returns whether the records of a file are lines, so that parts of it can be read on their own.
         parse: Returns the document of a record, where it is a format of JSON records.
         claims: Returns whether a record holds entities in this form and no other.
     """
@@ -131,6 +142,7 @@ class Format:
     predictions: bool = False
     binary: bool = False
     folder: Folder | None = None
+    lines: Callable[[Source], bool] = _never
     parse: Callable[[Record, str, Notes], Document] | None = None
     claims: Callable[[Record], bool] = _claims_nothing
 

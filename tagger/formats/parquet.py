@@ -6,12 +6,14 @@ Every other column is a further key of the record, and entities are read as in a
 import io
 import itertools
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from tagger.documents import Document, Notes
 from tagger.errors import CorpusError, require
-from tagger.files import reading
+from tagger.files import Part, reading
+from tagger.files.remote import open_binary
 from tagger.formats.records import Record, dumps, from_cells, named, native_records
 
 _ROWS = 1000  # a group; those of the first decide which columns are written
@@ -28,39 +30,72 @@ def is_parquet(path: Path) -> bool:
         return False
 
 
-def reader(parse: Callable[[Record, str, Notes], Document]) -> Callable[[Path, Notes], Iterator[Document]]:
+class Table:
+    """A Parquet file, or some of its row groups.
+
+    Args:
+        path: A path, or the URI of a remote file.
+        part: Which row groups; None for all.
+
+    Attributes:
+        chunk: The row group that was read last.
+    """
+
+    def __init__(self, path: str | Path, part: Part | None = None) -> None:
+        self.path, self._part, self.chunk = path, part, 0
+
+    def rows(self) -> Iterator[tuple[int, dict[str, Any]]]:
+        """Yield the number of each row, from 1, and its cells.
+
+        Raises:
+            CorpusError: If it cannot be read.
+        """
+        with self._opened() as file:
+            sizes = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
+            part = self._part or Part(0, len(sizes))
+            numbers = itertools.count(1 + sum(sizes[: part.start]))
+            for self.chunk in range(part.start, part.stop):
+                for batch in file.iter_batches(_ROWS, row_groups=[self.chunk]):
+                    yield from ((next(numbers), row) for row in batch.to_pylist())
+
+    def group_sizes(self) -> list[int]:
+        """Return the bytes of each row group, unzipped; errors as for `rows`."""
+        with self._opened() as file:
+            return [file.metadata.row_group(group).total_byte_size for group in range(file.num_row_groups)]
+
+    @contextmanager
+    def _opened(self) -> Iterator[Any]:
+        parquet, arrow = require("pyarrow.parquet", "parquet"), require("pyarrow", "parquet")
+        place = str(self.path)
+        try:
+            with open_binary(self.path) as raw, parquet.ParquetFile(raw) as file:
+                yield file
+        except FileNotFoundError as error:
+            raise CorpusError(place, "a readable file", str(error.strerror), "check the path and the file") from error
+        except (arrow.ArrowException, OSError, ValueError, OverflowError) as error:
+            shown = str(error).partition("\n")[0]
+            raise CorpusError(place, "a whole Parquet file", shown, "copy it again") from error
+
+
+def reader(parse: Callable[[Record, str, Notes], Document]) -> Callable[[Table, Notes], Iterator[Document]]:
     """Return the reader of Parquet; `parse` makes a document of a record."""
 
-    def read(path: Path, notes: Notes) -> Iterator[Document]:
-        for place, record in records(path):
+    def read(table: Table, notes: Notes) -> Iterator[Document]:
+        for place, record in records(table):
             yield parse(record, place, notes)
 
     return read
 
 
-def records(path: Path) -> Iterator[tuple[str, Record]]:
+def records(table: Table) -> Iterator[tuple[str, Record]]:
     """Yield each record as it is, as `Format.records`."""
-    column = reading.of(path).column or "text"
-    for number, row in enumerate(_rows(path), 1):
-        place = f"{path} (row {number})"
+    column = reading.of(table.path).column or "text"
+    for number, row in table.rows():
+        place = f"{table.path} (row {number})"
         if column not in row:
-            raise CorpusError(str(path), f'a column "{column}"', ", ".join(row), "name it with --column")
+            raise CorpusError(str(table.path), f'a column "{column}"', ", ".join(row), "name it with --column")
         record = from_cells(row, column, place)
         yield named(place, record), record
-
-
-def _rows(path: Path) -> Iterator[dict[str, Any]]:
-    parquet = require("pyarrow.parquet", "parquet")
-    arrow = require("pyarrow", "parquet")
-    try:
-        with parquet.ParquetFile(path) as file:
-            for batch in file.iter_batches(_ROWS):
-                yield from batch.to_pylist()
-    except FileNotFoundError as error:
-        raise CorpusError(str(path), "a readable file", str(error.strerror), "check the path and the file") from error
-    except (arrow.ArrowException, OSError, ValueError, OverflowError) as error:
-        shown = str(error).partition("\n")[0]
-        raise CorpusError(str(path), "a whole Parquet file", shown, "copy it again") from error
 
 
 def write(documents: Iterable[Document], notes: Notes) -> Iterator[bytes]:

@@ -88,10 +88,8 @@ def _with_column(record: Record, column: str, place: str) -> Record:
 
 
 def _values(source: Source, blanks: bool) -> Iterator[tuple[str, Any]]:
-    if is_array(source.head):
-        yield from streams.items(source)
-    elif is_spread(source.head):
-        yield from streams.objects(source)
+    if not are_lines(source):
+        yield from streams.items(source) if is_array(source.head) else streams.objects(source)
     else:
         for number, line in source.raw_lines():
             place = f"{source.place}:{number}"
@@ -111,6 +109,11 @@ def named(place: str, record: Record) -> str:
     if type(number) not in (int, str) or not str(number).isprintable() or len(str(number)) > 40:
         return place
     return f"{place[:-1]}, id {number})" if place.endswith(")") else f"{place} (id {number})"
+
+
+def are_lines(source: Source) -> bool:
+    """Return whether the records of a JSON file are lines: it is neither an array nor objects over several lines."""
+    return source.part is not None or not (is_array(source.head) or is_spread(source.head))
 
 
 def is_array(head: bytes) -> bool:

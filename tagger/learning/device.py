@@ -24,20 +24,17 @@ class Device:
     Args:
         kind: A key of `presets.DEVICES`.
         name: As messages name it: "the processor", or number and model of a graphics card.
+        model: Of a graphics card.
     """
 
     kind: str
     name: str
+    model: str = ""
 
     @property
     def peak_mib(self) -> float | None:
         """Graphics memory that TensorFlow has used at most so far, in MiB, without the driver's own; None without."""
         return tf.config.experimental.get_memory_info("GPU:0")["peak"] / 2**20 if self.kind == "card" else None
-
-    def say_peak(self) -> None:
-        """Say how much graphics memory has been used at most; nothing on a processor."""
-        if (peak := self.peak_mib) is not None:
-            say(f"device: {self.name}: {peak:,.0f} MiB of its memory used at most, and the driver's own")
 
 
 PROCESSOR = Device("processor", "the processor")
@@ -67,8 +64,31 @@ def use_device(settings: TrainingConfig) -> Device:
     except RuntimeError as error:
         raise TrainingError(f"the device must be chosen before TensorFlow is used: {error}") from error
     details = tf.config.experimental.get_device_details(cards[chosen.number])
-    device = Device("card", f"graphics card {chosen.number}, {details.get('device_name', 'of an unknown model')}")
+    model = details.get("device_name", "of an unknown model")
+    device = Device("card", f"graphics card {chosen.number}, {model}", model)
     _say_once(f"device: {device.name}{chosen.why}")
+    return device
+
+
+def use_cards(settings: TrainingConfig, count: int) -> Device:
+    """Select several graphics cards, those with the most free memory; otherwise as `use_device`."""
+    cards = tf.config.list_physical_devices("GPU")
+    if count > len(cards):
+        raise TrainingError(
+            f"--replicas {count}: expected as many graphics cards, received {len(cards)}; ask for fewer, or add "
+            "--cluster local to have as many processes that share the processor"
+        )
+    free = free_memory(len(cards))
+    by_memory = sorted(range(len(cards)), key=lambda number: -free[number] if free else number)
+    chosen = sorted(by_memory[:count])
+    try:
+        tf.config.set_visible_devices([cards[number] for number in chosen], "GPU")
+        for number in chosen:
+            _limit_memory(cards[number], settings)
+    except RuntimeError as error:
+        raise TrainingError(f"the devices must be chosen before TensorFlow is used: {error}") from error
+    device = Device("card", f"graphics cards {', '.join(map(str, chosen))}")
+    _say_once(f"device: {device.name}")
     return device
 
 
@@ -85,8 +105,13 @@ def _use_processor() -> None:
 
 
 def _use_card(card: tf.config.PhysicalDevice, settings: TrainingConfig) -> None:
-    """Use this card alone; its memory is capped, or grows with need, or is taken as a whole."""
+    """Use this card alone."""
     tf.config.set_visible_devices([card], "GPU")
+    _limit_memory(card, settings)
+
+
+def _limit_memory(card: tf.config.PhysicalDevice, settings: TrainingConfig) -> None:
+    """Cap the memory that is used of a card, or let it grow with need, or take it as a whole."""
     if settings.gpu_memory_mib:
         cap = tf.config.LogicalDeviceConfiguration(memory_limit=settings.gpu_memory_mib)
         tf.config.set_logical_device_configuration(card, [cap])

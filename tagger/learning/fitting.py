@@ -48,9 +48,16 @@ def make_optimizer(settings: TrainingConfig, variables: Sequence[Any], steps: in
         variables: What it changes.
         steps: Changes of the weights over all epochs.
     """
-    optimizer = keras.optimizers.Adam(learning_rate(settings, steps))
+    optimizer = SharedAdam(learning_rate(settings, steps))
     optimizer.build(variables)
     return optimizer
+
+
+class SharedAdam(keras.optimizers.Adam):
+    """Adam for gradients that are summed over all replicas already: they must be before they are clipped."""
+
+    def _all_reduce_sum_gradients(self, grads_and_vars: Any) -> Any:  # of Keras, which sums them after clipping
+        return grads_and_vars
 
 
 def learning_rate(settings: TrainingConfig, steps: int) -> Any:
@@ -64,26 +71,19 @@ def learning_rate(settings: TrainingConfig, steps: int) -> Any:
     )
 
 
-def clipped(gradients: Sequence[Any], norm: float) -> list[Any]:
+def clipped(gradients: Sequence[tf.Tensor | None], norm: float) -> list[tf.Tensor | None]:
     """Return gradients scaled down together to this norm (Pascanu et al., 2013), or as they are if they are smaller.
 
     Args:
-        gradients: Tensors, or `tf.IndexedSlices`, whose rows of one index count each for itself, as in Keras and
-            TensorFlow. None where a variable has no gradient.
+        gradients: Tensors; None where a variable has no gradient.
         norm: Largest norm of all gradients together; 0 for no limit.
     """
     if not norm:
         return list(gradients)
-    squares = []
-    for gradient in gradients:
-        if isinstance(gradient, tf.IndexedSlices):
-            slices = tf.IndexedSlices(tf.square(gradient.values), gradient.indices, gradient.dense_shape)
-            squares.append(tf.reduce_sum(tf.convert_to_tensor(slices)))
-        elif gradient is not None:
-            squares.append(tf.reduce_sum(tf.square(gradient)))
+    squares = [tf.reduce_sum(tf.square(gradient)) for gradient in gradients if gradient is not None]
     now = tf.sqrt(tf.reduce_sum(tf.stack(squares)))
     scale = norm * tf.minimum(1.0 / now, 1.0 / norm) + (now - now)  # not a number if a gradient is not finite
-    return [None if gradient is None else tf.convert_to_tensor(gradient) * scale for gradient in gradients]
+    return [None if gradient is None else gradient * scale for gradient in gradients]
 
 
 class TrainingState:
@@ -118,8 +118,10 @@ class TrainingState:
         """Make a batch's part of the next change of the weights; part of each step.
 
         Args:
-            gradients: Of a whole batch: where replicas share a batch, they are summed before.
+            gradients: Of a whole batch: where replicas share a batch, they are summed before. Rows of
+                `tf.IndexedSlices` that have the same index are summed here: Keras would square each for itself.
         """
+        gradients = [None if gradient is None else tf.convert_to_tensor(gradient) for gradient in gradients]
         if self.accumulate == 1:
             self._update(gradients)
             return
@@ -140,18 +142,15 @@ class TrainingState:
         self._batches.assign_add(1)
         tf.cond(self._batches % self.accumulate == 0, change, wait)
 
-    def _update(self, gradients: Sequence[Any]) -> None:
+    def _update(self, gradients: Sequence[tf.Tensor | None]) -> None:
         """Clip the gradients and change the weights by them.
 
         The norm is left out of what is compiled: TensorFlow's sums repeat to the bit, and so do a number's own changes.
         """
         gradients = clipped(gradients, self.settings.clip_norm)
-        if self._compiled:
-            self._compiled([None if gradient is None else tf.convert_to_tensor(gradient) for gradient in gradients])
-        else:
-            self._change(gradients)
+        (self._compiled or self._change)(gradients)
 
-    def _change(self, gradients: Sequence[Any]) -> None:
+    def _change(self, gradients: Sequence[tf.Tensor | None]) -> None:
         """Change the weights by clipped gradients, and move the averages towards them."""
         self.optimizer.apply_gradients(zip(gradients, self.weights, strict=True))
         if not self.averages:

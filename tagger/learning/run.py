@@ -9,6 +9,7 @@ import fnmatch
 import hashlib
 import json
 import shutil
+import time
 import zipfile
 import zlib
 from collections.abc import Iterable
@@ -27,6 +28,8 @@ from tagger.files.outputs import MANIFEST, atomic_file, damaged_file, write_json
 _RECORD, _CHECKPOINT = "run.json", "checkpoint.npz"
 
 DECIDED = "decided.json"  # what "auto" became
+
+_PATIENCE = 90  # seconds in which a file must appear that another machine has written
 
 PROGRESS = "progress.json"  # how far the epochs are, for other processes to read
 
@@ -192,6 +195,32 @@ class RunFolder:
     def remove(self) -> None:
         """Delete what the run kept, and the folder if nothing else is in it."""
         _delete(self.folder, _KEPT)
+
+
+class JoinedRun(RunFolder):
+    """The folder of a run that another process has begun and goes on to write.
+
+    Args:
+        folder: On a file system that both processes reach.
+        config: Settings that this process was given.
+
+    Raises:
+        TrainingError: If it is not there, or the run has other settings.
+    """
+
+    def __init__(self, folder: Path, config: Config) -> None:
+        self.folder = folder
+        record = folder / _RECORD
+        for _ in range(_PATIENCE):  # some network file systems show new files late
+            if record.exists():
+                break
+            time.sleep(1)
+        else:
+            raise TrainingError(
+                f"{folder}: is not there, although the chief has written it; all workers need a folder that they share"
+            )
+        if read_record(record)["config"] != config.to_dict():
+            raise TrainingError(f"{folder}: the chief has other settings than this worker; give all of them the same")
 
 
 def read_record(path: Path) -> Any:

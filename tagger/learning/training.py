@@ -15,13 +15,14 @@ from tagger import bundle as bundles
 from tagger import corpus
 from tagger.batches import Batches, BatchMaker, Store
 from tagger.calibration import Calibrator
-from tagger.config import Config, passes_over
+from tagger.config import Config
 from tagger.decode import Transitions
 from tagger.documents import judged
+from tagger.errors import TrainingError
 from tagger.files.outputs import check_writable, locked
-from tagger.learning.automatic import decide
+from tagger.learning.automatic import automatic_epochs, decide
 from tagger.learning.checks import check_corpora
-from tagger.learning.device import matmul_dtype, memory_errors, use_device
+from tagger.learning.device import matmul_dtype, memory_errors
 from tagger.learning.fitting import (
     TrainingState,
     input_signature,
@@ -31,9 +32,11 @@ from tagger.learning.fitting import (
     seeded_model,
     write_networks,
 )
+from tagger.learning.memory import say_expected, say_peak
 from tagger.learning.plots import draw_curves
 from tagger.learning.preparation import ALIGNMENT, alignment_report, make_lookup, training_store
-from tagger.learning.run import RunFolder, Sources, run_folder_of
+from tagger.learning.replicas import PartsMaker, Replicas, told_of_others, total, use_replicas
+from tagger.learning.run import JoinedRun, RunFolder, Sources, run_folder_of
 from tagger.learning.tables import table_stages, vectors_origin
 from tagger.lookup import Lookup
 from tagger.pipeline import Tagger
@@ -50,6 +53,8 @@ def train(
     resume: bool = False,
     replace: bool = False,
     stages: Stages | None = None,
+    cards: int = 1,
+    kind: str = "",
 ) -> dict[str, Any]:
     """Train a tagger and write its bundle.
 
@@ -63,9 +68,15 @@ def train(
         resume: Continue an interrupted training; start one if there is none.
         replace: Whether an existing bundle may be replaced.
         stages: Where to announce what begins, by default as stages of this training.
+        cards: Graphics cards of this machine that share each batch, where there are several.
+        kind: Of the device that settings left open are to suit, by default of the one that trains; see `automatic`.
+
+    Where `TF_CONFIG` names several processes, each of them calls this with the same arguments: the chief prepares what
+    all read from the run folder, scores and saves; the others share the steps.
 
     Returns:
-        Scores of the saved weights on dev, as `Scores.to_dict`, with the number of their `epoch`, and the `seed`.
+        Scores of the saved weights on dev, as `Scores.to_dict`, with the number of their `epoch`, and the `seed`;
+        nothing in a process that is not the chief.
 
     Raises:
         TaggerError: If a file, a setting or the output folder is at fault.
@@ -74,27 +85,43 @@ def train(
     scheme = TagScheme(check_corpora(sources.train, sources.dev))
     stages = stages or Stages([*table_stages(config, sources), _IDS, _TRAINING, _CALIBRATION])
     folder = run_folder_of(out)
-    with locked(folder, "training"):
-        return _train(config, scheme, sources, out, RunFolder(folder, config, sources, resume), replace, stages)
+    replicas = use_replicas(config.training, cards)
+    with told_of_others(replicas.workers, folder):
+        if not replicas.workers.chief:
+            follow(config, scheme, sources, folder, replicas)
+            return {}
+        with locked(folder, "training"):
+            run = RunFolder(folder, config, sources, resume)
+            return _train(config, scheme, sources, out, run, replace, stages, replicas, kind)
 
 
 _IDS, _TRAINING, _CALIBRATION = "ids", "training", "calibration"  # stages
 
 
 def _train(
-    config: Config, scheme: TagScheme, sources: Sources, out: Path, run: RunFolder, replace: bool, stages: Stages
+    config: Config,
+    scheme: TagScheme,
+    sources: Sources,
+    out: Path,
+    run: RunFolder,
+    replace: bool,
+    stages: Stages,
+    replicas: Replicas,
+    kind: str,
 ) -> dict[str, Any]:
     """Train as `train` does, in a run folder that is locked."""
-    device = use_device(config.training)
+    device = replicas.device
     units = UnitMaker(config.text)
     lookup = make_lookup(run, config, sources, units, stages)
     stages.begin(_IDS)
     store = training_store(run, sources, units, lookup, scheme)
     stages.begin(_TRAINING)
-    config = decide(config, device, run.folder, lambda: automatic_epochs(int(store.lengths.sum())))
+    config = decide(config, kind or device.kind, run.folder, lambda: int(store.lengths.sum()), automatic_epochs)
+    replicas.agree()  # all is there that the others read
+    say_expected(device, config)
     with memory_errors(device, config, run.folder):
-        keeper = fit(config, scheme, units, lookup, store, sources, run)
-    device.say_peak()
+        keeper = fit(config, scheme, units, lookup, store, sources, run, replicas)
+    say_peak(device, config)
     tagger = keeper.tagger
     stages.begin(_CALIBRATION)
     scores = calibrate(tagger, sources.dev) if config.decode.calibrate else keeper.best_scores
@@ -112,12 +139,28 @@ def _train(
     )  # fmt: skip
     run.remove()
     stages.end()
+    replicas.agree()  # the others end with the chief
     return metrics
 
 
-def automatic_epochs(units: int) -> int:
-    """Return the number of epochs for a corpus of so many units, where the settings leave it open."""
-    return passes_over(units, 6_400_000, least=12, most=24)
+def follow(config: Config, scheme: TagScheme, sources: Sources, folder: Path, replicas: Replicas) -> None:
+    """Share the steps of a training whose chief is another process."""
+    replicas.agree()
+    run = JoinedRun(folder, config)
+    units = UnitMaker(config.text)
+    lookup = make_lookup(run, config, sources, units)
+    store = training_store(run, sources, units, lookup, scheme)
+    config = decide(config, replicas.device.kind, folder, lambda: int(store.lengths.sum()), automatic_epochs)
+    with memory_errors(replicas.device, config, folder):
+        state, step, batches = make_step(config, scheme, lookup, store, sources.start, replicas)
+        checkpoint = run.load_checkpoint()
+        if checkpoint is not None:
+            state.restore(checkpoint)
+        epoch = len(json.loads(str(checkpoint["progress"]))["history"]) if checkpoint else 0
+        while replicas.agree():
+            run_epoch(step, batches, epoch, config.training)
+            epoch += 1
+    replicas.agree()
 
 
 def fit(
@@ -128,24 +171,19 @@ def fit(
     store: Store,
     sources: Sources,
     run: RunFolder,
+    replicas: Replicas,
 ) -> "EpochKeeper":
     """Fit a model, or continue from the checkpoint of `run`; at the end the model has the weights of the best epoch."""
-    settings, accumulate = config.training, config.batches.accumulate
-    model = seeded_model(config, scheme, lookup, store, sources.start)
-    drawn = config.batches.word_dropout, config.batches.masking
-    maker = BatchMaker(store, lookup, scheme.size, *drawn, vectors=model.frozen is None)
-    batches = Batches(maker, config.batches, settings.seed)
-    steps = settings.passes * -(-len(batches) // accumulate)
-    optimizer = make_optimizer(settings, model.trainable_variables, steps)
+    settings = config.training
+    state, step, batches = make_step(config, scheme, lookup, store, sources.start, replicas)
     transitions = Transitions.contest(scheme) if config.decode.transitions == "contest" else Transitions.legal(scheme)
-    tagger = Tagger(config, scheme, transitions, units, lookup, KerasRuntime(model, lookup))
-    state = TrainingState(model, optimizer, settings, accumulate, model.execution.compiled)
+    tagger = Tagger(config, scheme, transitions, units, lookup, KerasRuntime(state.model, lookup))
     keeper = EpochKeeper(tagger, state, sources.dev, run)
-    step = train_step(state, lookup, matmul_dtype(settings), store.partial)
     callbacks = [keras.callbacks.TensorBoard(settings.tensorboard)] if settings.tensorboard else []
-    listeners = keras.callbacks.CallbackList(callbacks, model=model)
+    listeners = keras.callbacks.CallbackList(callbacks, model=state.model)
     listeners.on_train_begin()
-    while (epoch := len(keeper.history)) < settings.passes and not keeper.out_of_patience:
+    while replicas.agree(keeper.goes_on):
+        epoch = len(keeper.history)
         losses, seconds = run_epoch(step, batches, epoch, settings)
         keeper.end_epoch(losses, seconds, batches.units)
         listeners.on_epoch_end(epoch, keeper.history[-1])
@@ -154,8 +192,37 @@ def fit(
     return keeper
 
 
+def make_step(
+    config: Config, scheme: TagScheme, lookup: Lookup, store: Store, start: Path | None, replicas: Replicas
+) -> tuple[TrainingState, Callable[..., tf.Tensor], Batches[Any]]:
+    """Return the state of a new training, the function that makes a step, and the batches that it takes."""
+    settings, accumulate = config.training, config.batches.accumulate
+    if replicas.count > 1 and accumulate > 1:
+        raise TrainingError(
+            f"batches.accumulate = {accumulate}: expected 1 with several replicas, which share large batches already; "
+            f"set batches.accumulate=1 and make batches.units or batches.texts as large as a step is to be"
+        )
+    with replicas.strategy.scope():
+        model = seeded_model(config, scheme, lookup, store, start)
+        if replicas.here > 1:
+            model.frozen = None  # its tables lie on one of the cards only
+        drawn = config.batches.word_dropout, config.batches.masking
+        maker = BatchMaker(store, lookup, scheme.size, *drawn, vectors=model.frozen is None)
+        shared = PartsMaker(maker, replicas.parts) if replicas.count > 1 else maker
+        batches: Batches[Any] = Batches(shared, config.batches, settings.seed)
+        steps = settings.passes * -(-len(batches) // accumulate)
+        optimizer = make_optimizer(settings, model.trainable_variables, steps)
+        compiled = model.execution.compiled and replicas.count == 1
+        state = TrainingState(model, optimizer, settings, accumulate, compiled)
+    return state, train_step(state, lookup, matmul_dtype(settings), store.partial, replicas), batches
+
+
 def train_step(
-    state: TrainingState, lookup: Lookup, matmul_dtype: tf.DType = tf.float32, partial: bool = False
+    state: TrainingState,
+    lookup: Lookup,
+    matmul_dtype: tf.DType = tf.float32,
+    partial: bool = False,
+    replicas: Replicas | None = None,
 ) -> Callable[..., tf.Tensor]:
     """Return a function that takes the parts of a `Batch`, makes one step of training, and returns the loss.
 
@@ -164,20 +231,21 @@ def train_step(
         lookup: Gives the shapes of the inputs.
         matmul_dtype: Dtype of the LSTMs' matrix products; weights and all else are float32.
         partial: Whether some units are unlabelled.
+        replicas: That share the batch; the function then takes a `Batch` for each replica of this process.
     """
     model = state.model
     targets_spec = tf.TensorSpec((None, None, model.scheme.size), tf.float32)
     weights_spec = tf.TensorSpec((None, None), tf.float32)
 
-    @tf.function(input_signature=(input_signature(model, lookup), targets_spec, weights_spec))
     def step(inputs: dict[str, tf.Tensor], targets: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
         with tf.GradientTape() as tape:
             scores = model(inputs, training=True, matmul_dtype=matmul_dtype)
             loss = model.compute_loss(inputs, targets, scores, weights, partial=partial)
-        state.apply_gradients(tape.gradient(loss, state.weights))
+        loss, *gradients = total([loss, *tape.gradient(loss, state.weights)])
+        state.apply_gradients(gradients)
         return loss
 
-    return step
+    return (replicas or Replicas()).step(step, (input_signature(model, lookup), targets_spec, weights_spec))
 
 
 def shows_contest(config: Config) -> bool | None:
@@ -226,6 +294,11 @@ class EpochKeeper:
     def out_of_patience(self) -> bool:
         """Whether `training.patience` epochs have passed without a better score."""
         return bool(self.settings.patience) and len(self.history) - self.best_epoch >= self.settings.patience
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether there is another epoch."""
+        return len(self.history) < self.settings.passes and not self.out_of_patience
 
     def end_epoch(self, losses: np.ndarray, seconds: float, units: int) -> None:
         """Score the current weights, record the epoch, save a checkpoint, print a line.

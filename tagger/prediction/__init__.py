@@ -53,6 +53,7 @@ class Prediction:
         shown: Whether to show progress, on a terminal.
         notes: Where to count what the format cannot hold.
         faults: Number of faults.
+        texts, characters, entities: Of this run's results.
     """
 
     tagger: Tagger
@@ -63,6 +64,9 @@ class Prediction:
     shown: bool
     notes: Notes
     faults: int = 0
+    texts: int = 0
+    characters: int = 0
+    entities: int = 0
 
     def run(
         self,
@@ -136,9 +140,14 @@ class Prediction:
         """Yield groups of the items after those that are done; groups depend on the items alone, unless one waits."""
         for _ in itertools.islice(items, done):
             pass
-        for group in gathered(items, _length, self.wait):
-            done += len(group)
-            yield Group(group, done, inputs.position)
+        if self.wait is None:
+            chunks: Iterator[Any] = (chunk for _, chunk in itertools.groupby(items, lambda _: inputs.chunk))
+        else:
+            chunks = iter([items])
+        for chunk in chunks:
+            for group in gathered(chunk, _length, self.wait):
+                done += len(group)
+                yield Group(group, done, inputs.position)
 
     def _results(
         self, groups: Iterator[tuple[Group, list[Result]]], inputs: Inputs
@@ -159,7 +168,10 @@ class Prediction:
                         self.faults += 1
                         self._write_fault(asdict(item))
                     else:
-                        yield item, next(rest)
+                        result = next(rest)
+                        self.texts, self.characters = self.texts + 1, self.characters + len(item.text)
+                        self.entities += len(result.entities)
+                        yield item, result
                 progress.update(group)
                 before = group
 

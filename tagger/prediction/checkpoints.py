@@ -25,6 +25,7 @@ from typing import Any, BinaryIO
 from tagger import __version__
 from tagger.errors import OutputError, exit_code
 from tagger.files.outputs import locked, write_json
+from tagger.files.remote import open_binary, size_and_time
 from tagger.progress import say
 
 _SECONDS = 2.0  # between checkpoints on disk
@@ -36,14 +37,18 @@ _LEVEL = 6  # of compression
 _TAIL = 4096  # bytes before a checkpoint that are compared when a run is resumed
 
 
-def fingerprint(path: Path) -> dict[str, Any]:
-    """Return what tells whether a file is still the same: size, time of change, and a hash of its head and tail."""
-    with path.open("rb") as file:
-        status = os.fstat(file.fileno())
+def fingerprint(path: Path | str) -> dict[str, Any]:
+    """Return what tells whether a file is still the same: size, time of change, and a hash of its head and tail.
+
+    Raises:
+        OSError: If it cannot be read.
+    """
+    size, changed = size_and_time(path)
+    with open_binary(path) as file:
         digest = hashlib.sha256(file.read(1 << 16))
-        file.seek(max(0, status.st_size - (1 << 16)))
+        file.seek(max(0, size - (1 << 16)))
         digest.update(file.read())
-    return {"size": status.st_size, "changed": status.st_mtime_ns, "sha256": digest.hexdigest()}
+    return {"size": size, "changed": changed, "sha256": digest.hexdigest()}
 
 
 class _Appended:
@@ -281,12 +286,12 @@ def _interrupted(out: Path) -> dict[str, Any] | None:
     return saved
 
 
-def _difference(before: dict[str, Any], now: dict[str, Any]) -> str:
+def difference(before: dict[str, Any], now: dict[str, Any]) -> str:
     """Return the name of the first thing that differs between two runs; "" if nothing does."""
     for key in {**before, **now}:
         one, other = before.get(key), now.get(key)
         if one != other:
-            inner = _difference(one, other) if isinstance(one, dict) and isinstance(other, dict) else ""
+            inner = difference(one, other) if isinstance(one, dict) and isinstance(other, dict) else ""
             return f"{key} {inner}".strip()
     return ""
 
@@ -353,7 +358,7 @@ def _check_same(out: Path, before: dict[str, Any], run: dict[str, Any], done: di
     again = "give --force instead of --resume to begin again"
     if not done["faults"]:
         before = {**before, "errors": run["errors"]}
-    if differing := _difference(before, run):
+    if differing := difference(before, run):
         raise OutputError(f"{out}: the interrupted run differs in {differing}; {again}")
     if _tail(_part(out), done["bytes"]) != done["tail"]:
         raise OutputError(f"{_part(out)}: is not as the interrupted run left it; {again}")

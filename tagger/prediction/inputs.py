@@ -6,11 +6,13 @@ from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 from tagger import corpus, formats
 from tagger.documents import Document, Notes
 from tagger.errors import ConfigError, CorpusError
-from tagger.files import Source
+from tagger.files import Part, Source
+from tagger.files.remote import is_uri, remote_files, size_and_time
 from tagger.formats import records
 from tagger.formats.base import Format
 from tagger.formats.records import Record, Unread
@@ -63,6 +65,11 @@ def expand(given: Sequence[str]) -> tuple[list[str], list[str]]:
     inputs: list[str] = []
     left_out: list[str] = []
     for path in given:
+        if is_uri(path):
+            inside, others = _remote(path)
+            inputs += inside
+            left_out += others
+            continue
         matching = [path]
         if path != "-" and not os.path.lexists(path) and glob.has_magic(path):
             matching = sorted(glob.glob(path, recursive=True))
@@ -78,6 +85,19 @@ def expand(given: Sequence[str]) -> tuple[list[str], list[str]]:
             inputs += inside
             left_out += others
     return inputs, left_out
+
+
+def _remote(uri: str) -> tuple[list[str], list[str]]:
+    """Return the files that a URI stands for and that are read, and the others."""
+    try:
+        found, is_file = remote_files(uri)
+    except OSError as error:
+        raise CorpusError(uri, "a remote file or folder", error.strerror or str(error), "check the address") from error
+    known = suffixes()
+    read = [one for one in found if is_file or urlsplit(one).path.removesuffix(".gz").endswith(known)]
+    if not read:
+        raise CorpusError(uri, f"files named {', '.join(known)}", "none", "check the address")
+    return read, sorted(set(found) - set(read))
 
 
 def suffixes() -> tuple[str, ...]:
@@ -111,6 +131,21 @@ def _is_corpus(folder: str) -> bool:
 
 
 # ---- records ------------------------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Stretch:
+    """What is read of one input.
+
+    Args:
+        path: A file, a folder that is a corpus, or `-`.
+        format: Name of the format, one of `formats.FORMATS`; detected if empty.
+        part: As in `corpus.opened`.
+    """
+
+    path: str
+    format: str = ""
+    part: Part | None = None
+
+
 class Inputs:
     """The records of texts and files, one after the other; iterable once.
 
@@ -118,34 +153,43 @@ class Inputs:
 
     Args:
         texts: Given on the command line.
-        paths: Files, folders that are corpora, or `-`.
-        format: Name of the format, one of `formats.FORMATS`; detected if empty.
+        inputs: Paths of files, of folders that are corpora, or `-`; or stretches of them.
+        format: Name of the format of paths, one of `formats.FORMATS`; detected if empty.
         errors: What is done about a record that cannot be read.
         source_key: Key under which each record gets the name of its file; none if empty.
 
     Attributes:
-        size: Bytes of all files; 0 if that is not known.
+        size: Bytes of all files; 0 if that is not known, or if not all of them is read.
     """
 
     def __init__(
         self,
         texts: Sequence[str],
-        paths: Sequence[str],
+        inputs: Sequence[str | Stretch],
         format: str = "",
         errors: Errors = "stop",
         source_key: str = "",
     ) -> None:
-        self._texts, self._paths, self._format, self._errors = texts, paths, format, errors
-        self._source_key = source_key
-        sizes = [size_of(path) for path in paths]
+        self._texts, self._errors, self._source_key = texts, errors, source_key
+        self._stretches = [one if isinstance(one, Stretch) else Stretch(one, format) for one in inputs]
+        sizes = [size_of(one) if isinstance(one, str) else None for one in inputs]
         self.size = 0 if None in sizes else sum(size or 0 for size in sizes)
         self._before = 0  # bytes of the files before this one
+        self._number = 0
+        self._opened: Any = None
         self._source: Source | None = None
 
     @property
     def position(self) -> int:
         """Bytes that have been read of `size`."""
         return self._before + (self._source.position if self._source else 0)
+
+    @property
+    def chunk(self) -> tuple[int, int]:
+        """Where the item lies that was read last: which input, and where in it. Items of different chunks are not
+        tagged together, so that results do not depend on which of them are read by one process.
+        """
+        return self._number, getattr(self._opened, "chunk", 0)
 
     def __iter__(self) -> Generator[Document | Fault]:
         """Yield each record, its text and what else it holds; and each fault.
@@ -154,17 +198,18 @@ class Inputs:
             CorpusError: At the first fault, or at one after which the file cannot be read on.
         """
         yield from map(Document, self._texts)
-        for path in self._paths:
-            with corpus.opened(path, self._format) as (known, source):
+        for stretch in self._stretches:
+            path, self._number = stretch.path, self._number + 1
+            with corpus.opened(path, stretch.format, stretch.part) as (known, source):
                 try:
-                    self._source = source if isinstance(source, Source) else None
+                    self._opened, self._source = source, source if isinstance(source, Source) else None
                     if self._source and self._errors == "replace":
                         self._source.replaced = []
                     for item in self._items(known, source):
                         yield self._with_source(item, str(path)) if self._source_key else item
                 finally:
                     self._source = None
-            self._before += size_of(path) or 0
+            self._before += size_of(path) or 0 if self.size else 0
 
     def _items(self, known: Format, source: Any) -> Iterator[Document | Fault]:
         if known.records:
@@ -221,6 +266,8 @@ def _fault(error: CorpusError, raw: str) -> Fault:
 
 def size_of(path: str) -> int | None:
     """Return the size of an input in bytes; None for a stream."""
+    if is_uri(path):
+        return size_and_time(path)[0]
     if path == "-" or (os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path))):
         return None
     return sum(file.stat().st_size for file in corpus.files(Path(path)))

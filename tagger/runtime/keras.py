@@ -1,5 +1,6 @@
 """Scores by Keras on TensorFlow, for a model in training and for a trained one."""
 
+import contextlib
 import os
 from typing import Any
 
@@ -34,7 +35,15 @@ class KerasRuntime:
 
     @classmethod
     def load(cls, bundle: Bundle, workers: int) -> "KerasRuntime":
-        """Return the runtime for a bundle; any number of threads may call it."""
+        """Return the runtime for a bundle; any number of threads may call it.
+
+        Where there is a graphics card, it runs there; memory is taken as it is needed, so that others find some.
+        """
+        import tensorflow as tf
+
+        for card in tf.config.list_physical_devices("GPU"):
+            with contextlib.suppress(RuntimeError, ValueError):  # the process has decided about it before
+                tf.config.experimental.set_memory_growth(card, True)
         return cls(bundle.keras_model(), bundle.lookup)
 
     def scores(self, ids: np.ndarray, lengths: np.ndarray) -> np.ndarray:

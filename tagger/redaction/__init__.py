@@ -1,0 +1,235 @@
+"""Redaction: what identifies people is replaced in documents, everywhere, and their annotations move along."""
+
+import hashlib
+import hmac
+import itertools
+import re
+import secrets
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from random import Random
+from typing import Any
+
+from tagger.calibration import Thresholds
+from tagger.documents import Document, Entity, Span
+from tagger.pipeline import Tagger
+from tagger.redaction.rules import RULES, matches
+from tagger.redaction.stand_ins import stand_in
+
+# What a mention can be replaced by.
+REPLACEMENTS = {
+    "label": "its label and a number, [PER_1], the same for the same string in a text",
+    "mask": "asterisks, as many as it has characters",
+    "stand-in": "another name or number of the same kind and length, the same for the same string in a text",
+}
+
+_UNSURE = 0.5  # probability below which a replaced entity is reported for review
+
+_TRIES = 100  # stand-ins that are made until one is no mention
+
+
+@dataclass(frozen=True)
+class Redacted:
+    """A document after redaction.
+
+    Args:
+        document: With the new text; its entities, their offsets and all else of the record have moved along.
+        changes: The replaced stretches of the old text, in order and apart; of what a rule or a list says, the score
+            is 1.
+        replacements: What stands in the place of each.
+        unsure: Entities for review: those replaced with a low probability, and those too improbable to be replaced.
+    """
+
+    document: Document
+    changes: tuple[Entity, ...]
+    replacements: tuple[str, ...]
+    unsure: tuple[Entity, ...]
+
+
+@dataclass(frozen=True)
+class Redactor:
+    """Replaces what a tagger, rules and lists say, wherever it occurs in a document.
+
+    Args:
+        tagger: None for rules and lists alone.
+        by: One of `REPLACEMENTS`.
+        thresholds: How probable an entity must be to be replaced.
+        labels: Labels of entities and names of rules to replace; all if empty.
+        always: Strings that are always replaced, with their labels.
+        never: Strings that are never replaced, unless as a part of others that are.
+        key: Makes stand-ins, and the numbers of labels, the same for the same string in all texts; empty for in each
+            text.
+    """
+
+    tagger: Tagger | None
+    by: str = "label"
+    thresholds: Thresholds = field(default_factory=Thresholds)
+    labels: frozenset[str] = frozenset()
+    always: Mapping[str, str] = field(default_factory=dict)
+    never: frozenset[str] = frozenset()
+    key: bytes = b""
+
+    def __call__(self, documents: Iterable[Document]) -> Iterator[Redacted]:
+        """Yield each document after redaction, in order and in bounded memory."""
+        documents, copies = itertools.tee(documents)
+        texts = (document.text for document in copies)
+        predicted = (result.entities for result in self.tagger.results(texts, answers=False)) if self.tagger else None
+        for document in documents:
+            yield self.redact(document, next(predicted) if predicted else ())
+
+    def redact(self, document: Document, entities: Iterable[Entity]) -> Redacted:
+        """Return a document after redaction, given what the tagger predicts for its text."""
+        entities = [entity for entity in entities if self._wanted(entity.label) and entity.text not in self.never]
+        replaced = self.thresholds(entities)
+        changes = _everywhere(document.text, [*self._by_rules(document.text), *replaced])
+        strings: dict[str, str] = {}
+        for change in changes:
+            strings.setdefault(change.text, change.label)
+        new = self._replacements(strings)
+        move = _Move(changes, [new[change.text] for change in changes])
+        unsure = [entity for entity in entities if entity not in replaced or entity.score < _UNSURE]
+        return Redacted(_moved(document, move, new), tuple(changes), tuple(move.replacements), tuple(unsure))
+
+    def _wanted(self, label: str) -> bool:
+        return not self.labels or label in self.labels
+
+    def _by_rules(self, text: str) -> Iterator[Entity]:
+        for start, end, label in matches(text, [name for name in RULES if self._wanted(name)]):
+            if text[start:end] not in self.never:
+                yield Entity(start, end, label, text[start:end], 1.0)
+        for string, label in self.always.items():
+            for match in re.finditer(re.escape(string), text):
+                yield Entity(*match.span(), label, string, 1.0)
+
+    def _replacements(self, strings: Mapping[str, str]) -> dict[str, str]:
+        """Return what each string is replaced by, given its label, in the order in which they occur."""
+        key = self.key or secrets.token_bytes(16)
+        counts: dict[str, int] = {}
+        new: dict[str, str] = {}
+        for string, label in strings.items():
+            digest = hmac.digest(key, f"{label}\0{string}".encode("utf-8", "surrogatepass"), hashlib.sha256)
+            if self.by == "mask":
+                new[string] = "*" * len(string)
+            elif self.by == "label":
+                counts[label] = counts.get(label, 0) + 1
+                new[string] = f"[{label}_{digest.hex()[:8] if self.key else counts[label]}]"
+            else:
+                new[string] = _fresh(label, string, Random(digest), {*strings, *new.values()})
+        return new
+
+
+def _fresh(label: str, string: str, random: Random, taken: set[str]) -> str:
+    """Return a stand-in in which none of the strings taken occurs; asterisks if there is none."""
+    for _ in range(_TRIES):
+        made = stand_in(label, string, random)
+        if not any(other in made for other in taken):
+            return made
+    return "*" * len(string)
+
+
+def _everywhere(text: str, given: Iterable[Entity]) -> list[Entity]:
+    """Return the stretches to replace, apart and in order: those given, and all that holds the string of one of them.
+
+    Stretches that overlap become one, with the label of the longest.
+    """
+    changes = _joined(text, given)
+    while True:
+        labels = {change.text: change for change in changes}
+        further = [
+            Entity(match.start(1), match.end(1), change.label, string, change.score)
+            for string, change in labels.items()
+            for match in re.finditer(f"(?=({re.escape(string)}))", text)
+        ]
+        joined = _joined(text, [*changes, *further])
+        if len(joined) == len(changes) and joined == changes:
+            return changes
+        changes = joined
+
+
+def _joined(text: str, given: Iterable[Entity]) -> list[Entity]:
+    joined: list[Entity] = []
+    longest = 0
+    for entity in sorted(given, key=lambda entity: (entity.start, -entity.end, -entity.score)):
+        if joined and entity.start < joined[-1].end:
+            last = joined[-1]
+            end, score = max(last.end, entity.end), max(last.score, entity.score)
+            label = entity.label if entity.end - entity.start > longest else last.label
+            longest = max(longest, entity.end - entity.start)
+            joined[-1] = Entity(last.start, end, label, text[last.start : end], score)
+        elif entity.end > entity.start:
+            joined.append(entity)
+            longest = entity.end - entity.start
+    return joined
+
+
+# ---- what moves along ---------------------------------------------------------------------------------------------
+class _Move:
+    """From places in the old text to places in the new one."""
+
+    def __init__(self, changes: list[Entity], replacements: list[str]) -> None:
+        self.changes, self.replacements = changes, replacements
+        self._starts = [change.start for change in changes]
+        grown = (len(new) - len(change.text) for change, new in zip(changes, replacements, strict=True))
+        self._grown = [0, *itertools.accumulate(grown)]
+
+    def text(self, text: str) -> str:
+        parts, at = [], 0
+        for change, new in zip(self.changes, self.replacements, strict=True):
+            parts += [text[at : change.start], new]
+            at = change.end
+        return "".join([*parts, text[at:]])
+
+    def span(self, start: int, end: int) -> tuple[int, int]:
+        """Return where a stretch is now; one that begins or ends inside a change is widened to the whole of it."""
+        first, last = bisect_right(self._starts, start) - 1, bisect_left(self._starts, end) - 1
+        start_inside = first >= 0 and start < self.changes[first].end
+        end_inside = last >= 0 and end <= self.changes[last].end
+        new_start = self._start(first) if start_inside else start + self._grown[first + 1]
+        new_end = self._start(last) + len(self.replacements[last]) if end_inside else end + self._grown[last + 1]
+        return new_start, new_end
+
+    def _start(self, number: int) -> int:
+        return self.changes[number].start + self._grown[number]
+
+
+def _moved(document: Document, move: _Move, new: Mapping[str, str]) -> Document:
+    text = move.text(document.text)
+    entities = _apart(Span(*move.span(start, end), label) for start, end, label in document.entities)
+    return replace(
+        document,
+        text=text,
+        entities=entities,
+        scores=document.scores if len(entities) == len(document.entities) else (),
+        answers=tuple(_without(answer, new) for answer in document.answers),
+        unlabelled=tuple(move.span(start, end) for start, end in document.unlabelled),
+        extra={key: _without(value, new) for key, value in document.extra.items()},
+        predicted=tuple(
+            entity._replace(start=start, end=end, text=text[start:end])
+            for entity in document.predicted
+            for start, end in [move.span(entity.start, entity.end)]
+        ),
+    )
+
+
+def _apart(spans: Iterable[Span]) -> tuple[Span, ...]:
+    """Return spans that were apart in the old text; of two in one change, the first."""
+    apart: list[Span] = []
+    for span in spans:
+        if not apart or span.start >= apart[-1].end:
+            apart.append(span)
+    return tuple(apart)
+
+
+def _without(value: Any, new: Mapping[str, str]) -> Any:
+    """Return a value of a record with the replaced strings replaced in all of its strings, keys included."""
+    if isinstance(value, str):
+        if not new:
+            return value
+        pattern = "|".join(map(re.escape, sorted(new, key=len, reverse=True)))
+        return re.sub(pattern, lambda match: new[match[0]], value)
+    if isinstance(value, Mapping):
+        return {_without(key, new): _without(inner, new) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(_without(inner, new) for inner in value)
+    return value

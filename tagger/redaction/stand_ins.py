@@ -1,0 +1,232 @@
+"""Plausible stand-ins: a string of the same kind and length, in which nothing is left of what it stands for."""
+
+import datetime
+import re
+import string
+import unicodedata
+from collections.abc import Callable, Mapping
+from random import Random
+
+from tagger.redaction.rules import credit_check, identity_check, luhn_check
+
+_SURNAMES = (
+    "王李张刘陈杨黄赵吴周徐孙马朱胡郭何高林郑谢罗梁宋唐许韩冯邓曹彭曾肖田董袁潘蒋蔡余杜叶程苏魏吕丁任沈姚卢姜"
+    "崔钟谭陆汪范金石廖贾夏韦付方白邹孟熊秦邱江尹薛闫段雷侯龙史陶黎贺顾毛郝龚邵万钱严覃武戴莫孔向汤"
+)
+_COMPOUND = (
+    "欧阳",
+    "上官",
+    "司马",
+    "诸葛",
+    "夏侯",
+    "皇甫",
+    "尉迟",
+    "公孙",
+    "慕容",
+    "司徒",
+    "令狐",
+    "端木",
+    "轩辕",
+    "东方",
+)
+_GIVEN = (
+    "伟芳娜敏静丽强磊军洋勇艳杰娟涛明超秀霞平刚桂文辉玲华红建国英梅鑫波斌宇浩凯丹萍鹏飞琳雪晨阳佳欣怡子涵梓轩"
+    "雨思睿博文嘉懿俊皓然诗语若瑶安宁远航志诚永康云海春晓"
+)
+_FOREIGN = (
+    "阿巴贝布查戴德迪多恩法费弗格哈赫基杰卡科克拉莱兰雷里利林鲁罗马迈曼梅米莫纳内尼诺帕佩皮奇萨塞史斯索塔特托"
+    "瓦威维沃西希雅亚尤约泽扎"
+)
+_PLACE = (
+    "安白宝昌长朝城川春东丰福高光广海汉和河恒弘华怀淮会嘉建江金景靖康兰乐黎临灵龙隆洛明南宁平浦祁清泉瑞润沙山"
+    "泗松泰棠天桐望文武西熙祥新兴秀雅延阳义永余玉源云泽昭中竹"
+)
+_OTHER = (
+    "安保本常成大方风光广国海和恒宏华辉汇佳嘉建金锦晶景聚凯康科朗乐联隆美明诺鹏启庆锐瑞润赛盛世泰腾通同万旺文"
+    "祥新信兴旭雅亚阳一宜益银永优宇裕远云运泽展兆真正志中众卓"
+)
+
+# Ends of names that stay; of those that end alike, the longest comes first.
+_SUFFIXES = (
+    "有限责任公司", "股份有限公司", "集团有限公司", "有限公司", "分公司", "公司", "集团", "银行", "支行",
+    "分行", "大学", "学院", "中学", "小学", "幼儿园", "学校", "医院", "卫生院", "诊所", "法院",
+    "检察院", "公安局", "派出所", "委员会", "管理局", "管理处", "研究院", "研究所", "研究中心",
+    "服务中心", "中心", "协会", "学会", "基金会", "联合会", "出版社", "报社", "日报", "晚报",
+    "电视台", "博物馆", "图书馆", "事务所", "工作室", "厂", "局", "部", "厅", "处", "社", "队",
+    "自治区", "自治州", "自治县", "街道", "大街", "大道", "胡同", "小区", "花园", "公园", "广场",
+    "大厦", "机场", "火车站", "新村", "车站", "省", "市", "区", "县", "旗", "镇", "乡",
+    "村", "屯", "路", "街", "巷", "弄", "里", "山", "河", "江", "湖", "海", "岛", "湾",
+    "港", "州", "国", "桥", "寺", "站",
+)  # fmt: skip
+
+
+def stand_in(label: str, mention: str, random: Random) -> str:
+    """Return another string of the kind of a mention, with as many characters.
+
+    Args:
+        label: Of the mention: the name of a rule, or a label of the tagger.
+        mention: The string.
+        random: Decides alone what comes out.
+    """
+    return _MAKERS.get(label, _like)(mention, random)
+
+
+def _like(mention: str, random: Random, han: str = _OTHER) -> str:
+    """Return random characters, each of the kind of the one in its place; signs and blanks stay."""
+    return "".join(_character(sign, random, han) for sign in mention)
+
+
+def _character(sign: str, random: Random, han: str) -> str:
+    for kind in (string.digits, string.ascii_lowercase, string.ascii_uppercase, "０１２３４５６７８９", *_NUMERALS):
+        if sign in kind:
+            return _other(sign, kind, random)
+    return _other(sign, han, random) if sign.isalpha() else sign
+
+
+_NUMERALS = ("一二三四五六七八九", "壹贰叁肆伍陆柒捌玖")
+
+
+def _other(sign: str, signs: str, random: Random) -> str:
+    return random.choice([other for other in signs if other != sign])
+
+
+# ---- names --------------------------------------------------------------------------------------------------------
+def _person(mention: str, random: Random) -> str:
+    if not re.fullmatch(r"[\u3400-\u9fff]+", mention):
+        return _like(mention, random, _FOREIGN)
+    if len(mention) > 1 and mention[0] in "老小阿":
+        return mention[0] + _like(mention[1:], random, _GIVEN if mention[0] == "阿" else _SURNAMES)
+    if len(mention) > 4:
+        return _like(mention, random, _FOREIGN)
+    if len(mention) == 4 or mention[:2] in _COMPOUND:
+        surname = random.choice([name for name in _COMPOUND if name != mention[:2]])[: len(mention)]
+    else:
+        surname = _other(mention[0], _SURNAMES, random)
+    return surname + _like(mention[len(surname) :], random, _GIVEN)
+
+
+def _with_suffix(signs: str) -> Callable[[str, Random], str]:
+    def make(mention: str, random: Random) -> str:
+        end = next((suffix for suffix in _SUFFIXES if mention.endswith(suffix) and len(mention) > len(suffix)), "")
+        return _like(mention[: len(mention) - len(end)], random, signs) + end
+
+    return make
+
+
+def _address(mention: str, random: Random) -> str:
+    names, *number = re.split(r"([A-Z0-9]|(?<=[路街道巷弄])[一二三四五六七八九十百])", mention, maxsplit=1)
+    parts = re.split(r"([省市区县镇乡村路街巷弄]|大道|街道|胡同|小区|花园|公寓|大厦)", names)
+    changed = "".join(part if place % 2 else _like(part, random, _PLACE) for place, part in enumerate(parts))
+    return changed + _figures("".join(number), random)
+
+
+def _figures(mention: str, random: Random) -> str:
+    """Return a mention with other digits and numerals; all else stays."""
+    return "".join(
+        _character(sign, random, "") if sign.isdigit() or sign in "".join(_NUMERALS) else sign for sign in mention
+    )
+
+
+# ---- numbers ------------------------------------------------------------------------------------------------------
+def _put(mention: str, signs: str) -> str:
+    """Return a mention with its letters and digits replaced, in order, by `signs`; what was full-width stays so."""
+    rest = iter(signs)
+    return "".join(_wide(next(rest), sign) if sign.isalnum() else sign for sign in mention)
+
+
+def _wide(sign: str, like: str) -> str:
+    return chr(ord(sign) + 0xFEE0) if "０" <= like <= "９" and sign.isascii() else sign
+
+
+def _digits(count: int, random: Random) -> str:
+    return "".join(random.choices(string.digits, k=count))
+
+
+def _phone(mention: str, random: Random) -> str:
+    """Return another number; the codes of the country and of the area stay."""
+    number = unicodedata.normalize("NFKC", "".join(filter(str.isdigit, mention)))
+    match = re.fullmatch(r"((?:(?:00)?86)?)(1|0(?:10|2[0-9]|[3-9][0-9]{2})|[48]00)([0-9])([0-9]+)", number)
+    if match is None:
+        return _like(mention, random)
+    country, code, first, rest = match.groups()
+    return _put(mention, country + code + _other(first, "3456789", random) + _like(rest, random))
+
+
+def _identity(mention: str, random: Random) -> str:
+    day = datetime.date(1950, 1, 1) + datetime.timedelta(random.randrange(20_000))
+    number = random.choice(("11", "31", "44", "51")) + "99" + _digits(2, random) + f"{day:%Y%m%d}" + _digits(3, random)
+    return _put(mention, number + identity_check(number))
+
+
+def _card(mention: str, random: Random) -> str:
+    count = sum(sign.isdigit() for sign in mention)
+    number = unicodedata.normalize("NFKC", re.sub("[ -]", "", mention))[:2] + _digits(count - 3, random)
+    return _put(mention, number + luhn_check(number))
+
+
+def _credit_code(mention: str, random: Random) -> str:
+    code = mention[:2] + _digits(6, random) + _digits(9, random)
+    return code + credit_check(code)
+
+
+def _plate(mention: str, random: Random) -> str:
+    return _other(mention[0], "京津沪渝冀豫云辽黑湘皖鲁苏浙赣鄂", random) + _like(mention[1:], random)
+
+
+def _net(mention: str, random: Random) -> str:
+    """Return an address of the net; what is before :// and behind the last dot of the host stays."""
+    match = re.fullmatch(
+        r"((?:[a-z]+://)?(?:www\.)?)(.*?)((?:\.[A-Za-z]{2,6})?)((?::[0-9]+)?(?:[/?].*)?)", mention, re.S
+    )
+    assert match is not None
+    start, host, end, path = match.groups(default="")
+    return start + _like(host, random) + end + _like(path, random)
+
+
+def _email(mention: str, random: Random) -> str:
+    name, at, host = mention.partition("@")
+    return _like(name, random) + at + _net(host, random)
+
+
+def _ip(mention: str, random: Random) -> str:
+    if ":" in mention:
+        return re.sub("[0-9A-Fa-f]", lambda _: random.choice("123456789abcdef"), mention)
+    return ".".join(str(random.randint(*_RANGES[len(part)])) for part in mention.split("."))
+
+
+_RANGES = {1: (1, 9), 2: (10, 99), 3: (100, 254)}
+
+
+def _date(mention: str, random: Random) -> str:
+    day = datetime.date(1950, 1, 1) + datetime.timedelta(random.randrange(20_000))
+    if mention.isdigit():
+        return f"{day:%Y%m%d}"
+    parts = re.split(r"([0-9]+)", mention)
+    values = iter((str(day.year), str(day.month), str(day.day)))
+    if len(parts) < 6:
+        return _like(mention, random)
+    for place in (1, 3, 5):
+        parts[place] = _of_length(next(values), len(parts[place]))
+    return "".join(parts)
+
+
+def _of_length(value: str, length: int) -> str:
+    return value.zfill(length) if len(value) <= length else value[:length]
+
+
+_MAKERS: Mapping[str, Callable[[str, Random], str]] = {
+    "PER": _person,
+    "LOC": _with_suffix(_PLACE),
+    "ORG": _with_suffix(_OTHER),
+    "ADDRESS": _address,
+    "PHONE": _phone,
+    "ID_CARD": _identity,
+    "BANK_CARD": _card,
+    "CREDIT_CODE": _credit_code,
+    "PLATE": _plate,
+    "EMAIL": _email,
+    "URL": _net,
+    "IP": _ip,
+    "BIRTH_DATE": _date,
+    "MONEY": _figures,
+}

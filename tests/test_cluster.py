@@ -1,0 +1,293 @@
+"""Tagging on a cluster, without one: plans, shards, the journal, failures, and the bytes of the plain command."""
+
+import contextlib
+import gzip
+import json
+import random
+
+import pytest
+
+from tagger import cli, cluster, corpus, files
+from tagger.cluster import ATTEMPTS, Outcome, Run, plan
+from tagger.cluster.journal import Journal, Report
+from tagger.cluster.manifest import check_results, write_manifest
+from tagger.cluster.plan import Plan, write_plan
+from tagger.cluster.shards import ShardTagger, Task
+from tagger.cluster.storage import Storage
+from tagger.errors import CorpusError, OutputError, TaggerError
+from tagger.pipeline import Tagger
+from tests.conftest import GOLDEN_BUNDLE
+
+TEXT = "李明去了上海。"
+
+CHUNK = 1 << 14  # in place of that of `files`: tests are short
+
+RUN = {"options": {"format": "jsonl"}}
+
+
+@pytest.fixture(scope="module")
+def tagger():
+    return Tagger.load(GOLDEN_BUNDLE, workers=1)
+
+
+@pytest.fixture(autouse=True)
+def _small_chunks(monkeypatch):
+    for module in (files, corpus, plan):
+        monkeypatch.setattr(module, "CHUNK", CHUNK)
+    monkeypatch.setattr(plan, "SHARD", 2 * CHUNK)
+
+
+class Here:
+    """Workers in this process, whose shards end in random order and fail as told."""
+
+    alive = 2
+
+    def __init__(self, tag, fails=lambda number: False, most=3):
+        self.tag, self.fails, self.most, self.waiting = tag, fails, most, []
+        self.order = random.Random(1)
+
+    @property
+    def room(self):
+        return self.most - len(self.waiting)
+
+    def submit(self, shard):
+        self.waiting.append(shard)
+        assert len(self.waiting) <= self.most
+
+    def completed(self, seconds):
+        shard = self.waiting.pop(self.order.randrange(len(self.waiting)))
+        if self.fails(shard.number):
+            return [Outcome(shard, reason="a worker was lost")]
+        try:
+            return [Outcome(shard, self.tag(shard))]
+        except TaggerError as error:
+            return [Outcome(shard, reason=str(error), error=error)]
+
+
+def long_lines(path, chunks, kind="jsonl", seed=0):
+    """Write records of little text, which other keys make long, or lines of which some are very long."""
+    rng, size = random.Random(seed), 0
+    with path.open("wb") as file:
+        while size < chunks * CHUNK:
+            if kind == "plain":
+                line = rng.choice([TEXT, "", " ", " " * rng.randrange(300), "甲" * 20 + TEXT])
+            else:
+                record = {"text": rng.choice([TEXT, "好", ""]), "n": size, "rest": "x" * rng.randrange(300)}
+                line = json.dumps(record, ensure_ascii=False)
+            size += file.write((line + "\n").encode())
+    return path
+
+
+def tagged(tagger, out, paths, errors="skip", fails=lambda number: False, stops=False, encoding="", format="jsonl"):
+    """Run a plan that is made, or gone on with, and return its run and its summary."""
+    storage = Storage(str(out))
+    if storage.read(plan.PLAN) is None:
+        write_plan(storage, RUN, [str(path) for path in paths], "", 2)
+    planned = Plan(storage)
+    planned.check(RUN)
+    journal = Journal(storage, planned.count)
+    check_results(storage, journal, "jsonl")
+    task = Task(str(out), format, "onnx", errors, "", encoding, "")
+    run = Run(planned.shards(), journal, Here(ShardTagger(tagger, task).tag, fails), stops)
+    try:
+        run.work()
+        return run, write_manifest(storage, planned, journal, run.failed, 1.0)
+    finally:
+        journal.close()
+
+
+def joined(out, folder="results"):
+    return b"".join(path.read_bytes() for path in sorted((out / folder).rglob("*.*")))
+
+
+def plain(tmp_path, *arguments):
+    out = tmp_path / "plain.jsonl"
+    out.unlink(missing_ok=True)
+    assert cli.main(["predict", str(GOLDEN_BUNDLE), *map(str, arguments), "--out", str(out), "--workers", "1"]) == 0
+    return out.read_bytes()
+
+
+# ---- the plan -----------------------------------------------------------------------------------------------------
+def test_a_plan_covers_each_input_once(tmp_path):
+    paths = [tmp_path / name for name in ("a.jsonl", "b.txt.gz", "c.txt", "d.txt", "e.json", "f.csv")]
+    long_lines(paths[0], 2.5)
+    paths[1].write_bytes(gzip.compress(TEXT.encode()))
+    paths[2].write_text("")
+    paths[3].write_text(TEXT)
+    paths[4].write_text('[{"text": "' + TEXT + '"}]')
+    paths[5].write_text("text,n\n好,1\n")
+    storage = Storage(str(tmp_path / "out"))
+    write_plan(storage, RUN, [str(path) for path in paths], "", 1)
+    planned = Plan(storage)
+    shards = list(planned.shards())
+    parts = [part for shard in shards for part in shard.parts]
+    assert [shard.number for shard in shards] == list(range(planned.count))
+    assert [one.input.path for one in parts if one.part is None] == [str(paths[n]) for n in (1, 4, 5)]
+    ranges = [(one.part.start, one.part.stop) for one in parts if one.input.path == str(paths[0])]
+    assert ranges == [(0, CHUNK), (CHUNK, 2 * CHUNK), (2 * CHUNK, 3 * CHUNK)]
+    assert planned.bytes == sum(path.stat().st_size for path in paths)
+    assert [one.path for one in planned.inputs()] == [str(path) for path in paths]
+
+
+def test_another_run_and_changed_inputs_are_refused(tmp_path):
+    text = tmp_path / "a.txt"
+    text.write_text(TEXT)
+    storage = Storage(str(tmp_path / "out"))
+    write_plan(storage, RUN, [str(text)], "", 1)
+    Plan(storage).check(RUN)
+    with pytest.raises(OutputError, match="differs in options format"):
+        Plan(storage).check({"options": {"format": "bio"}})
+    text.write_text(TEXT + "。")
+    with pytest.raises(OutputError, match=r"a\.txt: has changed"):
+        Plan(storage).check(RUN)
+    (tmp_path / "out" / plan.PLAN).write_text('{"tagger":')
+    with pytest.raises(OutputError, match="is damaged"):
+        Plan(storage)
+
+
+# ---- the same bytes -----------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("kind", ["jsonl", "plain"])
+def test_shards_are_the_plain_output_in_order(tagger, tmp_path, kind):
+    inputs = [long_lines(tmp_path / f"{n}.{kind}", 3, kind, n) for n in range(2)]
+    run, summary = tagged(tagger, tmp_path / "out", inputs)
+    assert joined(tmp_path / "out") == plain(tmp_path, *inputs)
+    assert (summary["done"], summary["failed"], run.failed) == (summary["shards"], 0, {})
+    assert summary["shards"] >= 4
+    assert summary["bytes"] == len(joined(tmp_path / "out"))
+    rows = [json.loads(line) for line in (tmp_path / "out" / "manifest.jsonl").read_text().splitlines()]
+    assert sum(row["texts"] for row in rows) == summary["texts"] == joined(tmp_path / "out").count(b"\n")
+
+
+def test_faults_have_the_places_of_the_plain_command(tagger, tmp_path):
+    path = long_lines(tmp_path / "a.jsonl", 5)
+    lines = path.read_bytes().split(b"\n")
+    for number in (3, len(lines) // 2, len(lines) - 20, len(lines) - 5):
+        lines[number] = b'{"none": 1}' if number % 2 else b'{"text": "\xff"}'
+    path.write_bytes(b"\n".join(lines))
+    for errors in ("skip", "replace"):
+        out = tmp_path / errors
+        _, summary = tagged(tagger, out, [path], errors)
+        assert joined(out) == plain(tmp_path, path, "--errors", errors, "--force")
+        assert (out / "errors.jsonl").read_bytes() == (tmp_path / "plain.jsonl.errors.jsonl").read_bytes()
+        assert summary["faults"] == 4
+    with pytest.raises(CorpusError, match=r"a\.jsonl:4: "):
+        tagged(tagger, tmp_path / "stop", [path], "stop", stops=True)
+
+
+def test_lines_longer_than_a_part_belong_where_they_begin(tagger, tmp_path):
+    path = tmp_path / "a.txt"
+    lines = [" " * (CHUNK - 1), TEXT, " " * (CHUNK + 7), TEXT, "", " " * CHUNK, TEXT]
+    path.write_text("\ufeff" + "\n".join(lines))
+    tagged(tagger, tmp_path / "out", [path])
+    assert joined(tmp_path / "out") == plain(tmp_path, path)
+
+
+@pytest.mark.parquet
+def test_row_groups_are_parts(tagger, tmp_path):
+    arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    table = arrow.table({"text": [TEXT, None, "好"] * 40, "n": list(range(120))})
+    parquet.write_table(table, tmp_path / "a.parquet", row_group_size=50)
+    (tmp_path / "b.csv").write_text(f"text,n\n{TEXT},1\n,2\n")
+    tagged(tagger, tmp_path / "out", [tmp_path / "a.parquet", tmp_path / "b.csv"])
+    assert joined(tmp_path / "out") == plain(tmp_path, tmp_path / "a.parquet", tmp_path / "b.csv")
+
+
+@pytest.mark.parquet
+def test_uris_are_read_and_written(tagger, tmp_path):
+    pytest.importorskip("pyarrow")
+    path = long_lines(tmp_path / "a b.jsonl", 2)
+    out = f"file://{tmp_path}/out"
+    tagged(tagger, out, [f"file://{tmp_path}/a%20b.jsonl"], fails=lambda number: number == 1)
+    run, summary = tagged(tagger, out, [])
+    assert (summary["done"], run.bytes) == (summary["shards"], summary["shards"] and run.bytes)
+    assert 0 < run.bytes < path.stat().st_size
+    assert joined(tmp_path / "out") == plain(tmp_path, path)
+    assert list((tmp_path / "out" / "journal").iterdir())
+
+
+# ---- what fails ---------------------------------------------------------------------------------------------------
+def test_a_shard_that_fails_three_times_is_set_aside_and_tried_again_by_the_next_run(tagger, tmp_path):
+    path = long_lines(tmp_path / "a.jsonl", 6)
+    attempts = {}
+
+    def fails(number):
+        attempts[number] = attempts.get(number, 0) + 1
+        return number == 1 or (number == 0 and attempts[number] < ATTEMPTS)
+
+    run, summary = tagged(tagger, tmp_path / "out", [path], fails=fails)
+    assert run.failed == {1: "a worker was lost"}
+    assert attempts[1] == ATTEMPTS
+    assert summary["done"] == summary["shards"] - 1
+    assert "a worker was lost" in (tmp_path / "out" / "failed.jsonl").read_text()
+    run, summary = tagged(tagger, tmp_path / "out", [path])
+    assert (run.failed, summary["failed"]) == ({}, 0)
+    assert not (tmp_path / "out" / "failed.jsonl").exists()
+    assert joined(tmp_path / "out") == plain(tmp_path, path)
+
+
+def test_an_input_at_fault_sets_its_shard_aside_or_ends_the_run(tagger, tmp_path):
+    (tmp_path / "a.json").write_text('[{"text": "' + TEXT * 9 + '"}, {"te')
+    (tmp_path / "b.txt").write_text(TEXT * 9)
+    inputs = [tmp_path / "a.json", tmp_path / "b.txt"]
+    run, summary = tagged(tagger, tmp_path / "out", inputs)
+    assert list(run.failed) == [0]
+    assert (summary["done"], summary["texts"]) == (1, 1)
+    with pytest.raises(CorpusError, match=r"a\.json"):
+        tagged(tagger, tmp_path / "stop", inputs, stops=True)
+
+
+def test_an_input_that_changes_under_way_is_refused(tagger, tmp_path):
+    path = long_lines(tmp_path / "a.jsonl", 2)
+    storage = Storage(str(tmp_path / "out"))
+    write_plan(storage, RUN, [str(path)], "", 1)
+    (shard, *_) = Plan(storage).shards()
+    path.write_text("")
+    task = Task(str(tmp_path / "out"), "jsonl", "onnx", "skip", "", "", "")
+    with pytest.raises(TaggerError, match="has changed since"):
+        ShardTagger(tagger, task).tag(shard)
+
+
+# ---- the journal --------------------------------------------------------------------------------------------------
+def report(number, **more):
+    return Report(number, 1, 2, 3, 0, 4, "", 0.5, **more)
+
+
+@pytest.mark.parametrize("scheme", ["", pytest.param("file://", marks=pytest.mark.parquet)])
+def test_a_journal_keeps_what_is_whole(tmp_path, scheme):
+    storage = Storage(f"{scheme}{tmp_path}/out")
+    with contextlib.ExitStack() as stack:
+
+        def opened():
+            return stack.enter_context(contextlib.closing(Journal(storage, 5)))
+
+        journal = opened()
+        for number in (3, 0, 4):
+            journal.add(report(number, notes={"lost": number}))
+        journal.save()
+        journal.add(report(1))
+        again = opened()
+        assert [one.shard for one in again.reports()] == [0, 3, 4]
+        assert again.done == 3
+        if not scheme:
+            with (tmp_path / "out" / "journal.jsonl").open("ab") as file:
+                file.write(b'{"shard": 2, "te')
+            torn = opened()
+            assert not torn.is_done(2)
+            torn.add(report(2))
+            torn.save()
+            assert opened().done == 4
+
+
+def test_results_that_are_not_there_are_done_again(tagger, tmp_path):
+    path = long_lines(tmp_path / "a.jsonl", 4)
+    tagged(tagger, tmp_path / "out", [path])
+    files = sorted((tmp_path / "out" / "results").rglob("*.jsonl"))
+    files[0].unlink()
+    files[1].write_text("cut")
+    tagged(tagger, tmp_path / "out", [])
+    assert joined(tmp_path / "out") == plain(tmp_path, path)
+
+
+def test_the_rest_is_estimated_from_what_was_done():
+    run = Run(iter(()), None, None, False, bytes=25)
+    assert round(cluster.seconds_left(run, 100, cluster.time.monotonic() - 10)) == 30
