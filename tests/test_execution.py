@@ -5,10 +5,11 @@ import pytest
 import tensorflow as tf
 
 from tagger import bundle as bundles
-from tagger import crf, execution, presets
+from tagger import crf, execution
 from tagger.batches import BatchMaker, StoreWriter
 from tagger.execution import EXECUTIONS
 from tagger.learning import fitting, training
+from tagger.learning.automatic import BATCH_UNITS
 from tagger.lstm import KERNELS
 from tagger.model import FrozenVectors
 from tagger.runtime.keras import KerasRuntime
@@ -23,7 +24,7 @@ LIKE_A_CARD = replace(EXECUTIONS["card"], kernel="loop")
 def test_the_table_names_what_there_is():
     assert {row.kernel for row in EXECUTIONS.values()} <= set(KERNELS)
     assert {row.crf for row in EXECUTIONS.values()} <= set(crf.METHODS)
-    assert set(presets.DEVICES) <= set(EXECUTIONS)
+    assert set(BATCH_UNITS) <= set(EXECUTIONS)
 
 
 def test_a_processor_computes_as_its_row_says():
