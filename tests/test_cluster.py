@@ -7,8 +7,9 @@ import random
 
 import pytest
 
-from tagger import cli, cluster, corpus, files
-from tagger.cluster import ATTEMPTS, Outcome, Run, plan
+from tagger import cli, cluster, corpus, files, groups
+from tagger.cluster import ATTEMPTS, Outcome, Run, plan, teaching
+from tagger.cluster.engine import Failure, Worker
 from tagger.cluster.journal import Journal, Report
 from tagger.cluster.manifest import check_results, write_manifest
 from tagger.cluster.plan import Plan, write_plan
@@ -286,6 +287,43 @@ def test_results_that_are_not_there_are_done_again(tagger, tmp_path):
     files[1].write_text("cut")
     tagged(tagger, tmp_path / "out", [])
     assert joined(tmp_path / "out") == plain(tmp_path, path)
+
+
+# ---- teaching -----------------------------------------------------------------------------------------------------
+class Pieces:
+    """Workers that tag pieces of text in random order, of which each is lost once."""
+
+    def __init__(self, tagger, losses=1):
+        self.worker = Worker.__new__(Worker)
+        self.worker._tagger, self.waiting, self.lost, self.losses = tagger, [], {}, losses
+        self.order, self.alive, self.most = random.Random(3), 3, 0
+
+    @property
+    def room(self):
+        return 3 - len(self.waiting)
+
+    def ask(self, key, method, groups, options):
+        self.waiting.append((key, groups, options))
+
+    def answers(self, seconds):
+        key, groups, options = self.waiting.pop(self.order.randrange(len(self.waiting)))
+        self.lost[key] = self.lost.get(key, 0) + 1
+        if self.lost[key] <= self.losses:
+            return [(key, Failure("lost", "other"))]
+        return [(key, self.worker.results(groups, options))]
+
+
+def test_a_cluster_teaches_what_a_tagger_does(tagger, monkeypatch):
+    monkeypatch.setattr(groups, "_CHARACTERS", 40)
+    monkeypatch.setattr(teaching, "_GROUPS", 2)
+    texts = [TEXT * (n % 4) for n in range(150)]
+    expected = list(tagger.results(texts, answers=False, outside=True))
+    results = list(teaching.ClusterTeacher(Pieces(tagger)).results(iter(texts), False, True))
+    assert [(one.text, one.entities) for one in results] == [(one.text, one.entities) for one in expected]
+    assert all((one.outside == other.outside).all() for one, other in zip(results, expected, strict=True))
+    assert list(teaching.ClusterTeacher(Pieces(tagger)).results([], False, True)) == []
+    with pytest.raises(TaggerError, match="could not be tagged: lost"):
+        list(teaching.ClusterTeacher(Pieces(tagger, 3)).results(texts, False, True))
 
 
 def test_the_rest_is_estimated_from_what_was_done():
