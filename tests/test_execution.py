@@ -96,6 +96,29 @@ def test_steps_as_on_a_card_are_those_of_a_processor_and_a_run_goes_on_on_either
     np.testing.assert_allclose(processor.losses(range(5, 7)), card.losses(range(5, 7)), atol=1e-3)
 
 
+def test_a_card_has_a_kernel_for_every_operation_of_a_step(tmp_path):
+    """Without one, TensorFlow would compute on the processor and copy back and forth, and say nothing."""
+    kernels = pytest.importorskip("tensorflow.python.framework.kernels")
+
+    def of_cards(node):
+        """Return the kernels of cards for the types of this operation."""
+        there = kernels.get_registered_kernels_for_op(node.op).kernel
+        return [
+            kernel for kernel in there
+            if kernel.device_type in ("GPU", "DEFAULT")
+            and all(node.attr[each.name].type in (0, *each.allowed_values.list.type) for each in kernel.constraint)
+        ]  # fmt: skip
+
+    graph = Steps(EXECUTIONS["card"], tmp_path).step.get_concrete_function().graph.as_graph_def()
+    nodes = [*graph.node, *(node for function in graph.library.function for node in function.node_def)]
+    operations = {node.op for node in nodes}
+    assert {"CudnnRNNV3", "CudnnRNNBackpropV3", "GatherV2", "BatchMatMulV2"} <= operations
+    if not kernels.get_registered_kernels_for_op("CudnnRNNV3").kernel:
+        pytest.skip("this TensorFlow is built for processors alone")
+    known = [node for node in nodes if kernels.get_registered_kernels_for_op(node.op).kernel]  # all but calls
+    assert [f"{node.op} {node.name}" for node in known if not of_cards(node)] == []
+
+
 def test_frozen_vectors_are_those_of_the_lookup():
     lookup = bundles.load(GOLDEN_BUNDLE).lookup
     ids = np.random.default_rng(1).integers(0, 9, (3, 7, lookup.columns)).astype(np.int32)

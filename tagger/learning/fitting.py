@@ -1,5 +1,6 @@
 """What training and pretraining have in common: a fresh model, its optimizer, the state that changes, an epoch."""
 
+import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -26,6 +27,8 @@ def seeded_model(config: Config, scheme: TagScheme, lookup: Lookup, store: Store
     """Seed all random generators and return a new model, with the weights of the bundle `start` if given."""
     keras.utils.set_random_seed(config.training.seed)
     tf.config.experimental.enable_op_determinism()
+    # On a card, cuDNN's LSTM repeats to the bit only if cuBLAS has buffers of one size (NVIDIA's notes on cuDNN 8).
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:2")
     model = fresh_model(config, scheme, lookup)
     zero_unseen_embeddings(model, store)
     if start:
