@@ -110,11 +110,7 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
     about = "more text to learn vectors from"
     parser.add_argument("--unlabelled", nargs="+", default=[], metavar="F", type=Path, help=about)
     about = "graphics cards of this machine, or processes of the cluster, that share each batch (default: 1)"
-    parser.add_argument(
-        "--cluster", default="", metavar="local|ADDRESS|slurm",
-        help="train in as many processes as --replicas says, on a Ray cluster: of this machine alone, or at an "
-        "address; slurm: in the tasks that srun has started",
-    )  # fmt: skip
+    add_cluster(parser, "train in as many processes as --replicas says, or, slurm, in those that srun started", "slurm")
     parser.add_argument("--replicas", type=int, default=1, metavar="N", help=about)
     _add_corpora(parser)
 

@@ -3,9 +3,11 @@
 They are named by the environment variable `TF_CONFIG`, as TensorFlow defines it, whatever starts them.
 """
 
+import contextlib
 import functools
 import json
 import os
+import socket
 from dataclasses import dataclass
 
 from tagger.errors import TrainingError
@@ -47,6 +49,14 @@ class Workers:
         return json.dumps(
             {"cluster": {"worker": list(self.addresses)}, "task": {"type": "worker", "index": self.number}}
         )
+
+
+def local_workers(count: int) -> list[Workers]:
+    """Return each of so many processes of this machine, on ports that are free."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
+        addresses = tuple(f"127.0.0.1:{listening.getsockname()[1]}" for listening in sockets)
+    return [Workers(addresses, number) for number in range(count)]
 
 
 def workers_here() -> Workers:
