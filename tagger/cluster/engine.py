@@ -130,12 +130,13 @@ def _load(setup: Setup, files: dict[str, bytes] | None) -> Tagger:
 
 # ---- in the process of the driver ---------------------------------------------------------------------------------
 @contextmanager
-def connected(address: str, workers: int) -> Iterator[Any]:
+def connected(address: str, workers: int, prints: bool = False) -> Iterator[Any]:
     """Yield Ray, connected to a cluster.
 
     Args:
         address: `local` for a cluster of this machine, which ends with the block; otherwise that of a cluster.
         workers: That a local cluster has; 0 for one for each core that this process may use.
+        prints: Whether what workers print appears here.
 
     Raises:
         TaggerError: If there is no cluster at the address.
@@ -143,7 +144,7 @@ def connected(address: str, workers: int) -> Iterator[Any]:
     """
     ray = import_ray(address == LOCAL)
     with contextlib.ExitStack() as stack:
-        settings: dict[str, Any] = {"address": address, "logging_level": "ERROR", "log_to_driver": False}
+        settings: dict[str, Any] = {"address": address, "logging_level": "ERROR", "log_to_driver": prints}
         if address == LOCAL:
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="tagger-", ignore_cleanup_errors=True))
             settings |= {

@@ -110,11 +110,7 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
     about = "more text to learn vectors from"
     parser.add_argument("--unlabelled", nargs="+", default=[], metavar="F", type=Path, help=about)
     about = "graphics cards of this machine, or processes of the cluster, that share each batch (default: 1)"
-    parser.add_argument(
-        "--cluster", default="", metavar="local|ADDRESS|slurm",
-        help="train in as many processes as --replicas says, on a Ray cluster: of this machine alone, or at an "
-        "address; slurm: in the tasks that srun has started",
-    )  # fmt: skip
+    add_cluster(parser, "train in as many processes as --replicas says, or, slurm, in those that srun started", "slurm")
     parser.add_argument("--replicas", type=int, default=1, metavar="N", help=about)
     _add_corpora(parser)
 
@@ -136,6 +132,9 @@ TRAIN = Command(
 
 def transfer(options: argparse.Namespace) -> None:
     """Train a tagger on labelled and unlabelled texts, in rounds of self-training."""
+    from tagger.learning.workers import require_alone
+
+    require_alone("tagger transfer")
     config = load_config(options)
     _check_files(options, "transfer", options.train, options.dev, *options.unlabelled)
     _check_corpora(options)
@@ -203,6 +202,9 @@ TRANSFER = Command(
 
 def pretrain(options: argparse.Namespace) -> None:
     """Train the network on text without labels, as a start for train and transfer."""
+    from tagger.learning.workers import require_alone
+
+    require_alone("tagger pretrain")
     config = load_config(options)
     _check_files(options, "pretrain", *options.files)
     import_tensorflow()
