@@ -70,6 +70,7 @@ def write_manifest(
         failed: The reason of each shard that was set aside.
         seconds: That this process took.
     """
+    _delete_unfinished(storage, plan.count)
     sums: Counter[str] = Counter()
     notes: Counter[str] = Counter()
     reports = journal.reports()
@@ -103,6 +104,16 @@ def write_manifest(
     with storage.writing(SUMMARY) as out:
         out.write((json.dumps(summary, indent=1) + "\n").encode())
     return summary
+
+
+def _delete_unfinished(storage: Storage, shards: int) -> None:
+    """Delete the temporary files of workers that were killed while they wrote; none writes any more."""
+    for first in range(0, shards, FOLDER_SIZE):
+        for kind in (RESULTS, FAULTS):
+            folder = f"{kind}/{folder_of(first)}"
+            for name in storage.sizes(folder):
+                if name.startswith("."):
+                    storage.delete(f"{folder}/{name}")
 
 
 _SUMMED = ("texts", "characters", "entities", "faults", "bytes", "seconds")
