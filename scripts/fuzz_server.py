@@ -93,7 +93,9 @@ def http(rng: Random, place: Place) -> None:
         _clients[folder] = Client(folder)
     client = _clients[folder]
     path = rng.choice(_PATHS) if rng.random() < 0.95 else "/" + re.sub("[\ud800-\udfff]", "", inputs.text(rng))
-    path += rng.choice(("", "", "", "?before=1", "?lang=zh", "?" + inputs.line(rng)))
+    odd = inputs.line(rng)
+    queries = ("", "", "", "?before=1", "?lang=zh", "?threshold=0.5", f"?threshold={odd}", f"?{odd}")
+    path += rng.choice(queries)
     method = "POST" if path.startswith(("/tag", "/save")) else "GET"
     if rng.random() < 0.1:
         method = rng.choice(("GET", "POST", "PUT", "HEAD", "OPTIONS", "TRACE", "X", "DELETE"))

@@ -63,6 +63,7 @@ LAYERS = (
     "learning",
     "learning.device",
     "learning.workers",
+    "learning.launching",
     "learning.replicas",
     "learning.fitting",
     "learning.plots",

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 import numpy as np
 
 from tagger.documents import Document, Entity, Span
-from tagger.errors import ConfigError
+from tagger.errors import ConfigError, shortened
 
 _EDGE = 5e-5  # probabilities are rounded to four digits
 
@@ -74,6 +74,7 @@ class Thresholds:
             ConfigError: If it is anything else, or names a label that the tagger does not have.
         """
         least, by_label = 0.0, {}
+        place = f"{name} {shortened(given)}"
         for part in given.split(","):
             label, equals, number = part.rpartition("=")
             try:
@@ -81,10 +82,10 @@ class Thresholds:
             except ValueError:
                 value = math.nan
             if not 0 <= value <= 1:
-                raise ConfigError(f"{name} {given}: expected 0 to 1, or LABEL=0 to 1 with commas between")
+                raise ConfigError(f"{place}: expected 0 to 1, or LABEL=0 to 1 with commas between")
             if equals and label.strip() not in labels:
                 known = ", ".join(labels)
-                raise ConfigError(f"{name} {given}: no label {label.strip()!r}; the tagger has: {known}")
+                raise ConfigError(f"{place}: no label {shortened(label.strip())!r}; the tagger has: {known}")
             if equals:
                 by_label[label.strip()] = value
             else:

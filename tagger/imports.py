@@ -32,6 +32,16 @@ def import_openvino() -> ModuleType:
             del sys.modules[reporter]
 
 
+def import_ray() -> ModuleType:
+    """Import Ray with its report on usage off, in this process and in all that it starts.
+
+    Raises:
+        MissingExtraError: If it is not installed.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    return require("ray", "cluster")
+
+
 def import_tensorflow() -> ModuleType:
     """Import TensorFlow without what its native code prints while it loads; its warnings stay off.
 

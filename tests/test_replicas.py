@@ -1,3 +1,4 @@
+import functools
 import json
 import os
 import signal
@@ -128,3 +129,53 @@ def test_two_processes_train_as_one_does_and_a_lost_one_is_told_of(small_corpus,
     for one, shared in zip(*histories, strict=True):
         assert shared["loss"] == pytest.approx(one["loss"], rel=1e-3)
     assert not (tmp_path / "lost.training").exists()
+
+
+def told_to(folder):
+    """What the processes on a Ray cluster do in tests: write down what they are told, and end as the folder says."""
+    workers = workers_here()
+    (folder / str(workers.number)).write_text(os.environ[VARIABLE], "utf-8")
+    if not workers.chief and (folder / "kill").exists():
+        os.kill(os.getpid(), signal.SIGKILL)
+    if not workers.chief and (folder / "fail").exists():
+        raise TrainingError("no room left")
+    while any(folder.glob("[kf]*")):
+        time.sleep(0.1)
+    return workers.number
+
+
+@pytest.mark.slow
+def test_processes_on_a_ray_cluster_know_each_other_and_end_together(tmp_path, monkeypatch):
+    pytest.importorskip("ray", reason="Ray is not installed, or has no wheel for this Python")
+    from tagger.learning.launching import run_on_ray
+
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    work = functools.partial(told_to, tmp_path)
+    assert run_on_ray(work, "local", 2, cards=False) == 0
+    told = [json.loads((tmp_path / name).read_text("utf-8")) for name in ("0", "1")]
+    assert told[0]["cluster"] == told[1]["cluster"]
+    assert all(address.startswith("127.0.0.1:") for address in told[0]["cluster"]["worker"])
+    for name, message in (("kill", "was lost.*--resume"), ("fail", "no room left")):
+        (tmp_path / name).touch()
+        with pytest.raises(TrainingError, match=rf"^worker 1 \(127\.0\.0\.1:\d+\).*{message}"):
+            run_on_ray(work, "local", 2, cards=False)
+        (tmp_path / name).unlink()
+
+
+@pytest.mark.train
+def test_the_tasks_of_a_slurm_step_know_each_other(monkeypatch):
+    from tagger.learning.launching import set_from_slurm
+
+    step = {
+        "SLURM_JOB_ID": "7", "SLURM_PROCID": "0", "SLURM_STEP_NUM_TASKS": "4", "SLURM_STEP_NODELIST": "node[9-10]",
+        "SLURM_STEP_TASKS_PER_NODE": "2(x2)", "SLURMD_NODENAME": "node9", "SLURM_LOCALID": "1",
+    }  # fmt: skip
+    monkeypatch.setenv(VARIABLE, "")
+    with pytest.raises(TrainingError, match=r"^--cluster slurm: expected .*; start it with srun"):
+        set_from_slurm()
+    for name, value in step.items():
+        monkeypatch.setenv(name, value)
+    set_from_slurm()
+    workers = workers_here()
+    assert workers.addresses == ("node10:10448", "node10:10449", "node9:10448", "node9:10449")
+    assert workers.number == 3  # not that of Slurm, which sorts nodes by number

@@ -1,9 +1,10 @@
 """The commands that learn: train, transfer, pretrain, vectors."""
 
 import argparse
+import functools
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tagger.commands.base import (
     Command,
@@ -13,9 +14,11 @@ from tagger.commands.base import (
     add_setting,
     add_words,
     load_config,
+    reading_as_told,
     resumable,
 )  # fmt: skip
 from tagger.commands.output import print_scores, print_table
+from tagger.errors import ConfigError
 from tagger.imports import import_tensorflow
 from tagger.presets import RECIPES
 from tagger.progress import silence
@@ -29,6 +32,27 @@ if TYPE_CHECKING:
 
 def train(options: argparse.Namespace) -> None:
     """Train a tagger on a labelled corpus."""
+    from tagger.learning.launching import SLURM, run_on_ray, set_from_slurm
+
+    if options.replicas < 1:
+        raise ConfigError(f"--replicas {options.replicas}: expected a number of at least 1")
+    config = load_config(options)
+    if options.cluster == SLURM:
+        set_from_slurm()
+    elif options.cluster:
+        _check_files(options, "train", options.train, options.dev, *options.unlabelled)
+        _check_corpora(options)
+        alone = argparse.Namespace(**{**vars(options), "cluster": "", "replicas": 1})
+        work = functools.partial(_train_here, alone)
+        with resumable(f"{options.out}.training"):
+            metrics = run_on_ray(work, options.cluster, options.replicas, config.training.gpu != -1)
+        _print_metrics(options, metrics)
+        return
+    _print_metrics(options, _train_here(options))
+
+
+def _train_here(options: argparse.Namespace) -> dict[str, Any]:
+    """Train in this process, alone or as one of those that `TF_CONFIG` names, and return what `training.train` does."""
     from tagger.learning.workers import workers_here
 
     if not workers_here().chief:
@@ -39,11 +63,15 @@ def train(options: argparse.Namespace) -> None:
     import_tensorflow()
     from tagger.learning import training
 
-    with resumable(f"{options.out}.training"):
-        metrics = training.train(
+    with reading_as_told(options), resumable(f"{options.out}.training"):
+        return training.train(
             config, _sources(options), options.out, options.resume, options.force, cards=options.replicas
         )
-    if not metrics:  # the chief has them
+
+
+def _print_metrics(options: argparse.Namespace, metrics: dict[str, Any]) -> None:
+    """Print the scores of a training; only the chief has them."""
+    if not metrics:
         return
     print(f"\n{options.out}: epoch {metrics['epoch']}, scores on {options.dev}", file=sys.stderr)
     print_scores(metrics, sys.stderr)
@@ -80,6 +108,11 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
     about = "more text to learn vectors from"
     parser.add_argument("--unlabelled", nargs="+", default=[], metavar="F", type=Path, help=about)
     about = "graphics cards of this machine, or processes of the cluster, that share each batch (default: 1)"
+    parser.add_argument(
+        "--cluster", default="", metavar="local|ADDRESS|slurm",
+        help="train in as many processes as --replicas says, on a Ray cluster: of this machine alone, or at an "
+        "address; slurm: in the tasks that srun has started",
+    )  # fmt: skip
     parser.add_argument("--replicas", type=int, default=1, metavar="N", help=about)
     _add_corpora(parser)
 
