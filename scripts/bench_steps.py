@@ -96,10 +96,12 @@ def prepared(options: argparse.Namespace, folder: Path) -> tuple[Any, ...]:
     config = load("default", [f"vectors.pretrained={options.vectors.resolve()}", *options.set])
     sources = Sources(train, dev)
     run = RunFolder(folder / "out.training", config, sources, resume=False)
-    config = automatic.decide(config, device.use_device(config.training), run.folder)
+    kind = device.use_device(config.training).kind
     scheme, units = TagScheme(check_corpora(train, dev)), UnitMaker(config.text)
     lookup = preparation.make_lookup(run, config, sources, units)
     store = preparation.training_store(run, sources, units, lookup, scheme)
+    texts_units = int(store.lengths.sum())
+    config = automatic.decide(config, kind, run.folder, lambda: texts_units, automatic.automatic_epochs)
     model = fresh_model(config, scheme, lookup)
     optimizer = fitting.make_optimizer(config.training, model.trainable_variables, steps=1000)
     state = fitting.TrainingState(model, optimizer, config.training)

@@ -6,7 +6,6 @@ import re
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
@@ -15,10 +14,11 @@ from layers import LAYERS, path_of  # noqa: E402
 
 from tagger import cli  # noqa: E402
 from tagger.commands import COMMANDS  # noqa: E402
-from tagger.config import sections  # noqa: E402
+from tagger.config import Config, sections  # noqa: E402
 from tagger.export import EXPORTERS  # noqa: E402
 from tagger.formats import FORMATS  # noqa: E402
-from tagger.presets import DEVICES, PRESETS, Preset  # noqa: E402
+from tagger.learning.automatic import BATCH_UNITS, automatic_epochs, suited  # noqa: E402
+from tagger.presets import PRESETS  # noqa: E402
 from tagger.redaction.rules import RULES  # noqa: E402
 from tagger.runtime import RUNTIMES  # noqa: E402
 from tagger.serve.limits import Limits  # noqa: E402
@@ -158,16 +158,16 @@ def presets() -> str:
 
 
 def devices() -> str:
-    """Return the table of what "auto" stands for, a column for each device."""
-    small = next(iter(DEVICES.values()))
-    names = [f"{section}.{key}" for section, values in small.settings.items() for key in values]
-    cells = ((f"`{name}`", *(f"{_value(row, name):,}" for row in DEVICES.values())) for name in names)
-    return table(" | ".join(["setting", *DEVICES]), cells)
-
-
-def _value(preset: Preset, name: str) -> Any:
-    section, _, key = name.partition(".")
-    return preset.settings[section][key]
+    """Return the table of what "auto" stands for, by device and by the size of the corpus."""
+    rows = []
+    for kind in BATCH_UNITS:
+        for units in (50_000, 125_000, 500_000, 2_000_000):
+            values = suited(Config(), kind, units, automatic_epochs)
+            epochs, rate, momentum = (values["training"][key] for key in ("epochs", "learning_rate", "ema_momentum"))
+            size = values["batches"]["units"]
+            rows.append((kind, f"{units:,}", f"{size:,}", f"{epochs}", f"{units * epochs // size:,}", rate, momentum))
+    names = "`batches.units` | `training.epochs` | updates | `training.learning_rate` | `training.ema_momentum`"
+    return table(f"device | units of the corpus | {names}", (map(str, row) for row in rows))
 
 
 def limits() -> str:

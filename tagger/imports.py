@@ -1,6 +1,7 @@
 """Third-party packages, imported without the reports that they send to their makers, and without their noise."""
 
 import os
+import secrets
 import sys
 from types import ModuleType
 
@@ -32,13 +33,21 @@ def import_openvino() -> ModuleType:
             del sys.modules[reporter]
 
 
-def import_ray() -> ModuleType:
-    """Import Ray with its report on usage off, in this process and in all that it starts.
+def import_ray(local: bool = False) -> ModuleType:
+    """Import Ray without the report that it sends to its maker, and without its noise.
+
+    Args:
+        local: Whether it is to start a cluster on this machine: its parts then listen on the loopback interface alone
+            and want a token, which no one else has.
 
     Raises:
         MissingExtraError: If it is not installed.
     """
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # otherwise it warns of a coming change
+    if local:
+        os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # on any system: this is what makes it use the loopback
+        os.environ["RAY_AUTH_MODE"], os.environ["RAY_AUTH_TOKEN"] = "token", secrets.token_hex(32)
     return require("ray", "cluster")
 
 

@@ -31,22 +31,7 @@ PRESETS: Mapping[str, Preset] = {
             "epochs": 200, "learning_rate": 0.001, "schedule": "constant", "clip_norm": 0.0,
             "ema_momentum": 0.0, "patience": 0,
         },
-        "transfer": {"fine_tune_rate": 0.002},
         "decode": {"transitions": "contest", "score": "mean", "calibrate": False},
-    }),
-}  # fmt: skip
-
-# What "auto" stands for, by the size of the batches; each device has one that suits it.
-DEVICES: Mapping[str, Preset] = {
-    "processor": Preset("small batches, which learn most from a pass over the texts", {
-        "batches": {"units": 2400},
-        "training": {"learning_rate": 0.003, "ema_momentum": 0.997},
-        "transfer": {"fine_tune_rate": 0.002},
-    }),
-    "card": Preset("large batches, which a graphics card needs in order to be busy", {
-        "batches": {"units": 24000},
-        "training": {"learning_rate": 0.0095, "ema_momentum": 0.97},
-        "transfer": {"fine_tune_rate": 0.0063},
     }),
 }  # fmt: skip
 

@@ -92,8 +92,8 @@ class BatchesConfig:
 
     units: int | Literal["auto"] = setting(
         "auto",
-        "Units in a batch at most, padding included; 0 for no limit but `batches.texts`; auto for 2,400 on a processor "
-        "and 24,000 on a graphics card.",
+        "Units in a batch at most, padding included; 0 for no limit but `batches.texts`; auto for 2,400 on a "
+        "processor, and on a graphics card up to 24,000, by the size of the corpus.",
         least=0,
     )
     word_dropout: float = setting(
@@ -276,11 +276,8 @@ class TransferConfig:
         "characters in all but at least two passes. 0 for none.",
         least=0,
     )
-    fine_tune_rate: float | Literal["auto"] = setting(
-        "auto",
-        "Highest learning rate of the passes that `transfer.fine_tune_epochs` counts; auto for two thirds of what auto "
-        "is for `training.learning_rate`.",
-        above=0,
+    fine_tune_rate: float = setting(
+        0.002, "Highest learning rate of the passes that `transfer.fine_tune_epochs` counts.", above=0
     )
     patience: int = setting(
         1, "Rounds without a better score on dev after which self-training stops early; 0 for never.", least=0

@@ -178,10 +178,3 @@ def test_the_vector_of_a_character_unseen_in_training_is_zero(bundle, small_corp
     assert not seen.all()
     assert not rows[~seen].any()
     assert rows[seen].any(axis=1).all()
-
-
-@pytest.mark.parametrize(("units", "epochs"), [(1, 24), (400_000, 16), (10**9, 12)])
-def test_small_corpora_get_more_epochs(units, epochs):
-    from tagger.learning.training import automatic_epochs
-
-    assert automatic_epochs(units) == epochs

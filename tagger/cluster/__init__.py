@@ -28,14 +28,16 @@ class Outcome:
         shard: The shard.
         report: On what was done; None where it failed.
         reason: Why it failed, in one line.
-        error: What the shard itself is at fault for, or its input: there is no use in trying again. None for other
-            failures: a worker that was lost, a file system that did not answer.
+        error: What the shard's input is at fault for: there is no use in trying again. None for other failures: a
+            worker that was lost, a file system that did not answer.
+        ends: Whether such a failure ends the run, even where errors in the input do not.
     """
 
     shard: Shard
     report: Report | None = None
     reason: str = ""
     error: TaggerError | None = None
+    ends: bool = False
 
 
 class Workers(Protocol):
@@ -112,13 +114,15 @@ class Run:
             self.characters += outcome.report.characters
             self.bytes += shard.bytes
             return
-        if outcome.error and self.stops:
+        if outcome.error and (self.stops or outcome.ends):
             raise outcome.error
         attempts = self._attempts.pop(shard.number, 0) + 1
         if not outcome.error and attempts < ATTEMPTS:
             self._attempts[shard.number] = attempts
             self._again.append(shard)
             return
+        if outcome.ends:
+            raise TaggerError(outcome.reason)
         self.failed[shard.number] = outcome.reason
         if len(self.failed) > _MOST_FAILED:
             raise TaggerError(f"{len(self.failed):,} shards have failed, the last one with: {outcome.reason}")

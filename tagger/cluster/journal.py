@@ -10,13 +10,13 @@ import os
 import tempfile
 import time
 from array import array
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import IO, Any
 
 from tagger.cluster.storage import Storage
 
-JOURNAL, _SEGMENTS = "journal.jsonl", "journal"
+JOURNAL, SEGMENTS = "journal.jsonl", "journal"
 
 _SECONDS = 2.0  # between the times at which lines are made safe
 
@@ -32,6 +32,7 @@ class Report:
         bytes, sha256: Of the file of results.
         seconds: That it took the worker.
         notes: What the format could not hold, by kind.
+        errors: What was done about the faults, as in `Inputs`; empty if there was none.
     """
 
     shard: int
@@ -43,6 +44,7 @@ class Report:
     sha256: str
     seconds: float
     notes: dict[str, int] = field(default_factory=dict)
+    errors: str = ""
 
 
 class Journal:
@@ -51,6 +53,7 @@ class Journal:
     Args:
         storage: Where it is; one that is there is gone on with.
         shards: Number of all shards.
+        guard: Called before lines are made safe; raises an error where another process has taken over.
 
     Attributes:
         done: Number of shards that are done.
@@ -59,8 +62,8 @@ class Journal:
         OutputError: If it cannot be read or written.
     """
 
-    def __init__(self, storage: Storage, shards: int) -> None:
-        self._storage = storage
+    def __init__(self, storage: Storage, shards: int, guard: Callable[[], None] = lambda: None) -> None:
+        self._storage, self._guard = storage, guard
         self._places = array("q", [-1]) * shards  # byte at which the line of a shard begins
         self.done, self._segments = 0, 0
         self._file = self._opened()
@@ -74,9 +77,9 @@ class Journal:
                 self._storage.folder.mkdir(parents=True, exist_ok=True)
                 return open(self._storage.folder / JOURNAL, "a+b")
         file = tempfile.TemporaryFile()  # noqa: SIM115
-        names = sorted(self._storage.sizes(_SEGMENTS))
+        names = sorted(self._storage.sizes(SEGMENTS))
         for name in names:
-            file.write(self._storage.read(f"{_SEGMENTS}/{name}") or b"")
+            file.write(self._storage.read(f"{SEGMENTS}/{name}") or b"")
         self._segments = int(names[-1].partition(".")[0]) + 1 if names else 0
         return file
 
@@ -125,12 +128,13 @@ class Journal:
         self._saved_at = time.monotonic()
         if self._size == self._safe:
             return
+        self._guard()
         with self._storage._writable(JOURNAL):
             self._file.flush()
             if self._storage.folder:
                 os.fsync(self._file.fileno())
             else:
-                with self._storage.writing(f"{_SEGMENTS}/{self._segments:06d}.jsonl") as segment:
+                with self._storage.writing(f"{SEGMENTS}/{self._segments:06d}.jsonl") as segment:
                     segment.write(os.pread(self._file.fileno(), self._size - self._safe, self._safe))
                 self._segments += 1
         self._safe = self._size

@@ -110,6 +110,7 @@ class ShardTagger:
         return Report(
             shard.number, run.texts, run.characters, run.entities, run.faults, results.bytes, results.sha256,
             round(time.monotonic() - begin, 3), {kind: count for kind, count in notes.items() if count},
+            task.errors if run.faults else "",
         )  # fmt: skip
 
     def _with_lines(self, stretch: Stretch) -> Stretch:

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tagger.commands.base import Command, add_bundle, add_force, add_from, add_reading
+from tagger.commands.clusters import add_cluster, check_predict, predict_on_cluster
 from tagger.commands.output import print_notes
 from tagger.commands.tagging import add_runtime, add_threshold, load_tagger, report_cut_mentions, thresholds
 from tagger.errors import ConfigError
+from tagger.files.remote import is_uri
 
 if TYPE_CHECKING:
     from tagger.pipeline import Tagger
@@ -26,10 +28,14 @@ def predict(options: argparse.Namespace) -> None:
     from tagger.files.reading import read_as
     from tagger.prediction.inputs import expand
 
+    if options.cluster:
+        check_predict(options)
+    elif is_uri(options.out):
+        raise ConfigError(f"--out {options.out}: results are written there by --cluster alone; give a file")
     paths, left_out = expand(options.files)
     _report_left_out(left_out)
     with read_as(paths, options.encoding, options.column, lenient=options.errors != "stop"):
-        _predict(options, paths)
+        (predict_on_cluster if options.cluster else _predict)(options, paths)
 
 
 def _predict(options: argparse.Namespace, paths: list[str]) -> None:
@@ -120,7 +126,7 @@ def _identity(options: argparse.Namespace, paths: list[str], tagger: "Tagger") -
     from tagger.prediction.checkpoints import fingerprint
 
     names = ("format", "source_format", "threshold", "source", "runtime", "text", "files", "encoding", "column")
-    files = [file for path in paths for file in corpus.files(Path(path))]
+    files = [file for path in paths for file in ([path] if is_uri(path) else corpus.files(Path(path)))]
     return {
         "version": __version__,
         "bundle": tagger.identity.sha256 if tagger.identity else "",
@@ -173,7 +179,8 @@ def _add_predict(parser: argparse.ArgumentParser) -> None:
     about = "text or a corpus; .gz too; a folder of such files, or a pattern; - is standard input"
     parser.add_argument("files", nargs="*", metavar="F", help=about)
     parser.add_argument("--text", action="append", default=[], help="a text on the command line; may be repeated")
-    parser.add_argument("--out", metavar="F", type=Path, help="file to write to, instead of standard output")
+    about = "file to write to, instead of standard output; with --cluster a folder, or its URI"
+    parser.add_argument("--out", metavar="F", type=lambda given: given if is_uri(given) else Path(given), help=about)
     add_force(parser)
     about = "go on with a run that was interrupted: the same command, with this added"
     parser.add_argument("--resume", action="store_true", help=about)
@@ -190,6 +197,7 @@ def _add_predict(parser: argparse.ArgumentParser) -> None:
     )
     add_threshold(parser)
     add_runtime(parser)
+    add_cluster(parser, "tag on a cluster, and write a folder of results")
 
 
 def _source_keys() -> tuple[str, ...]:
@@ -210,6 +218,7 @@ PREDICT = Command(
   tagger predict bundle texts.txt --threshold PER=0.8,LOC=0.6
   tagger predict bundle texts.txt --format html --out page.html
   tagger predict bundle texts.txt --format labelstudio --out tasks.json
+  tagger predict bundle archive/ --cluster local --out entities
   cat texts.txt | tagger predict bundle - --format table
   tagger predict bundle texts.txt --gazetteer names.tsv
 """,

@@ -1,12 +1,14 @@
 """Files by their path, or by the URI of a remote file system: s3://, gs://, hdfs://, file://; by pyarrow, an extra."""
 
+import fnmatch
 import functools
+import glob
 import io
 import os
 import re
 from pathlib import Path
 from typing import IO, Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from tagger.errors import ConfigError, require
 
@@ -70,6 +72,40 @@ def size_and_time(path: str | Path) -> tuple[int, int]:
     if not info.is_file:
         raise FileNotFoundError(2, "No such file", str(path))
     return int(info.size), int(info.mtime_ns or 0)
+
+
+def remote_files(uri: str) -> tuple[list[str], bool]:
+    """Return the URIs of the files that one stands for, sorted, and whether it names one file.
+
+    Args:
+        uri: Of a file; of a folder, for all in it and in the folders below; or a pattern with `*`, `?` or `[...]`, none
+            of which stands for a `/`.
+
+    Raises:
+        OSError: If there is no such file or folder, or it cannot be read.
+    """
+    from pyarrow.fs import FileSelector
+
+    system, path = file_system(uri)
+    parts = urlsplit(uri)
+    root = _root(parts.scheme, parts.netloc, parts.query)[1].rstrip("/")
+    if not glob.has_magic(path):
+        if system.get_file_info(path).is_file:
+            return [uri], True
+        found = system.get_file_info(FileSelector(path, recursive=True))
+    else:
+        above = path[: re.search(r"[*?\[]", path).start()].rpartition("/")[0]  # type: ignore[union-attr]
+        found = system.get_file_info(FileSelector(above or "/", recursive="/" in path[len(above) + 1 :]))
+        found = [info for info in found if _matches(info.path, path)]
+    query = f"?{parts.query}" if parts.query else ""
+    start = f"{parts.scheme}://{parts.netloc}"
+    paths = sorted(info.path for info in found if info.is_file)
+    return [f"{start}/{quote(one.removeprefix(root).lstrip('/'))}{query}" for one in paths], False
+
+
+def _matches(path: str, pattern: str) -> bool:
+    names, patterns = path.split("/"), pattern.split("/")
+    return len(names) == len(patterns) and all(map(fnmatch.fnmatchcase, names, patterns))
 
 
 class _Remote(io.RawIOBase):

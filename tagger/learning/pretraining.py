@@ -18,11 +18,11 @@ import tensorflow as tf
 from tagger import bundle as bundles
 from tagger.batches import WHOLE, Batches, Numbers, Part, Store
 from tagger.calibration import Calibration
-from tagger.config import Config, passes_over
+from tagger.config import Config
 from tagger.decode import Transitions
 from tagger.errors import ConfigError
 from tagger.files.outputs import check_writable, locked
-from tagger.learning.automatic import decide
+from tagger.learning.automatic import automatic_pretraining, decide
 from tagger.learning.device import matmul_dtype, memory_errors, use_device
 from tagger.learning.fitting import (
     TrainingState,
@@ -51,6 +51,7 @@ def pretrain(
     replace: bool = False,
     texts: Sequence[Path] = (),
     stages: Stages | None = None,
+    kind: str = "",
 ) -> list[dict[str, float]]:
     """Pretrain a network and write its bundle, from which `train` and `transfer` may start.
 
@@ -64,6 +65,7 @@ def pretrain(
         replace: Whether an existing bundle may be replaced.
         texts: Files that the network is trained on, if not all that the vectors are learnt from.
         stages: Where to announce what begins, by default as stages of this pretraining.
+        kind: As for `training.train`.
 
     Returns:
         Each epoch's figures: `loss`, and `masked_accuracy`, the share of masked characters predicted correctly.
@@ -77,7 +79,7 @@ def pretrain(
     stages = stages or Stages([*table_stages(config, sources), _IDS, _PRETRAINING])
     folder = run_folder_of(out)
     with locked(folder, "training"):
-        return _pretrain(config, sources, out, RunFolder(folder, config, sources, resume), replace, texts, stages)
+        return _pretrain(config, sources, out, RunFolder(folder, config, sources, resume), replace, texts, stages, kind)
 
 
 _IDS, _PRETRAINING = "ids", "pretraining"  # stages
@@ -91,6 +93,7 @@ def _pretrain(
     replace: bool,
     texts: Sequence[Path],
     stages: Stages,
+    kind: str,
 ) -> list[dict[str, float]]:
     """Pretrain as `pretrain` does, in a run folder that is locked."""
     device = use_device(config.training)
@@ -99,7 +102,7 @@ def _pretrain(
     stages.begin(_IDS)
     store = text_store(run, texts or sources.vector_texts, units, lookup)
     config = merge(config, {"training": {"epochs": config.pretrain.epochs}}, "pretrain.epochs")
-    config = decide(config, device, run.folder, lambda: automatic_epochs(int(store.lengths.sum())))
+    config = decide(config, kind or device.kind, run.folder, lambda: int(store.lengths.sum()), automatic_pretraining)
     stages.begin(_PRETRAINING)
     say_expected(device, config)
     with memory_errors(device, config, run.folder):
@@ -113,11 +116,6 @@ def _pretrain(
     run.remove()
     stages.end()
     return history
-
-
-def automatic_epochs(units: int) -> int:
-    """Return the number of epochs for texts of so many units, where the settings leave it open."""
-    return passes_over(units, 12_000_000, least=1, most=20)
 
 
 def fit(

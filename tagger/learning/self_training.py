@@ -17,7 +17,7 @@ from typing import Any
 from tagger import corpus
 from tagger.config import Config, passes_over
 from tagger.files.outputs import atomic_folder, check_writable, locked, write_json
-from tagger.learning.automatic import decide
+from tagger.learning.automatic import kept_kind
 from tagger.learning.checks import check_corpora
 from tagger.learning.device import use_device
 from tagger.learning.labelling import label_texts
@@ -61,11 +61,13 @@ def transfer(
             clear(folder)
         check_corpora(sources.train, sources.dev)
         claim(folder, config, sources, resume, "pretrained*", "round_*")
-        config = decide(config, use_device(config.training), folder)
-        return _transfer(config, sources, out, folder, replace)
+        kind = kept_kind(folder, use_device(config.training).kind)
+        return _transfer(config, sources, out, folder, replace, kind)
 
 
-def _transfer(config: Config, sources: Sources, out: Path, folder: Path, replace: bool) -> list[dict[str, Any]]:
+def _transfer(
+    config: Config, sources: Sources, out: Path, folder: Path, replace: bool, kind: str
+) -> list[dict[str, Any]]:
     """Run the rounds as `transfer` does, in a folder that is locked."""
     texts, pretrains = folder / "texts.jsonl.gz", _pretrains(config, sources)
     stages = Stages(transfer_stages(config, pretrains))
@@ -73,13 +75,13 @@ def _transfer(config: Config, sources: Sources, out: Path, folder: Path, replace
         stages.begin(_GATHERING)
         gather_unlabelled(config, sources, folder, texts)
     if pretrains:
-        pretrained = _pretrained(config, sources, folder, texts, stages)
+        pretrained = _pretrained(config, sources, folder, texts, stages, kind)
         first_sources = dataclasses.replace(sources, vectors=pretrained, start=pretrained)
     else:
         first_sources = sources
     history: list[dict[str, Any]] = []
     for number in range(config.transfer.rounds + 1):
-        history.append(run_round(Round(folder, number), config, first_sources, texts, stages))
+        history.append(run_round(Round(folder, number), config, first_sources, texts, stages, kind))
         write_json(folder / "rounds.json", history)
         draw_rounds(history, folder / "rounds.png")
         best_number = best_round(history, config.training.metric)
@@ -111,13 +113,13 @@ def best_round(history: Sequence[dict[str, Any]], metric: str) -> int:
     return int(max(history, key=lambda row: row.get(metric, 0.0))["round"])
 
 
-def _pretrained(config: Config, sources: Sources, folder: Path, texts: Path, stages: Stages) -> Path:
+def _pretrained(config: Config, sources: Sources, folder: Path, texts: Path, stages: Stages, kind: str) -> Path:
     """Pretrain a network on the labelled texts and on those to be tagged, and return its bundle."""
     bundle = folder / "pretrained"
 
     def run(out: Path) -> None:
         learnt_from = TextSources(sources.vector_texts)
-        pretrain(config, learnt_from, out, resume=True, texts=[sources.train, texts], stages=Stages())
+        pretrain(config, learnt_from, out, resume=True, texts=[sources.train, texts], stages=Stages(), kind=kind)
 
     _finish(bundle, _PRETRAINING, run, stages)
     return bundle
@@ -186,7 +188,9 @@ _LABELLED, _PREDICTING, _BOTH, _FINE_TUNING = (
 )
 
 
-def run_round(this: Round, config: Config, sources: Sources, texts: Path, stages: Stages) -> dict[str, Any]:
+def run_round(
+    this: Round, config: Config, sources: Sources, texts: Path, stages: Stages, kind: str = ""
+) -> dict[str, Any]:
     """Make a round, or what of it is missing, and return its figures.
 
     Args:
@@ -195,6 +199,7 @@ def run_round(this: Round, config: Config, sources: Sources, texts: Path, stages
         sources: Of round 0.
         texts: The unlabelled texts.
         stages: Where to announce what begins.
+        kind: Of the device on which the rounds began, as for `training.train`.
     """
     predictions = {"texts": 0, "entities": 0, "labelled": 0.0}
     if this.number:
@@ -206,7 +211,7 @@ def run_round(this: Round, config: Config, sources: Sources, texts: Path, stages
     for step in plan_round(this, config, sources):
 
         def run(out: Path, step: Step = step) -> None:
-            train(step.config, step.sources, out, resume=True, stages=Stages())
+            train(step.config, step.sources, out, resume=True, stages=Stages(), kind=kind)
 
         _finish(step.bundle, step.title, run, stages)
     scores = read_record(this.bundle / "metrics.json")

@@ -15,12 +15,12 @@ from tagger import bundle as bundles
 from tagger import corpus
 from tagger.batches import Batches, BatchMaker, Store
 from tagger.calibration import Calibrator
-from tagger.config import Config, passes_over
+from tagger.config import Config
 from tagger.decode import Transitions
 from tagger.documents import judged
 from tagger.errors import TrainingError
 from tagger.files.outputs import check_writable, locked
-from tagger.learning.automatic import decide
+from tagger.learning.automatic import automatic_epochs, decide
 from tagger.learning.checks import check_corpora
 from tagger.learning.device import matmul_dtype, memory_errors
 from tagger.learning.fitting import (
@@ -54,6 +54,7 @@ def train(
     replace: bool = False,
     stages: Stages | None = None,
     cards: int = 1,
+    kind: str = "",
 ) -> dict[str, Any]:
     """Train a tagger and write its bundle.
 
@@ -68,6 +69,7 @@ def train(
         replace: Whether an existing bundle may be replaced.
         stages: Where to announce what begins, by default as stages of this training.
         cards: Graphics cards of this machine that share each batch, where there are several.
+        kind: Of the device that settings left open are to suit, by default of the one that trains; see `automatic`.
 
     Where `TF_CONFIG` names several processes, each of them calls this with the same arguments: the chief prepares what
     all read from the run folder, scores and saves; the others share the steps.
@@ -90,7 +92,7 @@ def train(
             return {}
         with locked(folder, "training"):
             run = RunFolder(folder, config, sources, resume)
-            return _train(config, scheme, sources, out, run, replace, stages, replicas)
+            return _train(config, scheme, sources, out, run, replace, stages, replicas, kind)
 
 
 _IDS, _TRAINING, _CALIBRATION = "ids", "training", "calibration"  # stages
@@ -105,6 +107,7 @@ def _train(
     replace: bool,
     stages: Stages,
     replicas: Replicas,
+    kind: str,
 ) -> dict[str, Any]:
     """Train as `train` does, in a run folder that is locked."""
     device = replicas.device
@@ -113,7 +116,7 @@ def _train(
     stages.begin(_IDS)
     store = training_store(run, sources, units, lookup, scheme)
     stages.begin(_TRAINING)
-    config = decide(config, device, run.folder, lambda: automatic_epochs(int(store.lengths.sum())))
+    config = decide(config, kind or device.kind, run.folder, lambda: int(store.lengths.sum()), automatic_epochs)
     replicas.agree()  # all is there that the others read
     say_expected(device, config)
     with memory_errors(device, config, run.folder):
@@ -147,7 +150,7 @@ def follow(config: Config, scheme: TagScheme, sources: Sources, folder: Path, re
     units = UnitMaker(config.text)
     lookup = make_lookup(run, config, sources, units)
     store = training_store(run, sources, units, lookup, scheme)
-    config = decide(config, replicas.device, folder)
+    config = decide(config, replicas.device.kind, folder, lambda: int(store.lengths.sum()), automatic_epochs)
     with memory_errors(replicas.device, config, folder):
         state, step, batches = make_step(config, scheme, lookup, store, sources.start, replicas)
         checkpoint = run.load_checkpoint()
@@ -158,11 +161,6 @@ def follow(config: Config, scheme: TagScheme, sources: Sources, folder: Path, re
             run_epoch(step, batches, epoch, config.training)
             epoch += 1
     replicas.agree()
-
-
-def automatic_epochs(units: int) -> int:
-    """Return the number of epochs for a corpus of so many units, where the settings leave it open."""
-    return passes_over(units, 6_400_000, least=12, most=24)
 
 
 def fit(

@@ -6,11 +6,13 @@ from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 from tagger import corpus, formats
 from tagger.documents import Document, Notes
 from tagger.errors import ConfigError, CorpusError
 from tagger.files import Part, Source
+from tagger.files.remote import is_uri, remote_files, size_and_time
 from tagger.formats import records
 from tagger.formats.base import Format
 from tagger.formats.records import Record, Unread
@@ -63,6 +65,11 @@ def expand(given: Sequence[str]) -> tuple[list[str], list[str]]:
     inputs: list[str] = []
     left_out: list[str] = []
     for path in given:
+        if is_uri(path):
+            inside, others = _remote(path)
+            inputs += inside
+            left_out += others
+            continue
         matching = [path]
         if path != "-" and not os.path.lexists(path) and glob.has_magic(path):
             matching = sorted(glob.glob(path, recursive=True))
@@ -78,6 +85,19 @@ def expand(given: Sequence[str]) -> tuple[list[str], list[str]]:
             inputs += inside
             left_out += others
     return inputs, left_out
+
+
+def _remote(uri: str) -> tuple[list[str], list[str]]:
+    """Return the files that a URI stands for and that are read, and the others."""
+    try:
+        found, is_file = remote_files(uri)
+    except OSError as error:
+        raise CorpusError(uri, "a remote file or folder", error.strerror or str(error), "check the address") from error
+    known = suffixes()
+    read = [one for one in found if is_file or urlsplit(one).path.removesuffix(".gz").endswith(known)]
+    if not read:
+        raise CorpusError(uri, f"files named {', '.join(known)}", "none", "check the address")
+    return read, sorted(set(found) - set(read))
 
 
 def suffixes() -> tuple[str, ...]:
@@ -246,6 +266,8 @@ def _fault(error: CorpusError, raw: str) -> Fault:
 
 def size_of(path: str) -> int | None:
     """Return the size of an input in bytes; None for a stream."""
+    if is_uri(path):
+        return size_and_time(path)[0]
     if path == "-" or (os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path))):
         return None
     return sum(file.stat().st_size for file in corpus.files(Path(path)))
