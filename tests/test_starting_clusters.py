@@ -47,8 +47,6 @@ def assert_known(kind, given):
 
 def of_the_cluster(words):
     """Return the options of a command that predicts on a cluster and goes on where it was."""
-    if "--cluster" not in cli.parser(every=True)._subparsers._group_actions[0].choices["predict"].format_help():
-        pytest.skip("predict has no --cluster yet")
     options = options_of(words)
     assert options.cluster.endswith(":6379")
     assert options.resume
