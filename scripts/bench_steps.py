@@ -104,9 +104,10 @@ def prepared(options: argparse.Namespace, folder: Path) -> tuple[Any, ...]:
     config = automatic.decide(config, kind, run.folder, lambda: texts_units, automatic.automatic_epochs)
     model = fresh_model(config, scheme, lookup)
     optimizer = fitting.make_optimizer(config.training, model.trainable_variables, steps=1000)
-    state = fitting.TrainingState(model, optimizer, config.training)
+    state = fitting.TrainingState(model, optimizer, config.training, compiled=model.execution.compiled)
     step = training.train_step(state, lookup, device.matmul_dtype(config.training))
-    maker = BatchMaker(store, lookup, scheme.size, config.batches.word_dropout, config.batches.masking)
+    drawn = config.batches.word_dropout, config.batches.masking
+    maker = BatchMaker(store, lookup, scheme.size, *drawn, vectors=model.frozen is None)
     return config, model, step, Batches(maker, config.batches, config.training.seed)
 
 

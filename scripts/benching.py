@@ -147,7 +147,10 @@ def size_mb(path: Path) -> float:
 
 def machine(*packages: str) -> Figures:
     """Return a description of this machine: system, processors, Python, and the versions of these packages."""
-    versions = {name: metadata.version(name) for name in packages}
+    versions = dict.fromkeys(packages, "unknown")  # of what was unpacked rather than installed
+    for name in packages:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            versions[name] = metadata.version(name)
     return {"system": platform.platform(), "cpus": os.cpu_count(), "python": platform.python_version(), **versions}
 
 

@@ -49,6 +49,9 @@ LAYERS = (
     "lexicon",
     "lookup",
     "batches",
+    "lstm",
+    "crf",
+    "execution",
     "model",
     "weights",
     "onnx_graph",
@@ -63,7 +66,6 @@ LAYERS = (
     "learning",
     "learning.device",
     "learning.workers",
-    "learning.launching",
     "learning.replicas",
     "learning.fitting",
     "learning.plots",
@@ -100,6 +102,8 @@ LAYERS = (
     "cluster.progress",
     "cluster.engine",
     "cluster.driver",
+    "cluster.teaching",
+    "learning.launching",
     "reports.contradictions",
     "reports.inspection",
     "reports.suspects",
@@ -146,7 +150,7 @@ LAYERS = (
 
 # Functions of more than 60 lines, each with the reason why splitting would hide the flow.
 LONG_FUNCTIONS = {
-    "model._lstm_and_gradient": "the forward and the backward pass of one cell, which share their intermediate values",
+    "lstm._lstm_and_gradient": "the forward and the backward pass of one cell, which share their intermediate values",
 }
 
 

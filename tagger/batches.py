@@ -30,9 +30,9 @@ class Batch(NamedTuple):
     losses and gradients add up to those of the whole.
 
     Args:
-        inputs: `ids` (B, T, F) int32, `vectors` (B, T, D) float32, `lengths` (B,) int32, and what dropout is drawn
-            from: the `seed` (2,) int32, the number of `texts` () int32 of the whole batch, and the `rows` (B,) int32
-            that these texts have there.
+        inputs: `ids` (B, T, F) int32, `lengths` (B,) int32, `vectors` (B, T, D) float32 unless the model looks them up
+            itself, and what dropout is drawn from: the `seed` (2,) int32, the number of `texts` () int32 of the whole
+            batch, and the `rows` (B,) int32 that these texts have there.
         targets: 1 for each tag that may be correct, else 0, (B, T, K) float32. That is one tag for a labelled unit,
             every tag for an unlabelled one, none for padding.
         weights: Weight of each unit in the loss, (B, T) float32: that of its text over the number of units of the whole
@@ -187,6 +187,7 @@ class BatchMaker:
         tags: Number K of tags.
         word_dropout: Share of words and bigrams made unknown (`Lookup.drop_words`), if a seed is given.
         masking: Share of words masked (`Lookup.mask`), if a seed is given.
+        vectors: Whether vectors are among the inputs; a model that has the tables itself needs none.
     """
 
     store: Store
@@ -194,6 +195,7 @@ class BatchMaker:
     tags: int
     word_dropout: float = 0.0
     masking: float = 0.0
+    vectors: bool = True
 
     def __call__(self, numbers: Numbers, seed: int | None = None, part: slice = WHOLE) -> Batch:
         """Return a part of the batch of these texts, padded on the right to the longest."""
@@ -210,7 +212,9 @@ class BatchMaker:
                 targets[row, : len(tags)][tags == OPEN] = 1
         weights = (np.arange(ids.shape[1]) < lengths[:, None]).astype(np.float32)
         weights *= own.weights[:, None]
-        inputs = {"ids": ids, "vectors": self.lookup.vectors(ids), "lengths": lengths, **own.dropout}
+        inputs = {"ids": ids, "lengths": lengths, **own.dropout}
+        if self.vectors:
+            inputs["vectors"] = self.lookup.vectors(ids)
         return Batch(inputs, targets, weights)
 
 

@@ -144,9 +144,9 @@ class Bundle:
             if same_tags and ours.crf and theirs.crf:
                 model.transitions.assign(np.where(self.scheme.allowed, self.transitions.scores, 0))
 
-    def keras_model(self, kernel: str | None = None) -> Any:
-        """Return a `TaggerModel` with the trained weights; `kernel` as there."""
-        model = fresh_model(self.config, self.scheme, self.lookup, kernel)
+    def keras_model(self, execution: str = "") -> Any:
+        """Return a `TaggerModel` with the trained weights; `execution` as for `weights.fresh_model`."""
+        model = fresh_model(self.config, self.scheme, self.lookup, execution)
         self.load_weights(model)
         return model
 

@@ -1,6 +1,5 @@
 """The BiLSTM, from vectors to tag scores, and its loss."""
 
-import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -8,208 +7,58 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tagger.lookup import Embedding
+from tagger import crf
+from tagger.execution import Execution, here
+from tagger.lookup import Embedding, Lookup
+from tagger.lstm import BiLSTM
 from tagger.sections import ModelConfig
 from tagger.tags import TagScheme
-
-KERNELS = ("loop", "keras")  # implementations of the LSTM
+from tagger.vectors import Table
 
 _SMALL = 128  # tables of at most this many rows are looked up by a matrix product
 
 _IMPOSSIBLE = -1e9  # score of a tag that contradicts what is labelled
 
 
-def best_kernel() -> str:
-    """Return the faster kernel on this machine: Keras' (cuDNN) on a GPU, our loop on a CPU."""
-    return "keras" if tf.config.list_logical_devices("GPU") else "loop"
-
-
-def lstm(
-    x: tf.Tensor,
-    kernel: tf.Tensor,
-    recurrent: tf.Tensor,
-    bias: tf.Tensor,
-    frozen: int = 0,
-    matmul_dtype: tf.DType = tf.float32,
-) -> tf.Tensor:
-    """Return the output of an LSTM (Hochreiter and Schmidhuber, 1997) at each step, given the weights of Keras' layer.
-
-    The result is that of `keras.layers.LSTM`, in half to two thirds of its time on a CPU at small batches: only what
-    depends on the step before is in the loop, forward and backward; the rest is a few products over the whole batch.
-
-    Args:
-        x: (T, B, D) float32.
-        kernel, recurrent, bias: (D, 4H), (H, 4H), (4H,); gates in Keras' order: input, forget, candidate, output.
-        frozen: Number of leading columns of D that need no gradient; theirs is zero.
-        matmul_dtype: Type that matrix products are computed in; sums and everything else are float32.
-
-    Returns:
-        (T, B, H) float32.
-    """
-
-    @tf.custom_gradient
-    def run(*inputs: tf.Tensor) -> Any:
-        return _lstm_and_gradient(frozen, matmul_dtype, *inputs)
-
-    outputs: tf.Tensor = run(x, kernel, recurrent, bias)
-    return outputs
-
-
-def _lstm_and_gradient(
-    frozen: int, matmul_dtype: tf.DType, x: tf.Tensor, kernel: tf.Tensor, recurrent: tf.Tensor, bias: tf.Tensor
-) -> Any:
-    """Return the output of `lstm`, and the function from its gradient to those of x, kernel, recurrent and bias."""
-
-    def narrow(value: tf.Tensor) -> tf.Tensor:
-        return tf.cast(value, matmul_dtype)
-
-    def product(a: tf.Tensor, b: tf.Tensor, **options: bool) -> tf.Tensor:
-        return tf.cast(tf.matmul(narrow(a), narrow(b), **options), tf.float32)
-
-    inputs, units = x.shape[2], recurrent.shape[0]
-    steps, size = tf.shape(x)[0], tf.shape(x)[1]
-    # tanh(z) = 2 sigmoid(2z) - 1: with the candidate's weights doubled, one sigmoid serves all gates.
-    double = tf.repeat(tf.constant([1.0, 1.0, 2.0, 1.0]), units)
-    flat = narrow(tf.reshape(x, (-1, inputs)))
-    projected = product(flat, kernel * double) + bias * double
-    projected = tf.reshape(projected, (steps, size, 4 * units))
-    twice = narrow(recurrent * double)
-    zero = tf.zeros((size, units))
-
-    def array(width: int) -> tf.TensorArray:
-        return tf.TensorArray(tf.float32, steps, element_shape=(None, width))
-
-    inputs_at = array(4 * units).unstack(projected)
-
-    def forward(t: Any, h: Any, c: Any, gates: Any, cells: Any, outputs: Any) -> tuple[Any, ...]:
-        gate = tf.sigmoid(product(h, twice) + inputs_at.read(t))
-        i, f, g, o = tf.split(gate, 4, axis=1)
-        c = f * c + i * (2.0 * g - 1.0)
-        h = o * tf.tanh(c)
-        return t + 1, h, c, gates.write(t, gate), cells.write(t, c), outputs.write(t, h)
-
-    first = (tf.constant(0), zero, zero, array(4 * units), array(units), array(units))
-    *_, gates, cells, outputs = tf.while_loop(lambda t, *_: t < steps, forward, first)
-    gates, cells, outputs = gates.stack(), cells.stack(), outputs.stack()
-
-    def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        i, f, g, o = tf.split(gates, 4, axis=2)
-        g, squashed = 2.0 * g - 1.0, tf.tanh(cells)
-        earlier = tf.concat([zero[None], cells[:-1]], axis=0)
-        slopes = tf.concat(
-            [g * i * (1.0 - i), earlier * f * (1.0 - f), i * (1.0 - g * g), squashed * o * (1.0 - o)], axis=2
-        )
-        slope = array(4 * units).unstack(slopes)
-        once = narrow(recurrent)
-        through = array(units).unstack(o * (1.0 - squashed * squashed))
-        forget, upstream_at = array(units).unstack(f), array(units).unstack(upstream)
-
-        def backward(t: Any, dh: Any, dc: Any, gate_gradients: Any) -> tuple[Any, ...]:
-            dh = dh + upstream_at.read(t)
-            dc = dc + dh * through.read(t)
-            dz = tf.concat([dc, dc, dc, dh], axis=1) * slope.read(t)
-            return t - 1, product(dz, once, transpose_b=True), dc * forget.read(t), gate_gradients.write(t, dz)
-
-        *_, gate_gradients = tf.while_loop(lambda t, *_: t >= 0, backward, (steps - 1, zero, zero, array(4 * units)))
-        dz = tf.reshape(gate_gradients.stack(), (-1, 4 * units))  # (T B, 4H)
-        shifted = tf.concat([zero[None], outputs[:-1]], axis=0)
-        narrow_dz = narrow(dz)
-        dx = product(narrow_dz, kernel[frozen:], transpose_b=True)
-        return (
-            tf.pad(tf.reshape(dx, (steps, size, inputs - frozen)), ((0, 0), (0, 0), (frozen, 0))),
-            product(flat, narrow_dz, transpose_a=True),
-            product(tf.reshape(shifted, (-1, units)), narrow_dz, transpose_a=True),
-            tf.reduce_sum(dz, axis=0),
-        )
-
-    return outputs, gradient
-
-
-@keras.saving.register_keras_serializable("tagger")
-class BiLSTM(keras.layers.Layer):
-    """A forward and a backward LSTM (Graves and Schmidhuber, 2005).
-
-    Texts are padded on the right. The backward LSTM reads each text reversed by its own length, so padding is never
-    read before a unit: the result is that of a masked layer, at the speed of one without a mask.
-
-    Args:
-        units: Size H of each direction.
-        merge: "concat" or "sum" of the two directions.
-        kernel: "loop" (ours, faster on a CPU) or "keras" (of `keras.layers.LSTM`: float32 only, gradients for all
-            inputs).
-    """
-
-    def __init__(self, units: int, merge: str, kernel: str = "loop", **keras_options: Any) -> None:
-        super().__init__(**keras_options)
-        if kernel not in KERNELS:
-            raise ValueError(f"kernel must be one of {', '.join(KERNELS)}; received {kernel!r}")
-        self.units, self.merge, self.kernel = units, merge, kernel
-        self.forward = keras.layers.LSTM(units, return_sequences=True, name="forward")
-        self.backward = keras.layers.LSTM(units, return_sequences=True, name="backward")
-
-    def build(self, shape: Any) -> None:
-        """Create the weights for inputs (T, B, D)."""
-        self.forward.build(shape)
-        self.backward.build(shape)
-        self.built = True
-
-    def call(
-        self, inputs: tf.Tensor, lengths: tf.Tensor, frozen: int = 0, matmul_dtype: tf.DType = tf.float32
-    ) -> tf.Tensor:
-        """Return (T, B, D) -> (T, B, 2H) or, summed, (T, B, H); `frozen` and `matmul_dtype` as in `lstm`."""
-        forward = self._run(self.forward, inputs, frozen, matmul_dtype)  # (T, B, H)
-        reverse = functools.partial(tf.reverse_sequence, seq_lengths=lengths, seq_axis=0, batch_axis=1)
-        backward = reverse(self._run(self.backward, reverse(inputs), frozen, matmul_dtype))
-        return forward + backward if self.merge == "sum" else tf.concat([forward, backward], axis=-1)
-
-    def _run(self, layer: keras.layers.LSTM, inputs: tf.Tensor, frozen: int, matmul_dtype: tf.DType) -> tf.Tensor:
-        if self.kernel == "keras":
-            return tf.transpose(layer(tf.transpose(inputs, (1, 0, 2))), (1, 0, 2))
-        cell = layer.cell
-        kernel, recurrent, bias = map(tf.convert_to_tensor, (cell.kernel, cell.recurrent_kernel, cell.bias))
-        return lstm(inputs, kernel, recurrent, bias, frozen, matmul_dtype)
-
-
-def crf_log_partition(scores: tf.Tensor, lengths: tf.Tensor, step: tf.Tensor, scheme: TagScheme) -> tf.Tensor:
-    """Return the log of the summed weight of all legal tag paths (Lafferty et al., 2001), (B,) float32.
-
-    The forward recursion runs on weights scaled to sum to one at each unit, so that a step is one matrix product.
-
-    Args:
-        scores: (B, T, K).
-        lengths: (B,) int32, at least 1.
-        step: Weight of tag j after tag i, (K, K), 0 where forbidden.
-        scheme: Defines which tags may start and end a text.
-    """
-    tiny = 1e-30
-    top = tf.stop_gradient(tf.reduce_max(scores, axis=2, keepdims=True))
-    weights = tf.transpose(tf.exp(scores - top), (1, 0, 2))  # (T, B, K)
-    each = tf.TensorArray(tf.float32, tf.shape(weights)[0], element_shape=[None, scheme.size]).unstack(weights)
-
-    def scaled(now: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        total = tf.reduce_sum(now, axis=1, keepdims=True) + tiny
-        return now / total, tf.math.log(total)[:, 0]
-
-    def body(t: tf.Tensor, now: tf.Tensor, log: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        after, gained = scaled(tf.matmul(now, step) * each.read(t))
-        inside = t < lengths
-        return t + 1, tf.where(inside[:, None], after, now), log + tf.where(inside, gained, 0.0)
-
-    first, log = scaled(each.read(0) * scheme.starts.astype(np.float32))
-    _, last, log = tf.while_loop(
-        lambda t, *_: t < tf.shape(weights)[0],
-        body,
-        (tf.constant(1), first, log),
-        shape_invariants=(tf.TensorShape([]), tf.TensorShape([None, scheme.size]), tf.TensorShape([None])),
-    )
-    log += tf.math.log(tf.reduce_sum(last * scheme.ends.astype(np.float32), axis=1) + tiny)
-    inside = tf.sequence_mask(lengths, tf.shape(scores)[1], tf.float32)
-    return log + tf.reduce_sum(top[:, :, 0] * inside, axis=1)
-
-
 def _masked(hidden: tf.Tensor, mask: tf.Tensor | None) -> tf.Tensor:
     """Return (T, B, H) times (B, H); unchanged without a mask."""
     return hidden if mask is None else hidden * mask
+
+
+class FrozenVectors:
+    """Frozen vectors by their ids, as `Lookup.vectors`, from tables in the memory of TensorFlow's device."""
+
+    def __init__(self, lookup: Lookup) -> None:
+        tables = {id(table): table for _, table in lookup.looked_up}
+        placed = {key: _PlacedTable(table) for key, table in tables.items()}
+        self._columns = [(column, placed[id(table)]) for column, table in lookup.looked_up]
+
+    def __call__(self, ids: tf.Tensor) -> tf.Tensor:
+        """Return the vectors of rows of ids, (..., F) int32 -> (..., D) float32."""
+        return tf.concat([table.rows(ids[..., column]) for column, table in self._columns], axis=-1)
+
+
+class _PlacedTable:
+    """A table of vectors in the memory of TensorFlow's device; int8 numbers lie there in fours, as float32.
+
+    TensorFlow has no kernel that gathers int8 on a graphics card.
+    """
+
+    def __init__(self, table: Table) -> None:
+        self._dimensions, vectors = table.dimensions, table.vectors
+        self._scales = None if table.scales is None else tf.constant(table.scales)
+        if table.scales is not None:
+            vectors = np.pad(vectors, ((0, 0), (0, -table.dimensions % 4))).view(np.float32)
+        self._vectors = tf.constant(vectors)
+
+    def rows(self, ids: tf.Tensor) -> tf.Tensor:
+        """Return the vectors of ids, (...) int32 -> (..., D) float32."""
+        gathered = tf.gather(self._vectors, ids)
+        if self._scales is None:
+            return gathered
+        fours = tf.bitcast(gathered, tf.int8)  # (..., D / 4, 4)
+        numbers = tf.reshape(fours, tf.concat([tf.shape(ids), [4 * self._vectors.shape[1]]], axis=0))
+        return tf.cast(numbers[..., : self._dimensions], tf.float32) * tf.gather(self._scales, ids)
 
 
 @keras.saving.register_keras_serializable("tagger")
@@ -221,7 +70,11 @@ class TaggerModel(keras.Model):
         scheme: The tags, K of them.
         dimensions: Length D of the frozen vectors.
         embeddings: The small tables of trainable vectors.
-        kernel: As in `BiLSTM`; None for the faster one on this machine.
+        execution: How it computes; None for what is best on this machine.
+
+    Attributes:
+        frozen: Vectors by their ids, where `execution.tables` says so (`weights.fresh_model` sets it); None where they
+            are among the inputs.
     """
 
     def __init__(
@@ -230,9 +83,11 @@ class TaggerModel(keras.Model):
         scheme: TagScheme,
         dimensions: int,
         embeddings: Sequence[Embedding],
-        kernel: str | None = None,
+        execution: Execution | None = None,
     ) -> None:
         super().__init__(name="tagger")
+        self.execution = execution or here()
+        self.frozen: FrozenVectors | None = None
         self.config, self.scheme, self.dimensions = config, scheme, dimensions
         self.columns = [embedding.columns for embedding in embeddings]
         self.embeddings = [
@@ -241,7 +96,7 @@ class TaggerModel(keras.Model):
             )
             for columns, count, size in embeddings
         ]
-        kernel = kernel or best_kernel()
+        kernel = self.execution.kernel
         self.layers_ = [
             BiLSTM(size, config.merge, kernel, name=f"bilstm_{number}") for number, size in enumerate(config.layers)
         ]
@@ -291,7 +146,7 @@ class TaggerModel(keras.Model):
 
     def hidden(self, inputs: dict[str, tf.Tensor], training: bool, matmul_dtype: tf.DType) -> tf.Tensor:
         """Return the output of the last BiLSTM at each unit, (T, B, H) float32."""
-        parts = [inputs["vectors"]]  # (B, T, D)
+        parts = [self.frozen(inputs["ids"]) if self.frozen else inputs["vectors"]]  # (B, T, D)
         for table, columns in zip(self.embeddings, self.columns, strict=True):
             ids = tf.gather(inputs["ids"], columns, axis=2)
             if table.input_dim <= _SMALL:  # the gradient is a product as well, instead of thousands of additions
@@ -344,11 +199,12 @@ class TaggerModel(keras.Model):
     ) -> tf.Tensor:
         """Return the sum of the losses of a batch's texts."""
         step = tf.exp(self.transitions) * self.scheme.allowed.astype(np.float32)
-        if agreeing is not None:  # both sums in one loop
-            both = crf_log_partition(tf.concat([scores, agreeing], axis=0), tf.tile(lengths, [2]), step, self.scheme)
+        log_partition = crf.METHODS[self.execution.crf]
+        if agreeing is not None:  # both sums at once
+            both = log_partition(tf.concat([scores, agreeing], axis=0), tf.tile(lengths, [2]), step, self.scheme)
             total, agreeing_total = tf.split(both, 2)
             return tf.reduce_sum((total - agreeing_total) * weights[:, 0])
-        total = crf_log_partition(scores, lengths, step, self.scheme)
+        total = log_partition(scores, lengths, step, self.scheme)
         weighted = y * weights[:, :, None]
         gold = tf.reduce_sum(scores * weighted)
         gold += tf.reduce_sum(tf.einsum("bti,btj->ij", weighted[:, :-1], y[:, 1:]) * self.transitions)

@@ -193,7 +193,7 @@ class TrainingConfig:
     matmul_dtype: Literal["auto", "float32", "bfloat16"] = setting(
         "auto",
         "Type of the LSTMs' matrix products during training; auto for bfloat16 where the processor has instructions "
-        "for it (AMX or AVX-512). Weights and all else are float32.",
+        "for it (AMX or AVX-512). Weights and all else are float32. Graphics cards multiply in TF32 where they can.",
     )
     seed: int = setting(1, "Seed of initial weights, dropout, batch order and word2vec.", least=0)
     gpu: int | Literal["auto"] = setting(

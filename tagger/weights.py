@@ -77,15 +77,23 @@ class Weights:
             model.output_.set_weights([self.kernel, self.bias])
 
 
-def fresh_model(config: Config, scheme: TagScheme, lookup: Lookup, kernel: str | None = None) -> Any:
-    """Return an untrained `TaggerModel` for these settings, tags and tables; `kernel` as in `TaggerModel`.
+def fresh_model(config: Config, scheme: TagScheme, lookup: Lookup, execution: str = "") -> Any:
+    """Return an untrained `TaggerModel` for these settings, tags and tables.
+
+    Args:
+        config, scheme, lookup: Of the tagger.
+        execution: A key of `execution.EXECUTIONS`; "" for what is best on this machine.
 
     Raises:
         MissingExtraError: If TensorFlow is not installed.
     """
     import_tensorflow()
-    from tagger.model import TaggerModel
+    from tagger.execution import EXECUTIONS
+    from tagger.model import FrozenVectors, TaggerModel
 
-    model = TaggerModel(config.model, scheme, lookup.dimensions, lookup.embeddings(config.model), kernel)
+    chosen = EXECUTIONS[execution] if execution else None
+    model = TaggerModel(config.model, scheme, lookup.dimensions, lookup.embeddings(config.model), chosen)
     model.build()
+    if model.execution.tables:
+        model.frozen = FrozenVectors(lookup)
     return model

@@ -148,3 +148,24 @@ def test_other_settings_are_not_those_of_the_device(small_corpus, tmp_path):
     sources = interrupted_on_a_card(small_corpus, tmp_path / "out", units=960_000)
     with pytest.raises(TrainingError, match="was started with other settings or files"):
         train(changed(seed=9), sources, tmp_path / "out", resume=True)
+
+
+def test_a_training_that_runs_out_of_memory_can_be_resumed(small_corpus, tmp_path, monkeypatch):
+    import tensorflow as tf
+
+    from tagger.learning import training
+
+    sources = interrupted_on_a_card(small_corpus, tmp_path / "out", units=960_000)
+
+    def fail(*_):
+        raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor with shape[9,9]")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(training, "run_epoch", fail)
+        message = r"^the processor: the memory is full; the work so far is kept in .*/out\.training; begin again with "
+        with pytest.raises(
+            TrainingError, match=message + r"batches\.units below 9600 or model\.layers below \[16, 16\]$"
+        ):
+            training.train(LEFT_OPEN, sources, tmp_path / "out", resume=True)
+    training.train(changed(gpu=-1), sources, tmp_path / "out", resume=True)
+    assert (tmp_path / "out" / "manifest.json").exists()

@@ -8,8 +8,9 @@ import random
 
 import pytest
 
-from tagger import cli, cluster, corpus, files
-from tagger.cluster import ATTEMPTS, Outcome, Run, driver, plan
+from tagger import cli, cluster, corpus, files, groups
+from tagger.cluster import ATTEMPTS, Outcome, Run, driver, plan, teaching
+from tagger.cluster.engine import Failure, Setup, Worker
 from tagger.cluster.journal import Journal, Report
 from tagger.cluster.manifest import check_results, write_manifest
 from tagger.cluster.plan import Plan, write_plan
@@ -210,6 +211,7 @@ def test_uris_are_read_and_written(tagger, tmp_path):
     assert 0 < run.bytes < path.stat().st_size
     assert joined(tmp_path / "out") == plain(tmp_path, path)
     assert list((tmp_path / "out" / "journal").iterdir())
+    assert plain(tmp_path, f"file://{tmp_path}/*b.jsonl") == plain(tmp_path, path)
 
 
 # ---- what fails ---------------------------------------------------------------------------------------------------
@@ -323,14 +325,114 @@ def test_results_that_are_not_there_are_done_again(tagger, tmp_path):
     assert joined(tmp_path / "out") == plain(tmp_path, path)
 
 
+# ---- the driver and the workers, without Ray ----------------------------------------------------------------------
+def job(out, **more):
+    task = Task(str(out), "jsonl", "onnx", "stop", "", "", "")
+    settings = {"resume": False, "replace": False, "run": RUN, **more}
+    return driver.Job("local", 1, [], "", setup=Setup("", "onnx", task=task), shown=False, **settings)
+
+
+def test_a_folder_of_results_is_never_taken_for_another(tmp_path):
+    (tmp_path / "a.txt").write_text(TEXT)
+    storage = Storage(str(tmp_path / "out"))
+    assert not driver._prepared(storage, job(storage.root))
+    write_plan(storage, RUN, [str(tmp_path / "a.txt")], "", 1)
+    with pytest.raises(OutputError, match="holds a run already; add --resume to continue, or --force"):
+        driver._prepared(storage, job(storage.root))
+    assert driver._prepared(storage, job(storage.root, resume=True))
+    with pytest.raises(OutputError, match="differs in options"):
+        driver._prepared(storage, job(storage.root, resume=True, run={"options": {"format": "bio"}}))
+    assert not driver._prepared(storage, job(storage.root, replace=True))
+    driver._delete_run(storage)
+    assert not list((tmp_path / "out").iterdir())
+
+
+@pytest.mark.parquet
+def test_of_two_drivers_one_goes_on(tmp_path):
+    pytest.importorskip("pyarrow")
+    local, remote = Storage(str(tmp_path / "out")), Storage(f"file://{tmp_path}/store")
+    with driver._owned(local), pytest.raises(OutputError, match="another predict"), driver._owned(local):
+        pass
+    expected = "another predict has begun there; this one ends"
+    with pytest.raises(OutputError, match=expected), driver._owned(remote), driver._owned(remote) as guard:
+        guard()
+
+
+@pytest.mark.parametrize("runtime", ["onnx", "int8", "openvino"])
+def test_a_worker_gets_the_files_of_its_bundle(tagger, runtime):
+    setup = Setup(str(GOLDEN_BUNDLE), runtime)
+    worker = Worker(setup, driver.bundle_files(setup))
+    assert worker.why_not_ready() == ""
+    (((result,),),) = [worker.results([[TEXT]], (False,))]
+    assert [one.text for one in result.entities] == ["李明", "上海"]
+    assert "it has tagger" in Worker(dataclasses.replace(setup, version="0.1"), None).why_not_ready()
+    damaged = {**driver.bundle_files(setup), "labels.txt": b"X"}
+    assert "is damaged" in Worker(setup, damaged).why_not_ready()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["a.txt", "--cluster", "local"], "with --out the folder of the results"),
+        (["-", "--out", "o", "--cluster", "local"], "its workers read files alone"),
+        (["a.txt", "--out", "o", "--format", "csv", "--cluster", "local"], "the format csv cannot be joined"),
+        (["a.txt", "--out", "o", "--format", "html", "--cluster", "local"], "the format html cannot be joined"),
+        (["a.txt", "--out", "o", "--cluster", "somewhere"], "give local, auto, or the address of a cluster"),
+    ],
+)
+def test_what_a_cluster_cannot_do_is_refused(capsys, arguments, expected):
+    try:
+        code = cli.main(["predict", str(GOLDEN_BUNDLE), *arguments])
+    except SystemExit as end:
+        code = end.code
+    assert (code, expected in capsys.readouterr().err) == (2, True)
+
+
+# ---- teaching -----------------------------------------------------------------------------------------------------
+class Pieces:
+    """Workers that tag pieces of text in random order, of which each is lost once."""
+
+    def __init__(self, tagger, losses=1):
+        self.worker = Worker.__new__(Worker)
+        self.worker._tagger, self.waiting, self.lost, self.losses = tagger, [], {}, losses
+        self.order, self.alive, self.most = random.Random(3), 3, 0
+
+    @property
+    def room(self):
+        return 3 - len(self.waiting)
+
+    def ask(self, key, method, groups, options):
+        self.waiting.append((key, groups, options))
+
+    def answers(self, seconds):
+        key, groups, options = self.waiting.pop(self.order.randrange(len(self.waiting)))
+        self.lost[key] = self.lost.get(key, 0) + 1
+        if self.lost[key] <= self.losses:
+            return [(key, Failure("lost", "other"))]
+        return [(key, self.worker.results(groups, options))]
+
+
+def test_a_cluster_teaches_what_a_tagger_does(tagger, monkeypatch):
+    monkeypatch.setattr(groups, "_CHARACTERS", 40)
+    monkeypatch.setattr(teaching, "_GROUPS", 2)
+    texts = [TEXT * (n % 4) for n in range(150)]
+    expected = list(tagger.results(texts, answers=False, outside=True))
+    results = list(teaching.ClusterTeacher(Pieces(tagger)).results(iter(texts), False, True))
+    assert [(one.text, one.entities) for one in results] == [(one.text, one.entities) for one in expected]
+    assert all((one.outside == other.outside).all() for one, other in zip(results, expected, strict=True))
+    assert list(teaching.ClusterTeacher(Pieces(tagger)).results([], False, True)) == []
+    with pytest.raises(TaggerError, match="could not be tagged: lost"):
+        list(teaching.ClusterTeacher(Pieces(tagger, 3)).results(texts, False, True))
+
+
 def test_the_rest_is_estimated_from_what_was_done():
     run = Run(iter(()), None, None, False, bytes=25)
     assert round(cluster.seconds_left(run, 100, cluster.time.monotonic() - 10)) == 30
 
 
 # ---- the folder of results ----------------------------------------------------------------------------------------
-def prepared(out, resume=False, replace=False):
-    return driver._prepared(Storage(str(out)), driver.Job("local", 1, [], "", None, RUN, resume, replace, False))
+def prepared(out, **more):
+    return driver._prepared(Storage(str(out)), job(out, **more))
 
 
 @pytest.fixture
@@ -339,16 +441,6 @@ def done(tagger, tmp_path):
     (tmp_path / "in.txt").write_text(TEXT)
     tagged(tagger, tmp_path / "out", [tmp_path / "in.txt"])
     return tmp_path / "out"
-
-
-def test_a_run_is_resumed_or_replaced_only_when_that_is_said(done, tmp_path):
-    assert prepared(done, resume=True)
-    assert not prepared(done, replace=True)
-    assert not prepared(tmp_path / "new", resume=True)
-    with pytest.raises(OutputError, match="add --resume to continue, or --force"):
-        prepared(done)
-    driver._delete_run(Storage(str(done)))
-    assert list(done.iterdir()) == []
 
 
 @pytest.mark.parametrize(

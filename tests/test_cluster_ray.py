@@ -122,6 +122,28 @@ def test_a_worker_a_node_and_the_driver_may_be_killed(nodes, text, tmp_path):
     assert (again.returncode, "--resume to continue, or --force" in again.stderr) == (1, True)
 
 
+TEACHING = """
+import sys
+from pathlib import Path
+from tagger import Tagger
+from tagger.cluster.teaching import on_cluster
+bundle, address = Path(sys.argv[1]), sys.argv[2]
+texts = ["李明去了上海。" * (n % 9) for n in range(9000)]
+with on_cluster(address)(bundle) as teacher:
+    results = list(teacher.results(texts, answers=False, outside=True))
+expected = list(Tagger.load(bundle).results(texts, answers=False, outside=True))
+assert [one.entities for one in results] == [one.entities for one in expected]
+assert all((one.outside == other.outside).all() for one, other in zip(results, expected, strict=True))
+print(len(results))
+"""
+
+
+def test_a_cluster_teaches_what_a_tagger_does(nodes):
+    arguments = [sys.executable, "-c", TEACHING, str(GOLDEN_BUNDLE), nodes[0].address]
+    done = subprocess.run(arguments, capture_output=True, text=True, timeout=100)
+    assert (done.returncode, done.stdout) == (0, "9000\n"), done.stderr
+
+
 def test_a_local_cluster_speaks_to_this_machine_alone_and_leaves_nothing(text, tmp_path):
     home, out = tmp_path / "home", tmp_path / "out"
     home.mkdir()

@@ -38,7 +38,13 @@ def test_clipping_is_that_of_keras_to_the_bit(norm):
     keras_adam = keras.optimizers.Adam(0.003, global_clipnorm=norm or None)
     for seed in range(3):
         ours.apply_gradients(gradients(np.random.default_rng(seed)))
-        keras_adam.apply_gradients(zip(gradients(np.random.default_rng(seed)), model.trainable_variables, strict=True))
+        keras_adam.apply_gradients(
+            zip(
+                map(tf.convert_to_tensor, gradients(np.random.default_rng(seed))),
+                model.trainable_variables,
+                strict=True,
+            )
+        )
     for our, their in zip(ours.weights, model.variables, strict=True):
         np.testing.assert_array_equal(our.numpy(), their.numpy())
 

@@ -1,13 +1,13 @@
 import itertools
 
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from tagger.config import load
+from tagger.execution import EXECUTIONS, here
 from tagger.lookup import Embedding
-from tagger.model import KERNELS, BiLSTM, TaggerModel, best_kernel, crf_log_partition, lstm
+from tagger.model import TaggerModel
 from tagger.tags import TagScheme
 
 
@@ -19,28 +19,11 @@ def inputs(rng, lengths, longest, dimensions):
     }
 
 
-@pytest.mark.parametrize("merge", ["concat", "sum"])
-def test_reversal_by_length_is_masking(merge):
-    """The old script masked zero vectors, so a word without a vector punched a hole in its text."""
-    rng = np.random.default_rng(1)
-    lengths = np.array([5, 1, 7], np.int32)
-    x = rng.normal(size=(3, 7, 4)).astype(np.float32)
-    ours = BiLSTM(6, merge)
-    ours.build((None, None, 4))
-    masked = keras.layers.Bidirectional(keras.layers.LSTM(6, return_sequences=True), merge_mode=merge)
-    masked.build((None, None, 4))
-    masked.set_weights(ours.get_weights())
-    mask = np.arange(7) < lengths[:, None]
-    expected = masked(x, mask=mask).numpy()
-    outputs = ours(x.swapaxes(0, 1), lengths).numpy().swapaxes(0, 1)
-    np.testing.assert_allclose(outputs[mask], expected[mask], atol=1e-6)
-
-
 def test_both_kernels_give_the_same_scores():
     rng = np.random.default_rng(13)
     models = []
-    for kernel in KERNELS:
-        model = TaggerModel(load("default").model, TagScheme(("A",)), 6, [Embedding((0,), 9, 4)], kernel)
+    for execution in (EXECUTIONS["processor"], EXECUTIONS["exported"]):
+        model = TaggerModel(load("default").model, TagScheme(("A",)), 6, [Embedding((0,), 9, 4)], execution)
         model.build()
         models.append(model)
     loop, theirs = models
@@ -51,47 +34,10 @@ def test_both_kernels_give_the_same_scores():
         np.testing.assert_allclose(loop(x)[row, :length], theirs(x)[row, :length], atol=1e-6)
 
 
-def test_the_kernel_is_that_of_the_device_unless_one_is_chosen():
+def test_the_model_computes_as_its_device_does_best_unless_told():
     model = TaggerModel(load("default").model, TagScheme(("A",)), 6, [])
-    assert {layer.kernel for layer in model.layers_} == {best_kernel()}
-    with pytest.raises(ValueError, match="one of loop, keras; received 'cuda'"):
-        BiLSTM(6, "sum", "cuda")
-
-
-@pytest.mark.parametrize(("steps", "frozen"), [(1, 0), (6, 0), (6, 3)])
-def test_our_lstm_and_its_gradients_are_those_of_keras(steps, frozen):
-    rng = np.random.default_rng(6)
-    layer = keras.layers.LSTM(5, return_sequences=True)
-    layer.build((None, None, 4))
-    layer.cell.bias.assign(rng.normal(size=20))
-    x = tf.constant(rng.normal(size=(3, steps, 4)).astype(np.float32))
-    weights = [tf.convert_to_tensor(weight) for weight in layer.weights[:3]]
-    with tf.GradientTape(persistent=True) as tape:
-        tape.watch([x, *weights])
-        ours = tf.transpose(lstm(tf.transpose(x, (1, 0, 2)), *weights, frozen), (1, 0, 2))
-        theirs = layer(x)
-        our_loss, their_loss = tf.reduce_sum(tf.sin(ours)), tf.reduce_sum(tf.sin(theirs))
-    np.testing.assert_allclose(ours, theirs, atol=1e-6)
-    of_x, *of_weights = tape.gradient(their_loss, [x, *layer.trainable_variables])
-    their_gradients = [np.where(np.arange(4) < frozen, 0, of_x), *of_weights]
-    for our, their in zip(tape.gradient(our_loss, [x, *weights]), their_gradients, strict=True):
-        np.testing.assert_allclose(our, their, atol=1e-5)
-
-
-def test_a_narrow_matmul_dtype_changes_little():
-    rng = np.random.default_rng(7)
-    x = tf.constant(rng.normal(size=(9, 4, 16)).astype(np.float32))
-    weights = [tf.constant(rng.normal(size=shape).astype(np.float32) / 4) for shape in ((16, 32), (8, 32), (32,))]
-    results = []
-    for matmul_dtype in (tf.float32, tf.bfloat16):
-        with tf.GradientTape() as tape:
-            tape.watch([x, *weights])
-            out = lstm(x, *weights, matmul_dtype=matmul_dtype)
-            loss = tf.reduce_sum(tf.sin(out))
-        results.append([out, *tape.gradient(loss, [x, *weights])])
-    for single, narrow in zip(*results, strict=True):
-        assert narrow.dtype == tf.float32
-        np.testing.assert_allclose(narrow, single, atol=0.03 * np.abs(single).max())
+    assert model.execution == here()
+    assert {layer.kernel for layer in model.layers_} == {here().kernel}
 
 
 def test_padding_changes_no_score():
@@ -118,17 +64,6 @@ def brute_log_partition(scores, length, transitions, scheme):
             step = sum(transitions[pair] for pair in itertools.pairwise(path))
             total.append(sum(scores[t, tag] for t, tag in enumerate(path)) + step)
     return np.logaddexp.reduce(total)
-
-
-def test_the_crf_sums_over_all_legal_paths():
-    rng = np.random.default_rng(3)
-    scheme = TagScheme(("A",))
-    lengths = np.array([4, 1, 3], np.int32)
-    scores = rng.normal(size=(3, 4, 5)).astype(np.float32) * 2
-    transitions = rng.normal(size=(5, 5)).astype(np.float32)
-    ours = crf_log_partition(scores, lengths, np.exp(transitions) * scheme.allowed, scheme).numpy()
-    for row, length in enumerate(lengths):
-        assert ours[row] == pytest.approx(brute_log_partition(scores[row], length, transitions, scheme), abs=1e-4)
 
 
 def test_the_crf_loss_is_the_negative_log_likelihood():

@@ -1,16 +1,17 @@
 import functools
 import json
 import os
+import re
 import signal
-import socket
 import subprocess
 import sys
 import time
+from importlib.util import find_spec
 
 import pytest
 
 from tagger.errors import TrainingError
-from tagger.learning.workers import VARIABLE, Workers, workers_here
+from tagger.learning.workers import VARIABLE, Workers, local_workers, workers_here
 from tests.conftest import ROOT, SMALL
 
 ADDRESSES = ["a:1", "b:2", "c:3"]
@@ -59,6 +60,31 @@ def test_a_malformed_variable_is_one_line(monkeypatch, config):
         workers_here()
 
 
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["train", "--replicas", "0"], 2, "--replicas 0: expected a number of at least 1"),
+        (
+            ["train", "--replicas", "2"],
+            1,
+            "--replicas 2: expected as many graphics cards, received 0; .*local",
+        ),
+        (["train", "--cluster", "slurm"], 1, "--cluster slurm: expected .* start it with srun"),
+        (["transfer", "--unlabelled", "F"], 1, "TF_CONFIG names several workers, and tagger transfer is for one"),
+    ],
+)
+@pytest.mark.train
+def test_what_cannot_be_shared_is_one_line(small_corpus, tmp_path, capsys, monkeypatch, arguments, code, message):
+    from tagger.cli import main
+
+    monkeypatch.setenv(VARIABLE, Workers(("a:1", "b:2"), 0).variable if arguments[0] == "transfer" else "")
+    files = ["--train", small_corpus / "train.jsonl", "--dev", small_corpus / "dev.jsonl", "--out", tmp_path / "out"]
+    arguments = [str(small_corpus / "more.txt") if part == "F" else part for part in arguments]
+    assert main([*arguments, *map(str, files)]) == code
+    assert re.match(f"tagger: {message}", capsys.readouterr().err.splitlines()[-1])
+    assert not (tmp_path / "out.training").exists()
+
+
 @pytest.mark.train
 def test_another_process_that_ended_is_one_line_with_its_name(tmp_path):
     import tensorflow as tf
@@ -95,15 +121,6 @@ def start(small_corpus, out, workers, *more):
     command = [sys.executable, "-m", "tagger", "train", *map(str, files), *options, *more]
     environment = {**os.environ, VARIABLE: workers.variable if workers else ""}
     return subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True)
-
-
-def local_workers(count):
-    """Return workers with free ports of this machine."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    addresses = tuple(f"127.0.0.1:{one.getsockname()[1]}" for one in sockets)
-    for one in sockets:
-        one.close()
-    return [Workers(addresses, number) for number in range(count)]
 
 
 @pytest.mark.train
@@ -146,7 +163,8 @@ def told_to(folder):
 
 @pytest.mark.slow
 def test_processes_on_a_ray_cluster_know_each_other_and_end_together(tmp_path, monkeypatch):
-    pytest.importorskip("ray", reason="Ray is not installed, or has no wheel for this Python")
+    if not find_spec("ray"):  # importing it here would fix how it is set up
+        pytest.skip("Ray is not installed, or has no wheel for this Python")
     from tagger.learning.launching import run_on_ray
 
     monkeypatch.setenv("PYTHONPATH", str(ROOT))

@@ -44,6 +44,10 @@ def tagged(app, value, headers=JSON):
     return asked(app, "POST", "/tag", json.dumps(value).encode(), headers)
 
 
+def redacted(app, value, query="", headers=JSON):
+    return asked(app, "POST", f"/redact{query}", json.dumps(value).encode(), headers)
+
+
 def without_scores(entities):
     return [{key: entity[key] for key in PREDICTED} for entity in entities]
 
@@ -242,9 +246,30 @@ def test_the_openapi_document_is_valid_and_complete(app):
 
     check("Result", tagged(app, {"text": "我龘"}).json)
     check("Results", tagged(app, {"texts": ["我龘"]}).json)
+    check("Redacted", redacted(app, {"text": "我龘"}).json)
+    check("RedactedTexts", redacted(app, {"texts": ["我龘"]}).json)
     check("About", asked(app, "GET", "/about").json)
     check("Health", asked(app, "GET", "/health").json)
     check("Error", tagged(app, {}).json)
+
+
+# ---- redaction ---------------------------------------------------------------------------------------------------
+def test_what_identifies_somebody_is_replaced(app):
+    given = {"id": 1, "text": "龘的电话是13812345678", "author": "龘"}
+    assert redacted(app, given).json == {
+        "id": 1, "author": "[CORE_1]", "text": "[CORE_1]的电话是[PHONE_1]",
+        "replaced": [
+            {"start": 0, "end": 8, "label": "CORE", "text": "[CORE_1]"},
+            {"start": 12, "end": 21, "label": "PHONE", "text": "[PHONE_1]"},
+        ],
+    }  # fmt: skip
+    assert redacted(app, {"texts": ["龘", "无"]}, "?by=mask").json["results"][0]["text"] == "*"
+    assert redacted(app, given, "?labels=PHONE").json["text"] == "龘的电话是[PHONE_1]"
+    assert redacted(app, given, "?threshold=1").json["text"] == "龘的电话是[PHONE_1]"
+    lines = redacted(app, given, headers={"content-type": "application/x-ndjson"})
+    assert json.loads(lines.text)["text"] == "[CORE_1]的电话是[PHONE_1]"
+    assert redacted(app, given, "?by=magic").status == 400
+    assert redacted(app, given, "?labels=NAME").status == 400
 
 
 # ---- thresholds --------------------------------------------------------------------------------------------------

@@ -74,22 +74,42 @@ def predict(job: Job) -> dict[str, Any]:
     assert job.setup.task
     storage = Storage(job.setup.task.out)
     with _owned(storage) as guard:
-        resumed = _prepared(storage, job)
-        begin = time.monotonic()
-        with connected(job.address, job.workers) as ray:
-            files = _files(job.setup) if job.address != LOCAL or is_uri(job.setup.bundle) else None
-            workers = RayWorkers(ray, _sent(job.setup, files), files, job.workers)
-            if not resumed:
-                _delete_run(storage)
-                cores = job.workers or int(ray.cluster_resources().get("CPU", 1))
-                write_plan(storage, job.run, job.paths, job.source_format, cores)
-            return _work(job, storage, guard, workers, RayMetrics(ray), begin)
+        resumed, done = _prepared(storage, job), _Done()
+        try:
+            with connected(job.address, job.workers) as ray:
+                files = bundle_files(job.setup) if job.address != LOCAL or is_uri(job.setup.bundle) else None
+                workers = RayWorkers(ray, _sent(job.setup, files), files, job.workers)
+                if not resumed:
+                    _delete_run(storage)
+                    cores = job.workers or int(ray.cluster_resources().get("CPU", 1))
+                    write_plan(storage, job.run, job.paths, job.source_format, cores)
+                return _work(job, storage, guard, workers, RayMetrics(), done)
+        except KeyboardInterrupt as interrupt:
+            say(f"tagger: interrupted; {done.shards:,} of {done.count:,} shards are {_kept(storage)}")
+            raise SystemExit(exit_code(interrupt)) from None
+        except TaggerError:
+            if done.shards:
+                say(f"tagger: {done.shards:,} of {done.count:,} shards are {_kept(storage)}")
+            raise
 
 
-def _work(job: Job, storage: Storage, guard: Any, workers: RayWorkers, metrics: RayMetrics, begin: float) -> Any:
+@dataclass
+class _Done:
+    """How many shards are done, and how many there are."""
+
+    shards: int = 0
+    count: int = 0
+
+
+def _kept(storage: Storage) -> str:
+    return f"done and kept in {storage.root}: add --resume to continue"
+
+
+def _work(job: Job, storage: Storage, guard: Any, workers: RayWorkers, metrics: RayMetrics, done: _Done) -> Any:
     """Tag what is not done of a plan, and write the manifest."""
     assert job.setup.task
-    plan = Plan(storage)
+    plan, begin = Plan(storage), time.monotonic()
+    done.count = plan.count
     with contextlib.closing(Journal(storage, plan.count, guard)) as journal:
         if any(report.errors not in ("", job.setup.task.errors) for report in journal.reports()):
             raise OutputError(f"{storage.root}: the interrupted run differs in errors; give --force to begin again")
@@ -102,19 +122,10 @@ def _work(job: Job, storage: Storage, guard: Any, workers: RayWorkers, metrics: 
         run = Run(plan.shards(), journal, workers, job.setup.task.errors == "stop", progress)
         try:
             run.work()
+        finally:
             progress.close()
-            return write_manifest(storage, plan, journal, run.failed, time.monotonic() - begin)
-        except (KeyboardInterrupt, TaggerError) as error:
-            progress.close()
-            with contextlib.suppress(TaggerError):
-                journal.save()
-            kept = f"{journal.done:,} of {plan.count:,} shards are done and kept in {storage.root}"
-            if isinstance(error, KeyboardInterrupt):
-                say(f"tagger: interrupted; {kept}: add --resume to continue")
-                raise SystemExit(exit_code(error)) from None
-            if journal.done:
-                say(f"tagger: {kept}: add --resume to continue")
-            raise
+            done.shards = journal.done
+        return write_manifest(storage, plan, journal, run.failed, time.monotonic() - begin)
 
 
 # ---- the folder of results ----------------------------------------------------------------------------------------
@@ -189,8 +200,12 @@ def bundle_file(path: str, name: str) -> bytes:
         raise BundleError(f"{path}: not a bundle ({name}: {shown}); make one with: tagger train") from error
 
 
-def _files(setup: Setup) -> dict[str, bytes]:
-    """Return the files that a worker loads, by name, for workers that may not see the driver's file system."""
+def bundle_files(setup: Setup) -> dict[str, bytes]:
+    """Return the files that a worker loads, by name, for workers that may not see the driver's file system.
+
+    Raises:
+        BundleError: If the bundle is missing or damaged.
+    """
     try:
         names = list(json.loads(bundle_file(setup.bundle, bundles.MANIFEST))["files"])
     except (ValueError, KeyError, TypeError) as error:

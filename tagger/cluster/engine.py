@@ -130,12 +130,13 @@ def _load(setup: Setup, files: dict[str, bytes] | None) -> Tagger:
 
 # ---- in the process of the driver ---------------------------------------------------------------------------------
 @contextmanager
-def connected(address: str, workers: int) -> Iterator[Any]:
+def connected(address: str, workers: int, prints: bool = False) -> Iterator[Any]:
     """Yield Ray, connected to a cluster.
 
     Args:
         address: `local` for a cluster of this machine, which ends with the block; otherwise that of a cluster.
         workers: That a local cluster has; 0 for one for each core that this process may use.
+        prints: Whether what workers print appears here.
 
     Raises:
         TaggerError: If there is no cluster at the address.
@@ -143,36 +144,57 @@ def connected(address: str, workers: int) -> Iterator[Any]:
     """
     ray = import_ray(address == LOCAL)
     with contextlib.ExitStack() as stack:
-        settings: dict[str, Any] = {"address": address, "logging_level": "ERROR", "log_to_driver": False}
+        settings: dict[str, Any] = {"address": address, "logging_level": "ERROR", "log_to_driver": prints}
         if address == LOCAL:
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="tagger-", ignore_cleanup_errors=True))
             settings |= {
                 "num_cpus": workers or usable_cores(), "include_dashboard": False, "_node_ip_address": "127.0.0.1",
                 "object_store_memory": _STORE, "_temp_dir": folder,
             }  # fmt: skip
-        with _own_signals():
-            try:
-                ray.init(**settings)
-            except (ConnectionError, RuntimeError, ValueError, OSError) as error:
-                shown = shortened(" ".join(str(error).split()))
-                raise TaggerError(f"--cluster {address}: no cluster answers there ({shown}); check it") from error
+        handler = signal.getsignal(signal.SIGTERM)
         try:
-            yield ray
-        finally:
-            ray.shutdown()
+            ray.init(**settings)
+        except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+            shown = shortened(" ".join(str(error).split()))
+            raise TaggerError(f"--cluster {address}: no cluster answers there ({shown}); check it") from error
+        stack.callback(ray.shutdown)
+        stack.enter_context(_named_signals(handler))
+        yield ray
 
 
 @contextmanager
-def _own_signals() -> Iterator[None]:
-    """Keep this process's handling of signals, which Ray replaces."""
+def _named_signals(terminate: Any) -> Iterator[None]:
+    """Raise what a signal's handler raises, though Ray makes a bare `KeyboardInterrupt` of it while it waits.
+
+    Args:
+        terminate: The handler of SIGTERM, which Ray has replaced.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    kept = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    raised: list[KeyboardInterrupt] = []
+
+    def noted(handler: Any) -> Any:
+        def handle(number: int, frame: Any) -> None:
+            try:
+                handler(number, frame)
+            except KeyboardInterrupt as interrupt:
+                raised.append(interrupt)
+                raise
+
+        return handle if callable(handler) else handler
+
+    handlers = {signal.SIGTERM: terminate, signal.SIGHUP: signal.getsignal(signal.SIGHUP)}
+    for number, handler in handlers.items():
+        signal.signal(number, noted(handler))
     try:
         yield
+    except KeyboardInterrupt:
+        if raised:
+            raise raised[0] from None
+        raise
     finally:
-        for number, handler in kept.items():
+        for number, handler in handlers.items():
             signal.signal(number, handler)
 
 
@@ -311,22 +333,21 @@ def _line(error: BaseException) -> str:
 
 
 class RayMetrics:
-    """The figures of a run as metrics of the cluster, for its dashboard and for Prometheus: `tagger_NAME`.
+    """The figures of a run as metrics of the cluster, for its dashboard and for Prometheus: `tagger_NAME`."""
 
-    Args:
-        ray: As `connected` yields it.
-    """
-
-    def __init__(self, ray: Any) -> None:
+    def __init__(self) -> None:
         from ray.util import metrics
 
-        self._kinds, self._metrics, self._counted = metrics, {}, 0.0  # type: ignore[var-annotated]
+        self._kinds = metrics
+        self._metrics: dict[str, Any] = {}
+        self._counted = 0.0
 
     def set(self, figures: dict[str, float]) -> None:
         """See `progress.Metrics`."""
         for name, value in figures.items():
             if name == "characters":
-                self._of(name, "Counter").inc(value - self._counted) if value > self._counted else None
+                if value > self._counted:
+                    self._of(name, "Counter").inc(value - self._counted)
                 self._counted = value
             else:
                 self._of(name, "Gauge").set(value)

@@ -12,13 +12,19 @@ from tagger.files.remote import is_uri
 _ADDRESS = re.compile(r"(ray://)?([^\s/:\[\]]+|\[[0-9A-Fa-f:.]+\]):\d+")
 
 
-def add_cluster(parser: argparse.ArgumentParser, about: str) -> None:
-    """Add the cluster on which texts are tagged."""
+def add_cluster(parser: argparse.ArgumentParser, about: str, *others: str) -> None:
+    """Add the cluster on which a command works; `others` are values that are not clusters of Ray."""
     about += (
         ": local, for one of this machine's cores; HOST:PORT of one that runs, or auto if it runs on this machine; "
         "needs Ray, which the extra cluster installs"
     )
-    parser.add_argument("--cluster", type=_address, default="", metavar="local|ADDRESS", help=about)
+
+    def known(given: str) -> str:
+        return given if given in others else _address(given)
+
+    parser.add_argument(
+        "--cluster", type=known, default="", metavar="|".join(["local", "ADDRESS", *others]), help=about
+    )
 
 
 def _address(given: str) -> str:

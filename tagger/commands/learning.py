@@ -17,13 +17,15 @@ from tagger.commands.base import (
     reading_as_told,
     resumable,
 )  # fmt: skip
+from tagger.commands.clusters import add_cluster
 from tagger.commands.output import print_scores, print_table
 from tagger.errors import ConfigError
-from tagger.imports import import_tensorflow
+from tagger.imports import import_ray, import_tensorflow
 from tagger.presets import RECIPES
 from tagger.progress import silence
 
 if TYPE_CHECKING:
+    from tagger.learning.labelling import Teachers
     from tagger.learning.run import Sources
 
 
@@ -108,11 +110,7 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
     about = "more text to learn vectors from"
     parser.add_argument("--unlabelled", nargs="+", default=[], metavar="F", type=Path, help=about)
     about = "graphics cards of this machine, or processes of the cluster, that share each batch (default: 1)"
-    parser.add_argument(
-        "--cluster", default="", metavar="local|ADDRESS|slurm",
-        help="train in as many processes as --replicas says, on a Ray cluster: of this machine alone, or at an "
-        "address; slurm: in the tasks that srun has started",
-    )  # fmt: skip
+    add_cluster(parser, "train in as many processes as --replicas says, or, slurm, in those that srun started", "slurm")
     parser.add_argument("--replicas", type=int, default=1, metavar="N", help=about)
     _add_corpora(parser)
 
@@ -134,14 +132,20 @@ TRAIN = Command(
 
 def transfer(options: argparse.Namespace) -> None:
     """Train a tagger on labelled and unlabelled texts, in rounds of self-training."""
+    from tagger.learning.workers import require_alone
+
+    require_alone("tagger transfer")
     config = load_config(options)
     _check_files(options, "transfer", options.train, options.dev, *options.unlabelled)
     _check_corpora(options)
     import_tensorflow()
     from tagger.learning import self_training
 
+    teachers = _teachers(options.cluster)
     with resumable(f"{options.out}.transfer"):
-        history = self_training.transfer(config, _sources(options), options.out, options.resume, options.force)
+        history = self_training.transfer(
+            config, _sources(options), options.out, options.resume, options.force, teachers
+        )  # fmt: skip
     chosen = self_training.best_round(history, config.training.metric)
     print(f"\n{options.out}: round {chosen}, scores on {options.dev}", file=sys.stderr)
     figures = {"precision": "precision", "recall": "recall", "F1": "f1"}
@@ -157,6 +161,18 @@ def transfer(options: argparse.Namespace) -> None:
     print_scores(history[chosen], sys.stderr)
 
 
+def _teachers(cluster: str) -> "Teachers":
+    """Return who tags the unlabelled texts: workers of a cluster, or this process if none is named."""
+    from tagger.learning.labelling import on_this_machine
+
+    if not cluster:
+        return on_this_machine
+    from tagger.cluster.teaching import on_cluster
+
+    import_ray(cluster == "local")
+    return on_cluster(cluster)
+
+
 def _add_transfer(parser: argparse.ArgumentParser) -> None:
     about = "texts to tag and to learn from"
     parser.add_argument("--unlabelled", nargs="+", required=True, metavar="F", type=Path, help=about)
@@ -164,6 +180,7 @@ def _add_transfer(parser: argparse.ArgumentParser) -> None:
     about = f"settings of the rounds: {recipes}; default: sure"
     parser.add_argument("--recipe", choices=tuple(RECIPES), default="sure", help=about)
     add_setting(parser, "--rounds", "transfer.rounds")
+    add_cluster(parser, "tag the unlabelled texts on a cluster")
     _add_corpora(parser)
 
 
@@ -174,6 +191,7 @@ TRANSFER = Command(
   tagger transfer --train train.jsonl --dev dev.jsonl --unlabelled more.txt.gz --out bundle
   tagger transfer --train train.jsonl --dev dev.jsonl --unlabelled a.txt b.txt --out bundle --rounds 4
   tagger transfer --train train.jsonl --dev dev.jsonl --unlabelled more.txt --out bundle --recipe contest
+  tagger transfer --train train.jsonl --dev dev.jsonl --unlabelled more.txt.gz --out bundle --cluster local
   tagger transfer --train train.jsonl --dev dev.jsonl --unlabelled more.txt.gz --out bundle --resume
 """,
 )
@@ -184,6 +202,9 @@ TRANSFER = Command(
 
 def pretrain(options: argparse.Namespace) -> None:
     """Train the network on text without labels, as a start for train and transfer."""
+    from tagger.learning.workers import require_alone
+
+    require_alone("tagger pretrain")
     config = load_config(options)
     _check_files(options, "pretrain", *options.files)
     import_tensorflow()

@@ -166,13 +166,8 @@ class _Report:
         self._counts.update(change.label for change in redacted.changes)
         self._unsure += len(redacted.unsure)
         if self._write and (redacted.changes or redacted.unsure):
-            shift, replaced = 0, []
-            for change, new in zip(redacted.changes, redacted.replacements, strict=True):
-                start = change.start + shift
-                shift += len(new) - len(change.text)
-                replaced.append({"start": start, "end": start + len(new), "label": change.label, "text": new})
             unsure = [entity._asdict() for entity in redacted.unsure]
-            self._write(dumps({**origin(redacted.document), "replaced": replaced, "unsure": unsure}) + "\n")
+            self._write(dumps({**origin(redacted.document), "replaced": redacted.replaced, "unsure": unsure}) + "\n")
         return redacted.document
 
     def show(self, texts: int) -> None:

@@ -7,7 +7,6 @@ import numpy as np
 
 from tagger.bundle import Bundle
 from tagger.errors import require
-from tagger.vectors import Table
 
 
 def write_weights(bundle: Bundle, out: Path) -> None:
@@ -28,7 +27,7 @@ def write_saved_model(bundle: Bundle, folder: Path) -> None:
     """
     import tensorflow as tf
 
-    served = _served(bundle, bundle.keras_model())
+    served = _served(bundle, bundle.keras_model("processor"))
     tf.saved_model.save(served, str(folder), signatures={"serving_default": served.__call__})
 
 
@@ -41,7 +40,7 @@ def write_litert(bundle: Bundle, out: Path) -> None:
     import tensorflow as tf
 
     # LiteRT needs the shape of everything that a loop carries; our own loop leaves it open, Keras' does not.
-    served = _served(bundle, bundle.keras_model(kernel="keras"), texts=1)
+    served = _served(bundle, bundle.keras_model("exported"), texts=1)
     signature = served.__call__.get_concrete_function()
     out.write_bytes(tf.lite.TFLiteConverter.from_concrete_functions([signature], served).convert())
 
@@ -56,17 +55,12 @@ def _served(bundle: Bundle, model: Any, texts: int | None = None) -> Any:
     """
     import tensorflow as tf
 
+    from tagger.model import FrozenVectors
+
     lookup = bundle.lookup
-    vectors = {table.name: tf.constant(table.vectors) for table in lookup.tables}
-    scales = {table.name: tf.constant(table.scales) for table in lookup.tables if table.scales is not None}
+    frozen = FrozenVectors(lookup)
     variables = model.trainable_variables, model.non_trainable_variables
     weights = [[tf.constant(variable) for variable in group] for group in variables]
-
-    def rows(table: Table, ids: tf.Tensor) -> tf.Tensor:
-        gathered = tf.gather(vectors[table.name], ids)
-        if table.name not in scales:
-            return gathered
-        return tf.cast(gathered, tf.float32) * tf.gather(scales[table.name], ids)
 
     class Served(tf.Module):
         @tf.function(
@@ -76,8 +70,7 @@ def _served(bundle: Bundle, model: Any, texts: int | None = None) -> Any:
             ]
         )
         def __call__(self, ids: tf.Tensor, lengths: tf.Tensor) -> dict[str, tf.Tensor]:
-            frozen = tf.concat([rows(table, ids[:, :, column]) for column, table in lookup.looked_up], axis=-1)
-            inputs = {"ids": ids, "vectors": frozen, "lengths": lengths}
+            inputs = {"ids": ids, "vectors": frozen(ids), "lengths": lengths}
             scores, _ = model.stateless_call(*weights, inputs, training=False)
             return {"scores": scores}
 

@@ -1,5 +1,6 @@
 """What training and pretraining have in common: a fresh model, its optimizer, the state that changes, an epoch."""
 
+import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -26,6 +27,8 @@ def seeded_model(config: Config, scheme: TagScheme, lookup: Lookup, store: Store
     """Seed all random generators and return a new model, with the weights of the bundle `start` if given."""
     keras.utils.set_random_seed(config.training.seed)
     tf.config.experimental.enable_op_determinism()
+    # On a card, cuDNN's LSTM repeats to the bit only if cuBLAS has buffers of one size (NVIDIA's notes on cuDNN 8).
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:2")
     model = fresh_model(config, scheme, lookup)
     zero_unseen_embeddings(model, store)
     if start:
@@ -71,26 +74,19 @@ def learning_rate(settings: TrainingConfig, steps: int) -> Any:
     )
 
 
-def clipped(gradients: Sequence[Any], norm: float) -> list[Any]:
+def clipped(gradients: Sequence[tf.Tensor | None], norm: float) -> list[tf.Tensor | None]:
     """Return gradients scaled down together to this norm (Pascanu et al., 2013), or as they are if they are smaller.
 
     Args:
-        gradients: Tensors, or `tf.IndexedSlices`, whose rows of one index count each for itself, as in Keras and
-            TensorFlow. None where a variable has no gradient.
+        gradients: Tensors; None where a variable has no gradient.
         norm: Largest norm of all gradients together; 0 for no limit.
     """
     if not norm:
         return list(gradients)
-    squares = []
-    for gradient in gradients:
-        if isinstance(gradient, tf.IndexedSlices):
-            slices = tf.IndexedSlices(tf.square(gradient.values), gradient.indices, gradient.dense_shape)
-            squares.append(tf.reduce_sum(tf.convert_to_tensor(slices)))
-        elif gradient is not None:
-            squares.append(tf.reduce_sum(tf.square(gradient)))
+    squares = [tf.reduce_sum(tf.square(gradient)) for gradient in gradients if gradient is not None]
     now = tf.sqrt(tf.reduce_sum(tf.stack(squares)))
     scale = norm * tf.minimum(1.0 / now, 1.0 / norm) + (now - now)  # not a number if a gradient is not finite
-    return [None if gradient is None else tf.convert_to_tensor(gradient) * scale for gradient in gradients]
+    return [None if gradient is None else gradient * scale for gradient in gradients]
 
 
 class TrainingState:
@@ -104,9 +100,12 @@ class TrainingState:
         optimizer: Its optimizer, built.
         settings: The `[training]` section; `clip_norm` and `ema_momentum` are used.
         accumulate: Batches whose gradients are averaged for one change of the weights.
+        compiled: As in `execution.Execution`; needs all variables on one device.
     """
 
-    def __init__(self, model: Any, optimizer: Any, settings: TrainingConfig, accumulate: int = 1) -> None:
+    def __init__(
+        self, model: Any, optimizer: Any, settings: TrainingConfig, accumulate: int = 1, compiled: bool = False
+    ) -> None:
         self.model, self.optimizer, self.settings, self.accumulate = model, optimizer, settings, accumulate
         self.momentum = settled(settings.ema_momentum, "training.ema_momentum")
         self.weights = model.trainable_variables
@@ -115,14 +114,17 @@ class TrainingState:
         self._waiting = [tf.Variable(tf.zeros(weight.shape)) for weight in self.weights] if accumulate > 1 else []
         self._batches = tf.Variable(0, dtype=tf.int64)
         accumulated = [*self._waiting, self._batches] if accumulate > 1 else []
+        self._compiled = tf.function(self._change, jit_compile=True) if compiled else None
         self._variables = [*model.variables, *optimizer.variables, *self.averages, self.step, *accumulated]
 
     def apply_gradients(self, gradients: Sequence[Any]) -> None:
         """Make a batch's part of the next change of the weights; part of each step.
 
         Args:
-            gradients: Of a whole batch: where replicas share a batch, they are summed before.
+            gradients: Of a whole batch: where replicas share a batch, they are summed before. Rows of
+                `tf.IndexedSlices` that have the same index are summed here: Keras would square each for itself.
         """
+        gradients = [None if gradient is None else tf.convert_to_tensor(gradient) for gradient in gradients]
         if self.accumulate == 1:
             self._update(gradients)
             return
@@ -143,9 +145,16 @@ class TrainingState:
         self._batches.assign_add(1)
         tf.cond(self._batches % self.accumulate == 0, change, wait)
 
-    def _update(self, gradients: Sequence[Any]) -> None:
-        """Clip the gradients, change the weights, and move the averages towards them."""
+    def _update(self, gradients: Sequence[tf.Tensor | None]) -> None:
+        """Clip the gradients and change the weights by them.
+
+        The norm is left out of what is compiled: TensorFlow's sums repeat to the bit, and so do a number's own changes.
+        """
         gradients = clipped(gradients, self.settings.clip_norm)
+        (self._compiled or self._change)(gradients)
+
+    def _change(self, gradients: Sequence[tf.Tensor | None]) -> None:
+        """Change the weights by clipped gradients, and move the averages towards them."""
         self.optimizer.apply_gradients(zip(gradients, self.weights, strict=True))
         if not self.averages:
             return
@@ -175,11 +184,12 @@ class TrainingState:
             variable.assign(arrays[f"state_{number}"])
 
 
-def input_signature(lookup: Lookup) -> dict[str, tf.TensorSpec]:
-    """Return shapes and dtypes of the inputs of a batch."""
+def input_signature(model: Any, lookup: Lookup) -> dict[str, tf.TensorSpec]:
+    """Return shapes and dtypes of the inputs of a batch; `vectors` only if a `TaggerModel` does not look them up."""
+    vectors = {} if model.frozen else {"vectors": tf.TensorSpec((None, None, lookup.dimensions), tf.float32)}
     return {
+        **vectors,
         "ids": tf.TensorSpec((None, None, lookup.columns), tf.int32),
-        "vectors": tf.TensorSpec((None, None, lookup.dimensions), tf.float32),
         "lengths": tf.TensorSpec((None,), tf.int32),
         "seed": tf.TensorSpec((2,), tf.int32),
         "texts": tf.TensorSpec((), tf.int32),

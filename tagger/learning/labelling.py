@@ -1,7 +1,10 @@
 """What a student learns from: texts labelled by a teacher, as far as the teacher is confident."""
 
 import itertools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
@@ -10,8 +13,25 @@ from tagger.pipeline import Result, Tagger
 from tagger.sections import TransferConfig
 
 
+class Teacher(Protocol):
+    """Who tags the texts: a `Tagger`, or something else with its results."""
+
+    def results(self, texts: Iterable[str], answers: bool, outside: bool) -> Iterator[Result]:
+        """See `Tagger.results`."""
+
+
+# Bundle -> its teacher, while a block runs.
+Teachers = Callable[[Path], AbstractContextManager[Teacher]]
+
+
+@contextmanager
+def on_this_machine(bundle: Path) -> Iterator[Teacher]:
+    """Yield the teacher in a bundle, which tags in threads of this process."""
+    yield Tagger.load(bundle)
+
+
 def label_texts(
-    teacher: Tagger,
+    teacher: Teacher,
     documents: Iterable[Document],
     settings: TransferConfig,
     agreeing: bool,

@@ -8,12 +8,13 @@ import socket
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from tagger.cluster.engine import LOCAL, connected
 from tagger.cores import usable_cores
 from tagger.errors import TaggerError, TrainingError
 from tagger.imports import import_ray, import_tensorflow
-from tagger.learning.workers import VARIABLE, Workers
+from tagger.learning.workers import VARIABLE, Workers, local_workers
 
-LOCAL, SLURM = "local", "slurm"  # clusters that are not addresses
+SLURM = "slurm"  # the value of --cluster that is neither a cluster of this machine nor an address
 
 _PORTS = 64  # that a job of Slurm has for itself on a node
 
@@ -47,11 +48,15 @@ def set_from_slurm(environment: Mapping[str, str] = os.environ) -> None:
 class Process:
     """A process of a training; an actor of Ray."""
 
-    def address(self, host: str = "") -> str:
-        """Return an address, HOST:PORT, that is free, on this host or the one that Ray knows this machine by."""
+    def node(self) -> str:
+        """Return Ray's name of the machine that this process runs on."""
         ray: Any = import_ray()
-        own = ray.get_runtime_context().get_node_id()
-        host = host or next(node["NodeManagerAddress"] for node in ray.nodes() if node["NodeID"] == own)
+        return str(ray.get_runtime_context().get_node_id())
+
+    def address(self) -> str:
+        """Return an address, HOST:PORT, that is free, on the host that Ray knows this machine by."""
+        ray: Any = import_ray()
+        host = next(node["NodeManagerAddress"] for node in ray.nodes() if node["NodeID"] == self.node())
         with socket.socket() as listening:
             listening.bind((host, 0))
             return f"{host}:{listening.getsockname()[1]}"
@@ -88,11 +93,9 @@ def run_on_ray(work: Callable[[], Any], cluster: str, replicas: int, cards: bool
         cards: Whether each gets a graphics card, where there are so many.
 
     Raises:
-        TrainingError: If there is no such cluster, or a process is lost or stopped by an error.
+        TaggerError: If there is no such cluster, or a process is lost or stopped by an error.
     """
-    ray = import_ray()
-    _connect(ray, cluster, replicas)
-    try:
+    with connected(cluster, max(usable_cores(), replicas), prints=True) as ray:
         there = ray.cluster_resources()
         if there.get("CPU", 0) < replicas:
             raise TrainingError(
@@ -102,37 +105,17 @@ def run_on_ray(work: Callable[[], Any], cluster: str, replicas: int, cards: bool
             num_cpus=1, num_gpus=int(cards and there.get("GPU", 0) >= replicas), scheduling_strategy="SPREAD"
         )
         processes = [actor.remote() for _ in range(replicas)]
-        host = "127.0.0.1" if cluster == LOCAL else ""
-        addresses = tuple(ray.get([process.address.remote(host) for process in processes]))
-        hosts = [address.rpartition(":")[0] for address in addresses]
+        nodes = ray.get([process.node.remote() for process in processes])
+        if cluster == LOCAL:
+            addresses = local_workers(replicas)[0].addresses
+        else:
+            addresses = tuple(ray.get([process.address.remote() for process in processes]))
         running = {}
         for number, process in enumerate(processes):
-            part = slice(hosts[:number].count(hosts[number]), None, hosts.count(hosts[number]))
+            part = slice(nodes[:number].count(nodes[number]), None, nodes.count(nodes[number]))
             reference = process.run.remote(work, os.getcwd(), Workers(addresses, number), part)
             running[reference] = number
         return _results(ray, running, addresses)[0]
-    finally:
-        ray.shutdown()
-
-
-def _connect(ray: Any, cluster: str, replicas: int) -> None:
-    """Connect to a cluster, or start one on this machine, which only this machine can reach.
-
-    Raises:
-        TrainingError: If there is none at the address.
-    """
-    quiet = {"include_dashboard": False, "logging_level": "error"}
-    try:
-        if cluster == LOCAL:
-            cores = max(usable_cores(), replicas)
-            ray.init(address="local", num_cpus=cores, _node_ip_address="127.0.0.1", **quiet)
-        else:
-            ray.init(address=cluster, logging_level="error")
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        raise TrainingError(
-            f'--cluster {cluster}: expected a Ray cluster there, received: {error}; start one, as "tagger help '
-            'cluster" shows, or use --cluster local'
-        ) from error
 
 
 def _results(ray: Any, running: dict[Any, int], addresses: Sequence[str]) -> list[Any]:

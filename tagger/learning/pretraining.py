@@ -125,9 +125,10 @@ def fit(
     settings = config.training
     tagger = seeded_model(config, NO_TAGS, lookup, store, sources.start)
     model = CharacterPredictor(tagger, len(lookup.tables[0].vocabulary))
-    batches = Batches(MaskedBatchMaker(store, lookup, config.pretrain.masking), config.batches, settings.seed)
+    maker = MaskedBatchMaker(store, lookup, config.pretrain.masking, vectors=tagger.frozen is None)
+    batches = Batches(maker, config.batches, settings.seed)
     optimizer = make_optimizer(settings, model.trainable_variables, settings.passes * len(batches))
-    state = TrainingState(model, optimizer, settings)
+    state = TrainingState(model, optimizer, settings, compiled=tagger.execution.compiled)
     step = train_step(state, lookup, matmul_dtype(settings))
     history: list[dict[str, float]] = []
     if (checkpoint := run.load_checkpoint()) is not None:
@@ -188,11 +189,13 @@ class MaskedBatchMaker:
         store: Ids of the texts.
         lookup: Ids -> vectors.
         share: Of the words that are masked, 0 to 1.
+        vectors: As for `BatchMaker`.
     """
 
     store: Store
     lookup: Lookup
     share: float
+    vectors: bool = True
 
     def __call__(self, numbers: Numbers, seed: int | None = None, part: slice = WHOLE) -> MaskedBatch:
         """Return a part of the batch of these texts, padded on the right to the longest."""
@@ -200,7 +203,9 @@ class MaskedBatchMaker:
         ids, lengths = own.ids()
         masked = self.lookup.sample_words(ids, self.share, own)
         visible = self.lookup.mask(ids, masked)
-        inputs = {"ids": visible, "vectors": self.lookup.vectors(visible), "lengths": lengths, **own.dropout}
+        inputs = {"ids": visible, "lengths": lengths, **own.dropout}
+        if self.vectors:
+            inputs["vectors"] = self.lookup.vectors(visible)
         return MaskedBatch(inputs, ids[:, :, 0], masked)
 
 
@@ -217,7 +222,7 @@ def train_step(state: TrainingState, lookup: Lookup, matmul_dtype: tf.DType = tf
     model = state.model
     characters_spec, masked_spec = tf.TensorSpec((None, None), tf.int32), tf.TensorSpec((None, None), tf.bool)
 
-    @tf.function(input_signature=(input_signature(lookup), characters_spec, masked_spec))
+    @tf.function(input_signature=(input_signature(model.tagger, lookup), characters_spec, masked_spec))
     def step(inputs: dict[str, tf.Tensor], characters: tf.Tensor, masked: tf.Tensor) -> tf.Tensor:
         places = tf.where(tf.transpose(masked))  # (N, 2): unit and text of each masked character
         gold = tf.gather_nd(tf.transpose(characters), places)  # (N,)

@@ -20,20 +20,24 @@ from tagger.files.outputs import atomic_folder, check_writable, locked, write_js
 from tagger.learning.automatic import kept_kind
 from tagger.learning.checks import check_corpora
 from tagger.learning.device import use_device
-from tagger.learning.labelling import label_texts
+from tagger.learning.labelling import Teachers, label_texts, on_this_machine
 from tagger.learning.plots import draw_rounds
 from tagger.learning.pretraining import pretrain
 from tagger.learning.run import Sources, TextSources, claim, clear, read_record, run_folder_of
 from tagger.learning.tables import corpus_texts
 from tagger.learning.training import train
 from tagger.learning.unlabelled import TextSize, document_writer, gather_unlabelled
-from tagger.pipeline import Tagger
 from tagger.progress import Stages, bar
 from tagger.settings import merge
 
 
 def transfer(
-    config: Config, sources: Sources, out: Path, resume: bool = False, replace: bool = False
+    config: Config,
+    sources: Sources,
+    out: Path,
+    resume: bool = False,
+    replace: bool = False,
+    teachers: Teachers = on_this_machine,
 ) -> list[dict[str, Any]]:
     """Train a tagger on labelled and unlabelled texts and write its bundle, that of the round which is best on dev.
 
@@ -46,6 +50,7 @@ def transfer(
         out: The bundle's folder.
         resume: Continue an interrupted run; start one if there is none.
         replace: Whether an existing bundle, and its rounds, may be replaced.
+        teachers: Where texts are tagged.
 
     Returns:
         For each round its number, its scores on dev as `Scores.to_dict`, and the counts of the `predictions` for
@@ -62,11 +67,11 @@ def transfer(
         check_corpora(sources.train, sources.dev)
         claim(folder, config, sources, resume, "pretrained*", "round_*")
         kind = kept_kind(folder, use_device(config.training).kind)
-        return _transfer(config, sources, out, folder, replace, kind)
+        return _transfer(config, sources, out, folder, replace, kind, teachers)
 
 
 def _transfer(
-    config: Config, sources: Sources, out: Path, folder: Path, replace: bool, kind: str
+    config: Config, sources: Sources, out: Path, folder: Path, replace: bool, kind: str, teachers: Teachers
 ) -> list[dict[str, Any]]:
     """Run the rounds as `transfer` does, in a folder that is locked."""
     texts, pretrains = folder / "texts.jsonl.gz", _pretrains(config, sources)
@@ -81,7 +86,7 @@ def _transfer(
         first_sources = sources
     history: list[dict[str, Any]] = []
     for number in range(config.transfer.rounds + 1):
-        history.append(run_round(Round(folder, number), config, first_sources, texts, stages, kind))
+        history.append(run_round(Round(folder, number), config, first_sources, texts, stages, kind, teachers))
         write_json(folder / "rounds.json", history)
         draw_rounds(history, folder / "rounds.png")
         best_number = best_round(history, config.training.metric)
@@ -189,7 +194,13 @@ _LABELLED, _PREDICTING, _BOTH, _FINE_TUNING = (
 
 
 def run_round(
-    this: Round, config: Config, sources: Sources, texts: Path, stages: Stages, kind: str = ""
+    this: Round,
+    config: Config,
+    sources: Sources,
+    texts: Path,
+    stages: Stages,
+    kind: str = "",
+    teachers: Teachers = on_this_machine,
 ) -> dict[str, Any]:
     """Make a round, or what of it is missing, and return its figures.
 
@@ -200,12 +211,13 @@ def run_round(
         texts: The unlabelled texts.
         stages: Where to announce what begins.
         kind: Of the device on which the rounds began, as for `training.train`.
+        teachers: Where texts are tagged.
     """
     predictions = {"texts": 0, "entities": 0, "labelled": 0.0}
     if this.number:
         if not this.predicted.exists():
             stages.begin(_title(this.number, config, _PREDICTING))
-            _predict(this, config, texts)
+            _predict(this, config, texts, teachers)
             stages.end()
         predictions = read_record(this.counts)
     for step in plan_round(this, config, sources):
@@ -222,13 +234,12 @@ def _title(number: int, config: Config, what: str) -> str:
     return f"round {number} of {config.transfer.rounds}: {what}"
 
 
-def _predict(this: Round, config: Config, texts: Path) -> None:
+def _predict(this: Round, config: Config, texts: Path, teachers: Teachers) -> None:
     """Write the predicted texts of a round, and their counts: those of the unlabelled texts, or of the round before."""
     agreeing = config.transfer.select == "agreed" and this.number > 1
     documents = corpus.read(this.previous.predicted if agreeing else texts)
     documents = bar(documents, desc="predicting", unit=" texts")
-    with document_writer(this.predicted) as write:
-        teacher = Tagger.load(this.previous.bundle)
+    with document_writer(this.predicted) as write, teachers(this.previous.bundle) as teacher:
         write_json(this.counts, label_texts(teacher, documents, config.transfer, agreeing, write))
 
 

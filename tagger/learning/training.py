@@ -202,14 +202,18 @@ def make_step(
             f"batches.accumulate = {accumulate}: expected 1 with several replicas, which share large batches already; "
             f"set batches.accumulate=1 and make batches.units or batches.texts as large as a step is to be"
         )
-    maker = BatchMaker(store, lookup, scheme.size, config.batches.word_dropout, config.batches.masking)
-    shared = PartsMaker(maker, replicas.parts) if replicas.count > 1 else maker
-    batches: Batches[Any] = Batches(shared, config.batches, settings.seed)
     with replicas.strategy.scope():
         model = seeded_model(config, scheme, lookup, store, start)
+        if replicas.here > 1:
+            model.frozen = None  # its tables lie on one of the cards only
+        drawn = config.batches.word_dropout, config.batches.masking
+        maker = BatchMaker(store, lookup, scheme.size, *drawn, vectors=model.frozen is None)
+        shared = PartsMaker(maker, replicas.parts) if replicas.count > 1 else maker
+        batches: Batches[Any] = Batches(shared, config.batches, settings.seed)
         steps = settings.passes * -(-len(batches) // accumulate)
         optimizer = make_optimizer(settings, model.trainable_variables, steps)
-        state = TrainingState(model, optimizer, settings, accumulate)
+        compiled = model.execution.compiled and replicas.count == 1
+        state = TrainingState(model, optimizer, settings, accumulate, compiled)
     return state, train_step(state, lookup, matmul_dtype(settings), store.partial, replicas), batches
 
 
@@ -241,7 +245,7 @@ def train_step(
         state.apply_gradients(gradients)
         return loss
 
-    return (replicas or Replicas()).step(step, (input_signature(lookup), targets_spec, weights_spec))
+    return (replicas or Replicas()).step(step, (input_signature(model, lookup), targets_spec, weights_spec))
 
 
 def shows_contest(config: Config) -> bool | None:

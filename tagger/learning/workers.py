@@ -3,9 +3,11 @@
 They are named by the environment variable `TF_CONFIG`, as TensorFlow defines it, whatever starts them.
 """
 
+import contextlib
 import functools
 import json
 import os
+import socket
 from dataclasses import dataclass
 
 from tagger.errors import TrainingError
@@ -49,6 +51,14 @@ class Workers:
         )
 
 
+def local_workers(count: int) -> list[Workers]:
+    """Return each of so many processes of this machine, on ports that are free."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
+        addresses = tuple(f"127.0.0.1:{listening.getsockname()[1]}" for listening in sockets)
+    return [Workers(addresses, number) for number in range(count)]
+
+
 def workers_here() -> Workers:
     """Return the processes that `TF_CONFIG` names; this one alone, if it is not set or names no other.
 
@@ -59,6 +69,16 @@ def workers_here() -> Workers:
 
 
 ALONE = Workers()
+
+
+def require_alone(command: str) -> None:
+    """Check that this process has its work for itself.
+
+    Raises:
+        TrainingError: If `TF_CONFIG` names others.
+    """
+    if not workers_here().alone:
+        raise TrainingError(f"{VARIABLE} names several workers, and {command} is for one process; unset {VARIABLE}")
 
 
 @functools.cache

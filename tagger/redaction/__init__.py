@@ -6,7 +6,7 @@ import itertools
 import re
 import secrets
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any
@@ -45,6 +45,16 @@ class Redacted:
     changes: tuple[Entity, ...]
     replacements: tuple[str, ...]
     unsure: tuple[Entity, ...]
+
+    @property
+    def replaced(self) -> list[dict[str, Any]]:
+        """Return where each replacement stands in the new text: `start`, `end`, `label`, `text`."""
+        shift, replaced = 0, []
+        for change, new in zip(self.changes, self.replacements, strict=True):
+            start = change.start + shift
+            shift += len(new) - len(change.text)
+            replaced.append({"start": start, "end": start + len(new), "label": change.label, "text": new})
+        return replaced
 
 
 @dataclass(frozen=True)
@@ -99,8 +109,8 @@ class Redactor:
             if text[start:end] not in self.never:
                 yield Entity(start, end, label, text[start:end], 1.0)
         for string, label in self.always.items():
-            for match in re.finditer(re.escape(string), text):
-                yield Entity(*match.span(), label, string, 1.0)
+            for start in _occurrences(text, string):
+                yield Entity(start, start + len(string), label, string, 1.0)
 
     def _replacements(self, strings: Mapping[str, str]) -> dict[str, str]:
         """Return what each string is replaced by, given its label, in the order in which they occur."""
@@ -129,22 +139,29 @@ def _fresh(label: str, string: str, random: Random, taken: set[str]) -> str:
 
 
 def _everywhere(text: str, given: Iterable[Entity]) -> list[Entity]:
-    """Return the stretches to replace, apart and in order: those given, and all that holds the string of one of them.
+    """Return the stretches to replace, apart and in order: those given, and wherever the string of one occurs.
 
     Stretches that overlap become one, with the label of the longest.
     """
     changes = _joined(text, given)
-    while True:
-        labels = {change.text: change for change in changes}
+    searched: set[str] = set()
+    while new := {change.text: change for change in changes if change.text not in searched}:
+        searched.update(new)
         further = [
-            Entity(match.start(1), match.end(1), change.label, string, change.score)
-            for string, change in labels.items()
-            for match in re.finditer(f"(?=({re.escape(string)}))", text)
+            Entity(start, start + len(string), change.label, string, change.score)
+            for string, change in new.items()
+            for start in _occurrences(text, string)
         ]
-        joined = _joined(text, [*changes, *further])
-        if len(joined) == len(changes) and joined == changes:
-            return changes
-        changes = joined
+        changes = _joined(text, [*changes, *further])
+    return changes
+
+
+def _occurrences(text: str, string: str) -> Iterator[int]:
+    """Yield where a string begins in a text, overlapping occurrences included."""
+    at = text.find(string)
+    while at >= 0:
+        yield at
+        at = text.find(string, at + 1)
 
 
 def _joined(text: str, given: Iterable[Entity]) -> list[Entity]:
@@ -194,6 +211,10 @@ class _Move:
 
 
 def _moved(document: Document, move: _Move, new: Mapping[str, str]) -> Document:
+    def without(string: str) -> str:
+        return pattern.sub(lambda match: new[match[0]], string) if new else string
+
+    pattern = re.compile("|".join(map(re.escape, sorted(new, key=len, reverse=True))))
     text = move.text(document.text)
     entities = _apart(Span(*move.span(start, end), label) for start, end, label in document.entities)
     return replace(
@@ -201,9 +222,9 @@ def _moved(document: Document, move: _Move, new: Mapping[str, str]) -> Document:
         text=text,
         entities=entities,
         scores=document.scores if len(entities) == len(document.entities) else (),
-        answers=tuple(_without(answer, new) for answer in document.answers),
+        answers=tuple(map(without, document.answers)),
         unlabelled=tuple(move.span(start, end) for start, end in document.unlabelled),
-        extra={key: _without(value, new) for key, value in document.extra.items()},
+        extra={key: _in_all(value, without) for key, value in document.extra.items()},
         predicted=tuple(
             entity._replace(start=start, end=end, text=text[start:end])
             for entity in document.predicted
@@ -221,15 +242,12 @@ def _apart(spans: Iterable[Span]) -> tuple[Span, ...]:
     return tuple(apart)
 
 
-def _without(value: Any, new: Mapping[str, str]) -> Any:
-    """Return a value of a record with the replaced strings replaced in all of its strings, keys included."""
+def _in_all(value: Any, change: Callable[[str], str]) -> Any:
+    """Return a value of a record with all strings in it changed, the keys of its objects included."""
     if isinstance(value, str):
-        if not new:
-            return value
-        pattern = "|".join(map(re.escape, sorted(new, key=len, reverse=True)))
-        return re.sub(pattern, lambda match: new[match[0]], value)
+        return change(value)
     if isinstance(value, Mapping):
-        return {_without(key, new): _without(inner, new) for key, inner in value.items()}
+        return {change(key): _in_all(inner, change) for key, inner in value.items()}
     if isinstance(value, list | tuple):
-        return type(value)(_without(inner, new) for inner in value)
+        return [_in_all(inner, change) for inner in value]
     return value

@@ -24,15 +24,14 @@ class KerasRuntime:
     def __init__(self, model: Any, lookup: Lookup) -> None:
         import tensorflow as tf
 
-        self._lookup, self._process = lookup, os.getpid()
-        self._call = tf.function(
-            lambda ids, vectors, lengths: model({"ids": ids, "vectors": vectors, "lengths": lengths}, training=False),
-            input_signature=[
-                tf.TensorSpec((None, None, lookup.columns), tf.int32),
-                tf.TensorSpec((None, None, lookup.dimensions), tf.float32),
-                tf.TensorSpec((None,), tf.int32),
-            ],
-        )
+        self._lookup, self._process, self._sends_vectors = lookup, os.getpid(), model.frozen is None
+        specs = {
+            "ids": tf.TensorSpec((None, None, lookup.columns), tf.int32),
+            "lengths": tf.TensorSpec((None,), tf.int32),
+        }
+        if self._sends_vectors:
+            specs["vectors"] = tf.TensorSpec((None, None, lookup.dimensions), tf.float32)
+        self._call = tf.function(lambda inputs: model(inputs, training=False), input_signature=[specs])
 
     @classmethod
     def load(cls, bundle: Bundle, workers: int) -> "KerasRuntime":
@@ -61,4 +60,7 @@ class KerasRuntime:
         longest = ids.shape[1]
         if longest == 1:  # TensorFlow 2.21 with oneDNN crashes there
             ids = np.pad(ids, ((0, 0), (0, 1), (0, 0)))
-        return self._call(ids, self._lookup.vectors(ids), lengths).numpy()[:, :longest]
+        inputs = {"ids": ids, "lengths": lengths}
+        if self._sends_vectors:
+            inputs["vectors"] = self._lookup.vectors(ids)
+        return self._call(inputs).numpy()[:, :longest]

@@ -1,6 +1,7 @@
 """The HTTP interface: a table of its endpoints, and what each of them does.
 
     POST /tag            predict the entities of one text, of several, or of a stream of JSON Lines
+    POST /redact         replace the entities of texts, and what rules find in them
     POST /save           append a corrected document to the corpus file
     GET  /queue          how far the queue of texts to correct is, and the training on what was corrected
     GET  /queue/text     the text to correct now, or the one before or after another
@@ -17,6 +18,7 @@ A request that cannot be answered gets `{"error": reason}` with a status of 4xx 
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from functools import partial
 from importlib import resources
 from typing import Any, NamedTuple
 
@@ -26,11 +28,13 @@ from starlette.responses import Response
 
 from tagger import __version__
 from tagger.calibration import Thresholds
-from tagger.documents import Entity, Notes
+from tagger.documents import Document, Entity, Notes
 from tagger.errors import ConfigError, CorpusError
 from tagger.formats.native import parse, to_native
 from tagger.formats.records import dumps, parse_object
 from tagger.pipeline import Tagger
+from tagger.redaction import REPLACEMENTS, Redactor
+from tagger.redaction.rules import RULES
 from tagger.serve.batching import BusyError, SharedTagger
 from tagger.serve.corrections import CorpusFile
 from tagger.serve.limits import Limits
@@ -83,13 +87,20 @@ class Api:
 
     async def tag(self, request: Request) -> Response:
         """`POST /tag`: JSON of one text or several, or JSON Lines."""
-        thresholds = self._thresholds(request)
+        return await self._answer(request, self._thresholds(request), _tagged)
+
+    async def redact(self, request: Request) -> Response:
+        """`POST /redact`: the same for texts without their entities and what rules find."""
+        return await self._answer(request, Thresholds(), partial(_redacted, self._redactor(request)))
+
+    async def _answer(self, request: Request, thresholds: Thresholds, render: "Render") -> Response:
+        """Return what `render` makes of each text and its entities, in the form in which the texts came."""
         if media_type(request) == JSON_LINES:
-            lines = self._tag_stream(request, thresholds)
+            lines = self._answer_stream(request, thresholds, render)
             first = await anext(lines, b"")  # a fault in the first lines decides the status
             return JsonLinesResponse(first, lines, self.limits.seconds)
         given, further = parse_texts(await json_body(request, self.limits), self.limits)
-        results = await self._results(given, thresholds)
+        results = await self._results(given, thresholds, render)
         if further is None:
             return Response(results[0], media_type=JSON)
         rest = f", {dumps(further)[1:-1]}" if further else ""
@@ -160,12 +171,22 @@ class Api:
         except ConfigError as error:
             reject(400, str(error))
 
-    async def _results(self, given: Sequence[Given], thresholds: Thresholds, wait: bool = False) -> list[str]:
+    def _redactor(self, request: Request) -> Redactor:
+        """Return what a request to `/redact` asks for, with `?by=`, `?labels=` and `?threshold=`."""
+        by, known = request.query_params.get("by", "label"), [*self.tagger.tagger.labels, *RULES]
+        labels = frozenset(filter(None, request.query_params.get("labels", "").split(",")))
+        if by not in REPLACEMENTS:
+            reject(400, f"by: expected one of {', '.join(REPLACEMENTS)}")
+        if not labels <= set(known):
+            reject(400, f"labels: expected some of {', '.join(known)}")
+        return Redactor(None, by, self._thresholds(request), labels)
+
+    async def _results(
+        self, given: Sequence[Given], thresholds: Thresholds, render: "Render", wait: bool = False
+    ) -> list[str]:
         """Return the result of each text in JSON, with what else was given."""
         predicted = await self._tag([text for text, _ in given], thresholds, wait)
-        return [
-            to_native(text, entities, extra=extra) for (text, extra), entities in zip(given, predicted, strict=True)
-        ]
+        return await render(given, predicted)
 
     async def _tag(
         self, texts: Sequence[str], thresholds: Thresholds | None = None, wait: bool = False
@@ -182,10 +203,27 @@ class Api:
                 self.metrics.entities.labels(entity.label).inc()
         return predicted
 
-    async def _tag_stream(self, request: Request, thresholds: Thresholds) -> AsyncGenerator[bytes]:
+    async def _answer_stream(self, request: Request, thresholds: Thresholds, render: "Render") -> AsyncGenerator[bytes]:
         async for given in json_lines(request, self.limits):
-            results = await self._results(given, thresholds, wait=True)
+            results = await self._results(given, thresholds, render, wait=True)
             yield "".join(line + "\n" for line in results).encode("utf-8")
+
+
+# What makes the results in JSON of what was given, and the entities of each text.
+Render = Callable[[Sequence[Given], list[list[Entity]]], Awaitable[list[str]]]
+
+
+async def _tagged(given: Sequence[Given], predicted: list[list[Entity]]) -> list[str]:
+    return [to_native(text, entities, extra=extra) for (text, extra), entities in zip(given, predicted, strict=True)]
+
+
+async def _redacted(redactor: Redactor, given: Sequence[Given], predicted: list[list[Entity]]) -> list[str]:
+    def result(given: Given, entities: list[Entity]) -> str:
+        redacted = redactor.redact(Document(given.text, extra=given.extra), entities)
+        document = redacted.document
+        return dumps({**document.extra, "text": document.text, "replaced": redacted.replaced})
+
+    return await asyncio.to_thread(lambda: list(map(result, given, predicted)))  # rules take a while
 
 
 def _queued(handler: Callable[[QueueApi, Request], Awaitable[Response]]) -> Callable[[Api, Request], Any]:
@@ -210,6 +248,7 @@ class Endpoint(NamedTuple):
 
 ENDPOINTS = (
     Endpoint("POST", "/tag", Api.tag, needs_token=True),
+    Endpoint("POST", "/redact", Api.redact, needs_token=True),
     Endpoint("POST", "/save", Api.save, needs_token=True),
     Endpoint("GET", "/queue", _queued(QueueApi.status), needs_token=True),
     Endpoint("GET", "/queue/text", _queued(QueueApi.text), needs_token=True),
