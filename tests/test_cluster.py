@@ -1,6 +1,7 @@
 """Tagging on a cluster, without one: plans, shards, the journal, failures, and the bytes of the plain command."""
 
 import contextlib
+import dataclasses
 import gzip
 import json
 import random
@@ -8,8 +9,8 @@ import random
 import pytest
 
 from tagger import cli, cluster, corpus, files, groups
-from tagger.cluster import ATTEMPTS, Outcome, Run, plan, teaching
-from tagger.cluster.engine import Failure, Worker
+from tagger.cluster import ATTEMPTS, Outcome, Run, driver, plan, teaching
+from tagger.cluster.engine import Failure, Setup, Worker
 from tagger.cluster.journal import Journal, Report
 from tagger.cluster.manifest import check_results, write_manifest
 from tagger.cluster.plan import Plan, write_plan
@@ -204,6 +205,7 @@ def test_uris_are_read_and_written(tagger, tmp_path):
     assert 0 < run.bytes < path.stat().st_size
     assert joined(tmp_path / "out") == plain(tmp_path, path)
     assert list((tmp_path / "out" / "journal").iterdir())
+    assert plain(tmp_path, f"file://{tmp_path}/*b.jsonl") == plain(tmp_path, path)
 
 
 # ---- what fails ---------------------------------------------------------------------------------------------------
@@ -287,6 +289,71 @@ def test_results_that_are_not_there_are_done_again(tagger, tmp_path):
     files[1].write_text("cut")
     tagged(tagger, tmp_path / "out", [])
     assert joined(tmp_path / "out") == plain(tmp_path, path)
+
+
+# ---- the driver and the workers, without Ray ----------------------------------------------------------------------
+def job(out, **more):
+    task = Task(str(out), "jsonl", "onnx", "stop", "", "", "")
+    settings = {"resume": False, "replace": False, "run": RUN, **more}
+    return driver.Job("local", 1, [], "", setup=Setup("", "onnx", task=task), shown=False, **settings)
+
+
+def test_a_folder_of_results_is_never_taken_for_another(tmp_path):
+    (tmp_path / "a.txt").write_text(TEXT)
+    storage = Storage(str(tmp_path / "out"))
+    assert not driver._prepared(storage, job(storage.root))
+    write_plan(storage, RUN, [str(tmp_path / "a.txt")], "", 1)
+    with pytest.raises(OutputError, match="holds a run already; add --resume to continue, or --force"):
+        driver._prepared(storage, job(storage.root))
+    assert driver._prepared(storage, job(storage.root, resume=True))
+    with pytest.raises(OutputError, match="differs in options"):
+        driver._prepared(storage, job(storage.root, resume=True, run={"options": {"format": "bio"}}))
+    assert not driver._prepared(storage, job(storage.root, replace=True))
+    assert not list((tmp_path / "out").iterdir())
+    (tmp_path / "out" / "mine.txt").write_text("")
+    with pytest.raises(OutputError, match=r"holds mine\.txt, which no such run has written"):
+        driver._prepared(storage, job(storage.root, replace=True))
+
+
+@pytest.mark.parquet
+def test_of_two_drivers_one_goes_on(tmp_path):
+    pytest.importorskip("pyarrow")
+    local, remote = Storage(str(tmp_path / "out")), Storage(f"file://{tmp_path}/store")
+    with driver._owned(local), pytest.raises(OutputError, match="another predict"), driver._owned(local):
+        pass
+    expected = "another predict has begun there; this one ends"
+    with pytest.raises(OutputError, match=expected), driver._owned(remote), driver._owned(remote) as guard:
+        guard()
+
+
+@pytest.mark.parametrize("runtime", ["onnx", "int8", "openvino"])
+def test_a_worker_gets_the_files_of_its_bundle(tagger, runtime):
+    setup = Setup(str(GOLDEN_BUNDLE), runtime)
+    worker = Worker(setup, driver.bundle_files(setup))
+    assert worker.why_not_ready() == ""
+    (((result,),),) = [worker.results([[TEXT]], (False,))]
+    assert [one.text for one in result.entities] == ["李明", "上海"]
+    assert "it has tagger" in Worker(dataclasses.replace(setup, version="0.1"), None).why_not_ready()
+    damaged = {**driver.bundle_files(setup), "labels.txt": b"X"}
+    assert "is damaged" in Worker(setup, damaged).why_not_ready()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["a.txt", "--cluster", "local"], "with --out the folder of the results"),
+        (["-", "--out", "o", "--cluster", "local"], "its workers read files alone"),
+        (["a.txt", "--out", "o", "--format", "csv", "--cluster", "local"], "the format csv cannot be joined"),
+        (["a.txt", "--out", "o", "--format", "html", "--cluster", "local"], "the format html cannot be joined"),
+        (["a.txt", "--out", "o", "--cluster", "somewhere"], "give local, auto, or the address of a cluster"),
+    ],
+)
+def test_what_a_cluster_cannot_do_is_refused(capsys, arguments, expected):
+    try:
+        code = cli.main(["predict", str(GOLDEN_BUNDLE), *arguments])
+    except SystemExit as end:
+        code = end.code
+    assert (code, expected in capsys.readouterr().err) == (2, True)
 
 
 # ---- teaching -----------------------------------------------------------------------------------------------------

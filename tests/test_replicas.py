@@ -1,6 +1,7 @@
 import functools
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -57,6 +58,31 @@ def test_a_malformed_variable_is_one_line(monkeypatch, config):
     monkeypatch.setenv(VARIABLE, config if isinstance(config, str) else json.dumps(config))
     with pytest.raises(TrainingError, match=r"^TF_CONFIG: expected the workers .* received .*; see"):
         workers_here()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["train", "--replicas", "0"], 2, "--replicas 0: expected a number of at least 1"),
+        (
+            ["train", "--replicas", "2"],
+            1,
+            "--replicas 2: expected as many graphics cards, received 0; .*local",
+        ),
+        (["train", "--cluster", "slurm"], 1, "--cluster slurm: expected .* start it with srun"),
+        (["transfer", "--unlabelled", "F"], 1, "TF_CONFIG names several workers, and tagger transfer is for one"),
+    ],
+)
+@pytest.mark.train
+def test_what_cannot_be_shared_is_one_line(small_corpus, tmp_path, capsys, monkeypatch, arguments, code, message):
+    from tagger.cli import main
+
+    monkeypatch.setenv(VARIABLE, Workers(("a:1", "b:2"), 0).variable if arguments[0] == "transfer" else "")
+    files = ["--train", small_corpus / "train.jsonl", "--dev", small_corpus / "dev.jsonl", "--out", tmp_path / "out"]
+    arguments = [str(small_corpus / "more.txt") if part == "F" else part for part in arguments]
+    assert main([*arguments, *map(str, files)]) == code
+    assert re.match(f"tagger: {message}", capsys.readouterr().err.splitlines()[-1])
+    assert not (tmp_path / "out.training").exists()
 
 
 @pytest.mark.train

@@ -132,6 +132,9 @@ TRAIN = Command(
 
 def transfer(options: argparse.Namespace) -> None:
     """Train a tagger on labelled and unlabelled texts, in rounds of self-training."""
+    from tagger.learning.workers import require_alone
+
+    require_alone("tagger transfer")
     config = load_config(options)
     _check_files(options, "transfer", options.train, options.dev, *options.unlabelled)
     _check_corpora(options)
@@ -199,6 +202,9 @@ TRANSFER = Command(
 
 def pretrain(options: argparse.Namespace) -> None:
     """Train the network on text without labels, as a start for train and transfer."""
+    from tagger.learning.workers import require_alone
+
+    require_alone("tagger pretrain")
     config = load_config(options)
     _check_files(options, "pretrain", *options.files)
     import_tensorflow()

@@ -71,6 +71,16 @@ def workers_here() -> Workers:
 ALONE = Workers()
 
 
+def require_alone(command: str) -> None:
+    """Check that this process has its work for itself.
+
+    Raises:
+        TrainingError: If `TF_CONFIG` names others.
+    """
+    if not workers_here().alone:
+        raise TrainingError(f"{VARIABLE} names several workers, and {command} is for one process; unset {VARIABLE}")
+
+
 @functools.cache
 def _parsed(value: str) -> Workers:
     if not value.strip():
