@@ -16,7 +16,7 @@ from tagger.cluster.manifest import check_results, write_manifest
 from tagger.cluster.plan import Plan, write_plan
 from tagger.cluster.shards import ShardTagger, Task
 from tagger.cluster.storage import Storage
-from tagger.errors import CorpusError, OutputError, TaggerError
+from tagger.errors import ConfigError, CorpusError, OutputError, TaggerError
 from tagger.pipeline import Tagger
 from tests.conftest import GOLDEN_BUNDLE
 
@@ -176,6 +176,12 @@ def test_faults_have_the_places_of_the_plain_command(tagger, tmp_path):
         tagged(tagger, tmp_path / "stop", [path], "stop", stops=True)
 
 
+def test_a_uri_with_a_password_is_refused_without_showing_it():
+    with pytest.raises(ConfigError, match="holds a password, which others") as caught:
+        Storage("s3://name:secret@bucket").sizes("a.txt")
+    assert "secret" not in str(caught.value)
+
+
 def test_lines_longer_than_a_part_belong_where_they_begin(tagger, tmp_path):
     path = tmp_path / "a.txt"
     lines = [" " * (CHUNK - 1), TEXT, " " * (CHUNK + 7), TEXT, "", " " * CHUNK, TEXT]
@@ -281,13 +287,41 @@ def test_a_journal_keeps_what_is_whole(tmp_path, scheme):
             assert opened().done == 4
 
 
+@pytest.mark.parametrize("line", ["[]", '"shard"', '{"shard": 0}', "9", '{"shard": %d}', '{"shard": "1"}', "\0\n\n"])
+def test_a_journal_ends_where_a_line_is_no_report_of_this_plan(tmp_path, line):
+    storage = Storage(str(tmp_path))
+    with contextlib.closing(Journal(storage, 5)) as journal:
+        journal.add(report(3))
+    whole = json.dumps(dataclasses.asdict(report(0)))
+    line = whole.replace("0", "5", 1) if "%" in line else line
+    line = whole.replace("0", '"1"', 1) if '"1"' in line else line
+    with (tmp_path / "journal.jsonl").open("a") as file:
+        file.write(f"{line}\n{whole}\n")
+    with contextlib.closing(Journal(storage, 5)) as journal:
+        assert [one.shard for one in journal.reports()] == [3]
+        journal.add(report(1))
+    with contextlib.closing(Journal(storage, 5)) as journal:
+        assert [one.shard for one in journal.reports()] == [1, 3]
+
+
+def test_what_killed_workers_left_half_written_is_deleted(tagger, tmp_path):
+    path = long_lines(tmp_path / "a.jsonl", 4)
+    tagged(tagger, tmp_path / "out", [path])
+    names = {one.relative_to(tmp_path) for one in tmp_path.rglob("*")}
+    for folder in ("", "results/000000/", "faults/000000/"):
+        (tmp_path / "out" / folder).mkdir(parents=True, exist_ok=True)
+        (tmp_path / "out" / folder / ".12-0123abcd.part.000000001.jsonl").write_text("half")
+    tagged(tagger, tmp_path / "out", [])
+    assert {one.relative_to(tmp_path) for one in tmp_path.rglob("*") if one.is_file()} <= names
+
+
 def test_results_that_are_not_there_are_done_again(tagger, tmp_path):
     path = long_lines(tmp_path / "a.jsonl", 4)
     tagged(tagger, tmp_path / "out", [path])
     files = sorted((tmp_path / "out" / "results").rglob("*.jsonl"))
     files[0].unlink()
     files[1].write_text("cut")
-    files[0].with_name(f".1-aa.part.{files[0].name}").write_text("of a worker that was killed")
+    files[0].with_name(f".1-0a1b2c3d.part.{files[0].name}").write_text("of a worker that was killed")
     tagged(tagger, tmp_path / "out", [])
     assert joined(tmp_path / "out") == plain(tmp_path, path)
 
@@ -310,10 +344,8 @@ def test_a_folder_of_results_is_never_taken_for_another(tmp_path):
     with pytest.raises(OutputError, match="differs in options"):
         driver._prepared(storage, job(storage.root, resume=True, run={"options": {"format": "bio"}}))
     assert not driver._prepared(storage, job(storage.root, replace=True))
+    driver._delete_run(storage)
     assert not list((tmp_path / "out").iterdir())
-    (tmp_path / "out" / "mine.txt").write_text("")
-    with pytest.raises(OutputError, match=r"holds mine\.txt, which no such run has written"):
-        driver._prepared(storage, job(storage.root, replace=True))
 
 
 @pytest.mark.parquet
@@ -397,3 +429,42 @@ def test_a_cluster_teaches_what_a_tagger_does(tagger, monkeypatch):
 def test_the_rest_is_estimated_from_what_was_done():
     run = Run(iter(()), None, None, False, bytes=25)
     assert round(cluster.seconds_left(run, 100, cluster.time.monotonic() - 10)) == 30
+
+
+# ---- the folder of results ----------------------------------------------------------------------------------------
+def prepared(out, **more):
+    return driver._prepared(Storage(str(out)), job(out, **more))
+
+
+@pytest.fixture
+def done(tagger, tmp_path):
+    """A folder with a run."""
+    (tmp_path / "in.txt").write_text(TEXT)
+    tagged(tagger, tmp_path / "out", [tmp_path / "in.txt"])
+    return tmp_path / "out"
+
+
+@pytest.mark.parametrize(
+    "name", ["notes.txt", "results/notes.txt/0.txt", "results/000000/x.txt", "faults/1/x", "results/x"]
+)
+def test_nothing_is_replaced_where_something_else_lies(done, name):
+    (done / name).parent.mkdir(parents=True, exist_ok=True)
+    (done / name).write_text("mine")
+    with pytest.raises(OutputError, match="which no such run has written"):
+        prepared(done, replace=True)
+    assert (done / name).read_text() == "mine"
+
+
+@pytest.mark.parametrize("content", [None, b"", b"a plan of mine", b'{"tagger": '])
+def test_a_folder_without_a_plan_is_no_run(done, content):
+    (done / "plan.jsonl").unlink()
+    if content is not None:
+        (done / "plan.jsonl").write_bytes(content)
+    if content == b'{"tagger": ':  # damaged, but ours
+        assert not prepared(done, replace=True)
+    else:
+        with pytest.raises(OutputError, match="which no such run has written"):
+            prepared(done, replace=True)
+    for resume in (True, False):
+        with pytest.raises(OutputError, match=r"holds a run already|is damaged"):
+            prepared(done, resume=resume)

@@ -47,10 +47,9 @@ def assert_known(kind, given):
 
 def of_the_cluster(words):
     """Return the options of a command that predicts on a cluster and goes on where it was."""
-    if "--cluster" not in cli.parser(every=True)._subparsers._group_actions[0].choices["predict"].format_help():
-        pytest.skip("predict has no --cluster yet")
     options = options_of(words)
-    assert (options.cluster, options.resume) == ("auto", True)
+    assert options.cluster.endswith(":6379")
+    assert options.resume
     return options
 
 
@@ -139,7 +138,7 @@ def test_ray_and_tagger_understand_the_command_of_the_script(heading):
     script = block("bash", heading).replace("\\\n", " ")
     (command,) = re.findall(r"ray symmetric-run .*", script)
     started, _, tagged = command.partition(" -- ")
-    of_the_cluster(shlex.split(tagged))
+    of_the_cluster(shlex.split(tagged.replace("$head", "node1")))
     symmetric_run = pytest.importorskip("ray.scripts.symmetric_run", reason="Ray is not installed")
     words = shlex.split(re.sub(r"\$\w+", "7", started))[2:]
     assert symmetric_run.curate_and_validate_ray_start_args(words) in ([], ["--num-cpus", "7"])

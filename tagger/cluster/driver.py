@@ -14,8 +14,18 @@ from tagger import bundle as bundles
 from tagger.cluster import Run
 from tagger.cluster.engine import LOCAL, RayMetrics, RayWorkers, Setup, connected
 from tagger.cluster.journal import JOURNAL, SEGMENTS, Journal
-from tagger.cluster.manifest import ERRORS, FAILED, FAULTS, MANIFEST, RESULTS, SUMMARY, check_results, write_manifest
-from tagger.cluster.plan import PLAN, Plan, write_plan
+from tagger.cluster.manifest import (
+    ERRORS,
+    FAILED,
+    FAULTS,
+    MANIFEST,
+    RESULTS,
+    SUMMARY,
+    check_results,
+    foreign_file,
+    write_manifest,
+)
+from tagger.cluster.plan import PLAN, PLAN_START, Plan, write_plan
 from tagger.cluster.progress import Progress
 from tagger.cluster.storage import Storage
 from tagger.errors import BundleError, OutputError, TaggerError, exit_code
@@ -70,6 +80,7 @@ def predict(job: Job) -> dict[str, Any]:
                 files = bundle_files(job.setup) if job.address != LOCAL or is_uri(job.setup.bundle) else None
                 workers = RayWorkers(ray, _sent(job.setup, files), files, job.workers)
                 if not resumed:
+                    _delete_run(storage)
                     cores = job.workers or int(ray.cluster_resources().get("CPU", 1))
                     write_plan(storage, job.run, job.paths, job.source_format, cores)
                 return _work(job, storage, guard, workers, RayMetrics(), done)
@@ -140,23 +151,38 @@ def _owned(storage: Storage) -> Iterator[Any]:
 
 
 def _prepared(storage: Storage, job: Job) -> bool:
-    """Return whether there is a run to go on with, which is the same; delete it if it is to be replaced.
+    """Return whether there is a run to go on with, which is the same; otherwise what is there may be deleted.
 
     Raises:
         OutputError: If there is something else, or a run that nobody wants to go on with.
     """
-    names = storage.sizes("")
-    if stranger := next((name for name in sorted(names) if name not in _NAMES and not name.startswith(".")), None):
-        raise OutputError(f"{storage.root}: holds {stranger}, which no such run has written; choose another name")
-    if PLAN in names and job.resume:
+    names = {name for name in storage.sizes("") if name != _OWNER and not name.startswith(".")}
+    strangers = sorted(names - _NAMES)
+    if PLAN in names and job.resume and not strangers:
         Plan(storage).check(job.run)
         return True
-    if (names.keys() - {_OWNER}) and not job.replace:
+    if names and job.replace and not strangers:
+        strangers += filter(None, [foreign_file(storage)]) if _is_plan(storage) else [min(names)]
+    if strangers:
+        raise OutputError(f"{storage.root}: holds {strangers[0]}, which no such run has written; choose another name")
+    if names and not job.replace:
         remedy = "add --resume to continue, or --force to begin again" if PLAN in names else "choose another name"
         raise OutputError(f"{storage.root}: holds a run already; {remedy}")
-    for name in names.keys() & (_NAMES - {_OWNER}):
-        storage.delete(name)
     return False
+
+
+def _is_plan(storage: Storage) -> bool:
+    """Return whether a folder has a plan, though it may be damaged or of another version."""
+    with contextlib.suppress(FileNotFoundError), storage.opened(PLAN) as file:
+        return file.read(len(PLAN_START)) == PLAN_START
+    return False
+
+
+def _delete_run(storage: Storage) -> None:
+    """Delete what a run has left, its plan last: as long as that is there, it can be deleted again."""
+    for name in storage.sizes("").keys() & (_NAMES - {_OWNER, PLAN}):
+        storage.delete(name)
+    storage.delete(PLAN)
 
 
 # ---- the bundle ---------------------------------------------------------------------------------------------------

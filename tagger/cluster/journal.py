@@ -89,12 +89,12 @@ class Journal:
         self._file.seek(0)
         for line in self._file:
             try:
-                number = json.loads(line)["shard"]
-            except (ValueError, KeyError, TypeError):
+                number = Report(**json.loads(line)).shard
+                if not line.endswith(b"\n") or not 0 <= number < len(self._places):
+                    break
+                self._note(number, size)
+            except (ValueError, TypeError):
                 break
-            if not line.endswith(b"\n"):
-                break
-            self._note(number, size)
             size += len(line)
         self._file.truncate(size)
         self._file.seek(0, io.SEEK_END)

@@ -10,9 +10,11 @@ summary.json                    what the run was, and the sums of all that
 """
 
 import hashlib
+import itertools
 import json
+import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -46,6 +48,31 @@ def faults_name(number: int) -> str:
     return f"{FAULTS}/{folder_of(number)}/{number:09d}.jsonl"
 
 
+def foreign_file(storage: Storage) -> str | None:
+    """Return the name of a file among the results that no run has written; None if there is none."""
+    return next((name for name in _files(storage) if not _OURS.search(name)), None)
+
+
+def delete_leftovers(storage: Storage) -> None:
+    """Delete what workers that were killed have left half written."""
+    if storage.folder:
+        for name in filter(_PART.search, itertools.chain(storage.sizes(""), _files(storage))):
+            storage.delete(name)
+
+
+_PART = re.compile(r"(^|/)\.\d+-[0-9a-f]{8}\.part\.[^/]+$")  # the temporary names of `files.outputs`
+
+_OURS = re.compile(rf"/\d{{6}}/\d{{9}}\.\w+$|{_PART.pattern}")
+
+
+def _files(storage: Storage) -> Iterator[str]:
+    """Yield the name of each file of results and of faults."""
+    for kind in (RESULTS, FAULTS):
+        for folder, size in sorted(storage.sizes(kind).items()):
+            inside = (f"{kind}/{folder}/{name}" for name in storage.sizes(f"{kind}/{folder}"))
+            yield from inside if size is None else [f"{kind}/{folder}"]
+
+
 def check_results(storage: Storage, journal: Journal, format: str) -> int:
     """Take shards for not done whose results are missing or of another size; return how many there are."""
     missing, folder = 0, ""
@@ -70,7 +97,7 @@ def write_manifest(
         failed: The reason of each shard that was set aside.
         seconds: That this process took.
     """
-    _delete_unfinished(storage, plan.count)
+    delete_leftovers(storage)
     sums: Counter[str] = Counter()
     notes: Counter[str] = Counter()
     reports = journal.reports()
@@ -104,16 +131,6 @@ def write_manifest(
     with storage.writing(SUMMARY) as out:
         out.write((json.dumps(summary, indent=1) + "\n").encode())
     return summary
-
-
-def _delete_unfinished(storage: Storage, shards: int) -> None:
-    """Delete the temporary files of workers that were killed while they wrote; none writes any more."""
-    for first in range(0, shards, FOLDER_SIZE):
-        for kind in (RESULTS, FAULTS):
-            folder = f"{kind}/{folder_of(first)}"
-            for name in storage.sizes(folder):
-                if name.startswith("."):
-                    storage.delete(f"{folder}/{name}")
 
 
 _SUMMED = ("texts", "characters", "entities", "faults", "bytes", "seconds")

@@ -14,9 +14,11 @@ without a range it is all of the input.
 """
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 from tagger import __version__, corpus
 from tagger.cluster.storage import Storage
@@ -26,13 +28,18 @@ from tagger.files.remote import size_and_time
 from tagger.formats import FORMATS
 from tagger.prediction.checkpoints import difference, fingerprint
 
-PLAN = "plan.jsonl"
+PLAN, PLAN_START = "plan.jsonl", b'{"tagger": '
 
 SHARD = 2 * CHUNK  # bytes of a shard: about 3 million characters, which take a core half a minute
 
 _SHARDS = 4  # for each worker at least, where there is enough text
 
 _MOST_PARTS = 1_000  # of a shard
+
+_AHEAD = 16  # inputs that are looked at side by side
+
+_Given = TypeVar("_Given")
+_Answer = TypeVar("_Answer")
 
 
 @dataclass(frozen=True)
@@ -90,20 +97,26 @@ def write_plan(storage: Storage, run: dict[str, Any], paths: Sequence[str], form
         CorpusError: If an input cannot be read.
         OutputError: If the plan cannot be written.
     """
-    total = sum(_read(path, size_and_time)[0] for path in paths)
+    total = sum(size for size, _ in _side_by_side(lambda path: _read(path, size_and_time), paths))
     with storage.writing(PLAN) as file:
         _write_line(file, {"tagger": __version__, "plan": 1, "run": run})
         shards = _Shards(file, total, workers)
-        for number, path in enumerate(paths):
-            known = _read(path, fingerprint)
-            name, parts = corpus.parts(path, format, known["size"])
-            if FORMATS[name].folder and not FORMATS[name].binary:
-                raise CorpusError(path, "a file", f"a folder of {name}", "convert it to jsonl: tagger convert")
-            _write_line(file, asdict(Input(path, name, **known)))
+        looked_at = _side_by_side(lambda path: _look_at(path, format), paths)
+        for number, (input, parts) in enumerate(looked_at):
+            _write_line(file, asdict(input))
             for part, bytes in parts:
                 shards.add(number, part, bytes)
         shards.end()
         _write_line(file, {"inputs": len(paths), "shards": shards.count, "bytes": total})
+
+
+def _look_at(path: str, format: str) -> tuple[Input, Iterator[tuple[Part | None, int]]]:
+    """Return an input and its parts, as `corpus.parts` does."""
+    known = _read(path, fingerprint)
+    name, parts = corpus.parts(path, format, known["size"])
+    if FORMATS[name].folder and not FORMATS[name].binary:
+        raise CorpusError(path, "a file", f"a folder of {name}", "convert it to jsonl: tagger convert")
+    return Input(path, name, **known), parts
 
 
 class _Shards:
@@ -141,6 +154,21 @@ class _Shards:
 
 def _write_line(file: IO[bytes], content: Any) -> None:
     file.write((json.dumps(content) + "\n").encode())
+
+
+def _side_by_side(function: Callable[[_Given], _Answer], items: Iterable[_Given]) -> Iterator[_Answer]:
+    """Yield what a function returns for each item, in order; some are asked ahead, for a remote file takes its time."""
+    with ThreadPoolExecutor(_AHEAD) as pool:
+        asked: deque[Future[_Answer]] = deque()
+        try:
+            for item in items:
+                asked.append(pool.submit(function, item))
+                if len(asked) > 2 * _AHEAD:
+                    yield asked.popleft().result()
+            while asked:
+                yield asked.popleft().result()
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 def _read(path: str, what: Callable[[str], Any]) -> Any:
@@ -216,7 +244,6 @@ class Plan:
         again = "give --force instead of --resume to begin again"
         if differing := difference(self.run, run):
             raise OutputError(f"{self._storage.root}: the interrupted run differs in {differing}; {again}")
-        for input in self.inputs():
-            now = _read(input.path, fingerprint)
+        for input, now in _side_by_side(lambda input: (input, _read(input.path, fingerprint)), self.inputs()):
             if now != {"size": input.size, "changed": input.changed, "sha256": input.sha256}:
                 raise OutputError(f"{input.path}: has changed since this run was planned; {again}")

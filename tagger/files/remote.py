@@ -26,10 +26,13 @@ def file_system(uri: str) -> tuple[Any, str]:
     """Return the file system of a URI, as `pyarrow.fs` has it, and the path there.
 
     Raises:
-        ConfigError: If there is none for its scheme.
+        ConfigError: If there is none for its scheme, or it holds a password: plans, manifests and messages show it.
         MissingExtraError: If pyarrow is not installed.
     """
     parts = urlsplit(uri)
+    if "@" in parts.netloc and ":" in parts.netloc.rpartition("@")[0]:
+        address = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+        raise ConfigError(f"{address}: holds a password, which others would see; set it in the environment instead")
     system, root = _root(parts.scheme, parts.netloc, parts.query)
     return system, f"{root.rstrip('/')}/{unquote(parts.path).lstrip('/')}"
 

@@ -224,12 +224,12 @@ def train_step(state: TrainingState, lookup: Lookup, matmul_dtype: tf.DType = tf
 
     @tf.function(input_signature=(input_signature(model.tagger, lookup), characters_spec, masked_spec))
     def step(inputs: dict[str, tf.Tensor], characters: tf.Tensor, masked: tf.Tensor) -> tf.Tensor:
-        places = tf.where(tf.transpose(masked))  # (N, 2): unit and text of each masked character
-        gold = tf.gather_nd(tf.transpose(characters), places)  # (N,)
+        chosen = tf.transpose(masked)  # (T, B)
+        gold = tf.boolean_mask(tf.transpose(characters), chosen)  # (N,)
         count = tf.maximum(tf.cast(tf.shape(gold)[0], tf.float32), 1.0)
         with tf.GradientTape() as tape:
             hidden = model.tagger.hidden(inputs, training=True, matmul_dtype=matmul_dtype)  # (T, B, H)
-            scores = model.head(tf.gather_nd(hidden, places))  # (N, characters)
+            scores = model.head(tf.boolean_mask(hidden, chosen))  # (N, characters)
             losses = tf.nn.sparse_softmax_cross_entropy_with_logits(gold, scores)
             loss = tf.reduce_sum(losses) / count
         state.apply_gradients(tape.gradient(loss, state.weights))
