@@ -191,13 +191,15 @@ def test_lines_longer_than_a_part_belong_where_they_begin(tagger, tmp_path):
 
 
 @pytest.mark.parquet
-def test_row_groups_are_parts(tagger, tmp_path):
+def test_row_groups_and_whole_files_are_parts(tagger, tmp_path):
     arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
     table = arrow.table({"text": [TEXT, None, "好"] * 40, "n": list(range(120))})
     parquet.write_table(table, tmp_path / "a.parquet", row_group_size=50)
     (tmp_path / "b.csv").write_text(f"text,n\n{TEXT},1\n,2\n")
-    tagged(tagger, tmp_path / "out", [tmp_path / "a.parquet", tmp_path / "b.csv"])
-    assert joined(tmp_path / "out") == plain(tmp_path, tmp_path / "a.parquet", tmp_path / "b.csv")
+    (tmp_path / "c.txt.gz").write_bytes(gzip.compress(f"{TEXT}\n\n{TEXT}".encode()))
+    inputs = [tmp_path / name for name in ("a.parquet", "b.csv", "c.txt.gz")]
+    tagged(tagger, tmp_path / "out", inputs)
+    assert joined(tmp_path / "out") == plain(tmp_path, *inputs)
 
 
 @pytest.mark.parquet
