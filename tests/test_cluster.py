@@ -321,6 +321,7 @@ def test_results_that_are_not_there_are_done_again(tagger, tmp_path):
     files = sorted((tmp_path / "out" / "results").rglob("*.jsonl"))
     files[0].unlink()
     files[1].write_text("cut")
+    files[0].with_name(f".1-0a1b2c3d.part.{files[0].name}").write_text("of a worker that was killed")
     tagged(tagger, tmp_path / "out", [])
     assert joined(tmp_path / "out") == plain(tmp_path, path)
 

@@ -2,6 +2,7 @@ import functools
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -197,3 +198,19 @@ def test_the_tasks_of_a_slurm_step_know_each_other(monkeypatch):
     workers = workers_here()
     assert workers.addresses == ("node10:10448", "node10:10449", "node9:10448", "node9:10449")
     assert workers.number == 3  # not that of Slurm, which sorts nodes by number
+
+
+def test_the_commands_of_the_page_are_understood(tmp_path):
+    from tagger.cli import parser
+    from tagger.docs import page
+
+    text = page("replicas").replace("\\\n", "")
+    commands = [line.strip() for line in text.splitlines() if line.strip().startswith(("tagger train", "srun "))]
+    assert len(commands) == 3
+    for command in commands:
+        words = shlex.split(command.replace("...", "--train F --dev F --out B"))
+        options = parser(every=True).parse_args(words[words.index("tagger") + 1 :])
+        assert options.replicas == 2 or options.out.name == "bundle"
+    script = tmp_path / "script.sh"
+    script.write_text(re.search(r"#!/bin/bash(?s:.*?)--resume", text)[0], "utf-8")
+    subprocess.run(["bash", "-n", script], check=True, timeout=20)
