@@ -391,6 +391,16 @@ def test_what_a_cluster_cannot_do_is_refused(capsys, arguments, expected):
     assert (code, expected in capsys.readouterr().err) == (2, True)
 
 
+@pytest.mark.parametrize(("given", "out"), [("in", "in"), ("in", "in/out"), ("in/a.txt", "in"), ("in/*.txt", ".")])
+def test_results_are_not_written_among_inputs(tmp_path, monkeypatch, capsys, given, out):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.txt").write_text(TEXT)
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["predict", str(GOLDEN_BUNDLE), given, "--out", out, "--cluster", "local", "--force"]) == 2
+    assert "choose a folder apart" in capsys.readouterr().err
+    assert (tmp_path / "in" / "a.txt").read_text() == TEXT
+
+
 # ---- teaching -----------------------------------------------------------------------------------------------------
 class Pieces:
     """Workers that tag pieces of text in random order, of which each is lost once."""
