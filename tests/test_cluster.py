@@ -277,8 +277,9 @@ def test_a_journal_keeps_what_is_whole(tmp_path, scheme):
         journal.save()
         journal.add(report(1))
         again = opened()
-        assert [one.shard for one in again.reports()] == [0, 3, 4]
-        assert again.done == 3
+        expected = [0, 3, 4] if scheme else [0, 1, 3, 4]
+        assert [one.shard for one in again.reports()] == expected
+        assert again.done == len(expected)
         if not scheme:
             with (tmp_path / "out" / "journal.jsonl").open("ab") as file:
                 file.write(b'{"shard": 2, "te')
@@ -286,7 +287,7 @@ def test_a_journal_keeps_what_is_whole(tmp_path, scheme):
             assert not torn.is_done(2)
             torn.add(report(2))
             torn.save()
-            assert opened().done == 4
+            assert opened().done == 5
 
 
 @pytest.mark.parametrize("line", ["[]", '"shard"', '{"shard": 0}', "9", '{"shard": %d}', '{"shard": "1"}', "\0\n\n"])

@@ -25,7 +25,7 @@ COMMAND = """
 import sys
 from tagger import cli, corpus, files
 from tagger.cluster import plan
-files.CHUNK = corpus.CHUNK = plan.CHUNK = plan.SHARD = 1 << 16
+files.CHUNK = corpus.CHUNK = plan.CHUNK = plan.SHARD = 1 << 15
 sys.exit(cli.main(sys.argv[1:]))
 """
 

@@ -114,10 +114,14 @@ class Journal:
         self._places[number] = -1
 
     def add(self, report: Report) -> None:
-        """Add a shard that is done. It is safe after at most `_SECONDS`, or after `save`."""
+        """Add a shard that is done: in a local folder, safe at once from the end of this process.
+
+        From a power cut, and in an object store, it is safe after `_SECONDS` and the next shard, or after `save`.
+        """
         line = (json.dumps(asdict(report)) + "\n").encode()
         with self._storage._writable(JOURNAL):
             self._file.write(line)
+            self._file.flush()
         self._note(report.shard, self._size)
         self._size += len(line)
         if time.monotonic() - self._saved_at >= _SECONDS:
