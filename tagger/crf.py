@@ -1,8 +1,8 @@
 """The sums of a linear-chain conditional random field (CRF) over all tag paths, in two ways with one result.
 
 On a processor a loop over the units, a product of vectors and a matrix at each, does the least arithmetic. On a
-graphics card it is the number of launches that takes the time: there, a scan does K times the arithmetic in about 150
-launches, however long the texts are.
+graphics card it is the number of launches that takes the time: there, a scan does K times the arithmetic in some two
+hundred launches, however long the texts are.
 """
 
 from collections.abc import Callable, Mapping

@@ -191,13 +191,15 @@ def test_lines_longer_than_a_part_belong_where_they_begin(tagger, tmp_path):
 
 
 @pytest.mark.parquet
-def test_row_groups_are_parts(tagger, tmp_path):
+def test_row_groups_and_whole_files_are_parts(tagger, tmp_path):
     arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
     table = arrow.table({"text": [TEXT, None, "好"] * 40, "n": list(range(120))})
     parquet.write_table(table, tmp_path / "a.parquet", row_group_size=50)
     (tmp_path / "b.csv").write_text(f"text,n\n{TEXT},1\n,2\n")
-    tagged(tagger, tmp_path / "out", [tmp_path / "a.parquet", tmp_path / "b.csv"])
-    assert joined(tmp_path / "out") == plain(tmp_path, tmp_path / "a.parquet", tmp_path / "b.csv")
+    (tmp_path / "c.txt.gz").write_bytes(gzip.compress(f"{TEXT}\n\n{TEXT}".encode()))
+    inputs = [tmp_path / name for name in ("a.parquet", "b.csv", "c.txt.gz")]
+    tagged(tagger, tmp_path / "out", inputs)
+    assert joined(tmp_path / "out") == plain(tmp_path, *inputs)
 
 
 @pytest.mark.parquet
@@ -321,6 +323,7 @@ def test_results_that_are_not_there_are_done_again(tagger, tmp_path):
     files = sorted((tmp_path / "out" / "results").rglob("*.jsonl"))
     files[0].unlink()
     files[1].write_text("cut")
+    files[0].with_name(f".1-0a1b2c3d.part.{files[0].name}").write_text("of a worker that was killed")
     tagged(tagger, tmp_path / "out", [])
     assert joined(tmp_path / "out") == plain(tmp_path, path)
 
@@ -386,6 +389,16 @@ def test_what_a_cluster_cannot_do_is_refused(capsys, arguments, expected):
     except SystemExit as end:
         code = end.code
     assert (code, expected in capsys.readouterr().err) == (2, True)
+
+
+@pytest.mark.parametrize(("given", "out"), [("in", "in"), ("in", "in/out"), ("in/a.txt", "in"), ("in/*.txt", ".")])
+def test_results_are_not_written_among_inputs(tmp_path, monkeypatch, capsys, given, out):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.txt").write_text(TEXT)
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["predict", str(GOLDEN_BUNDLE), given, "--out", out, "--cluster", "local", "--force"]) == 2
+    assert "choose a folder apart" in capsys.readouterr().err
+    assert (tmp_path / "in" / "a.txt").read_text() == TEXT
 
 
 # ---- teaching -----------------------------------------------------------------------------------------------------

@@ -91,8 +91,12 @@ def nodes():
 def workers_of(node):
     """Return the processes of a node that tag."""
     (raylet,) = node.all_processes["raylet"]
-    found = psutil.Process(raylet.process.pid).children(recursive=True)
-    return [one for one in found if "ray::Worker" in " ".join(one.cmdline())]
+    found = []
+    for one in psutil.Process(raylet.process.pid).children(recursive=True):
+        with contextlib.suppress(psutil.Error):  # it has ended meanwhile
+            if "ray::Worker" in " ".join(one.cmdline()):
+                found.append(one)
+    return found
 
 
 def test_a_worker_a_node_and_the_driver_may_be_killed(nodes, text, tmp_path):

@@ -93,14 +93,17 @@ class Storage:
     def sizes(self, folder: str) -> dict[str, int | None]:
         """Return the names in a folder, and the bytes of each that is a file; empty if there is no such folder."""
         if self.folder:
+            found: dict[str, int | None] = {}
             with contextlib.suppress(FileNotFoundError, NotADirectoryError), os.scandir(self.path(folder)) as entries:
-                return {one.name: one.stat().st_size if one.is_file() else None for one in entries}
-            return {}
+                for one in entries:
+                    with contextlib.suppress(FileNotFoundError):  # renamed meanwhile
+                        found[one.name] = one.stat().st_size if one.is_file() else None
+            return found
         from pyarrow.fs import FileSelector
 
         system, path = file_system(self.path(folder))
-        found: list[Any] = system.get_file_info(FileSelector(path, allow_not_found=True))
-        return {info.base_name: info.size if info.is_file else None for info in found}
+        infos: list[Any] = system.get_file_info(FileSelector(path, allow_not_found=True))
+        return {info.base_name: info.size if info.is_file else None for info in infos}
 
     def delete(self, name: str) -> None:
         """Delete a file or a folder with all that is in it, if it is there."""

@@ -1,6 +1,7 @@
 """What the commands that work on a cluster have in common, and predict on a cluster."""
 
 import argparse
+import os
 import re
 import sys
 from pathlib import Path
@@ -61,6 +62,7 @@ def predict_on_cluster(options: argparse.Namespace, paths: list[str]) -> None:
     from tagger.documents import Notes
     from tagger.prediction.inputs import source_key
 
+    _check_apart(options.out, [*options.files, *paths])
     run = _identity(options, paths)
     key = source_key(paths, options.source_format) if options.source else ""
     storage = Storage(str(options.out))
@@ -82,6 +84,23 @@ def predict_on_cluster(options: argparse.Namespace, paths: list[str]) -> None:
     if summary["failed"]:
         where = storage.path(FAILED)
         raise OutputError(f"{summary['failed']:,} shards failed: see {where}; with --resume they are tried again")
+
+
+def _check_apart(out: Path | str, inputs: list[str]) -> None:
+    """Check that results are neither written among inputs nor in place of one.
+
+    Raises:
+        ConfigError: If they would be.
+    """
+    folder = _folder(out)
+    for path in inputs:
+        if (given := _folder(path)).startswith(folder) or folder.startswith(given):
+            raise ConfigError(f"--out {out}: the input {path} is there, or around it; choose a folder apart")
+
+
+def _folder(path: Path | str) -> str:
+    """Return a path or URI in one form, such that what lies in it begins with that."""
+    return f"{str(path) if is_uri(path) else os.path.realpath(path)}".rstrip("/") + "/"
 
 
 def _identity(options: argparse.Namespace, paths: list[str]) -> dict[str, Any]:
