@@ -50,13 +50,14 @@ def weights(folder: Path, settings: list[str], replicas: Replicas) -> list[np.nd
         writer.add(ids, tags, 0.5 if number % 3 else 1.0)
     config = load("default", [*SMALL, "training.epochs=5", "training.matmul_dtype=float32", *settings])
     state, step, batches = make_step(config, scheme, lookup, writer.close(), None, replicas)
-    made = 0
+    made, first = 0, [weight.numpy() for weight in state.weights]
     for epoch in range(STEPS):
         for batch in batches.epoch(epoch):
             if made == STEPS:
                 break
             step(*batch)
             made += 1
+    assert max(np.abs(weight.numpy() - begun).max() for weight, begun in zip(state.weights, first, strict=True)) > 0.05
     return [*(weight.numpy() for weight in state.weights), *state.evaluated_weights()]
 
 

@@ -1,6 +1,5 @@
 """The page on clusters: each example of how to start one is parsed, by its own tool where that is at hand."""
 
-import json
 import os
 import re
 import shlex
@@ -11,6 +10,7 @@ import sys
 import pytest
 
 from tagger import cli
+from tagger.learning.workers import workers_here
 from tests.conftest import ROOT
 
 PAGE = (ROOT / "tagger" / "docs" / "cluster.md").read_text("utf-8")
@@ -105,7 +105,7 @@ def test_kubernetes_knows_the_training_job():
         kubernetes(resource)
 
 
-def test_the_processes_of_the_training_job_know_each_other():
+def test_the_processes_of_the_training_job_know_each_other(monkeypatch):
     service, job = training_job()
     spec, pod = job["spec"], job["spec"]["template"]["spec"]
     (container,) = pod["containers"]
@@ -113,10 +113,10 @@ def test_the_processes_of_the_training_job_know_each_other():
     assert options.resume
     number, config = container["env"]
     assert number["valueFrom"]["fieldRef"]["fieldPath"].startswith("metadata.annotations['batch.kubernetes.io/job-com")
-    config = json.loads(config["value"].replace(f"$({number['name']})", "1"))
+    monkeypatch.setenv(config["name"], config["value"].replace(f"$({number['name']})", "1"))
     name, count = job["metadata"]["name"], spec["completions"]
     addresses = [f"{name}-{index}.{service['metadata']['name']}:2222" for index in range(count)]
-    assert config == {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": 1}}
+    assert (workers_here().addresses, workers_here().number) == (tuple(addresses), 1)
     assert (spec["completionMode"], spec["parallelism"], pod["subdomain"]) == ("Indexed", count, name)
     assert service["spec"]["selector"] == {"batch.kubernetes.io/job-name": name}
 
