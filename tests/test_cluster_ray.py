@@ -7,7 +7,9 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
+from pathlib import Path
 
 import psutil
 import pytest
@@ -151,7 +153,8 @@ def test_a_cluster_teaches_what_a_tagger_does(nodes):
 def test_a_local_cluster_speaks_to_this_machine_alone_and_leaves_nothing(text, tmp_path):
     home, out = tmp_path / "home", tmp_path / "out"
     home.mkdir()
-    settings = {"HOME": str(home), "PYTHONPATH": str(ROOT)}
+    temporary = Path(tempfile.mkdtemp())  # not within `tmp_path`: names of sockets are short
+    settings = {"HOME": str(home), "TMPDIR": str(temporary), "PYTHONPATH": str(ROOT)}
     arguments = command(*text[0], "--errors", "skip", "--cluster", "local", "--workers", "2", "--out", out)
     with subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True, env=os.environ | settings) as driver:
         process, addresses = psutil.Process(driver.pid), set()
@@ -167,6 +170,7 @@ def test_a_local_cluster_speaks_to_this_machine_alone_and_leaves_nothing(text, t
     assert addresses
     assert {address.removeprefix("::ffff:") for address in addresses} <= {"127.0.0.1", "::1"}
     assert list(home.rglob("*")) == []
+    temporary.rmdir()
     assert journaled(out)
 
 
