@@ -2,8 +2,8 @@
 
 Each input is made from the seed and its number alone, so `--seed S --only N` repeats one. An input fails if anything is
 raised that is no error on purpose, if a message is more than one line, if an offset is wrong, if what was written is
-not what is read, if a file of the user's is changed, if a request is answered with 500, or after 30 seconds. The files
-of a failed input are kept in the folder of `--out`, with what was raised.
+not what is read, if a file of the user's is changed, if a request is answered with 500, or after 30 seconds of work.
+The files of a failed input are kept in the folder of `--out`, with what was raised.
 """
 
 import argparse
@@ -30,7 +30,9 @@ import fuzz_parts as parts  # noqa: E402
 from fuzz_checks import Place, clear  # noqa: E402
 from fuzz_guard import confined  # noqa: E402
 
-SECONDS = 30  # after which an input hangs
+SECONDS = 30  # of processor time after which an input hangs, on a busy machine as well as on an idle one
+
+_WAITING = 10  # times as long without an end is a hang too, for what waits takes no processor time
 
 _CYCLE = sum(share for share, _ in parts.PARTS.values())
 
@@ -106,13 +108,19 @@ def _watched() -> Iterator[None]:
     def stop(number: int, frame: FrameType | None) -> None:
         raise Hang(f"not done after {SECONDS} seconds")
 
-    before = signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, SECONDS)
+    timers = {
+        signal.SIGPROF: (signal.ITIMER_PROF, SECONDS),
+        signal.SIGALRM: (signal.ITIMER_REAL, SECONDS * _WAITING),
+    }
+    before = {number: signal.signal(number, stop) for number in timers}
+    for timer, seconds in timers.values():
+        signal.setitimer(timer, seconds)
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+        for number, (timer, _) in timers.items():
+            signal.setitimer(timer, 0)
+            signal.signal(number, before[number])
 
 
 def main() -> int:
