@@ -250,8 +250,8 @@ def vector_stages(names: Sequence[str]) -> list[str]:
     return [_SEGMENTING, *map(_learning, names)] if names else []
 
 
-# A tagger gains by many passes over words; over characters and bigrams, which occur more often, a few serve as well.
-_MOST_PASSES = {"word": 26, "char": 5, "bigram": 5}
+# A tagger gains by many passes over words; over characters and bigrams, which occur more often, fewer serve as well.
+_MOST_PASSES = {"word": 26, "char": 10, "bigram": 9}
 
 
 def automatic_passes(name: str, items: int) -> int:
