@@ -523,7 +523,7 @@ except KeyboardInterrupt:
     trainer = trainer_of(copy, saved, finished.append)
     assert trainer.start()
     assert not trainer.start()
-    while trainer.progress()["epochs"] is None:
+    while trainer.progress()["epochs"] is None or trainer._child is None:
         time.sleep(0.02)
     assert trainer.progress() == {"bundle": "bundle.1", "epoch": 1, "epochs": 3, "f1": 0.5, "seconds_left": 9.0}
     child = trainer._child
