@@ -61,8 +61,10 @@ class VectorsConfig:
         least=0,
     )
     epochs: int | Literal["auto"] = setting(
-        "auto", "Passes of word2vec over the text; auto for about 70 million items in all, at most 26 passes for words, "
-        "10 for characters and 9 for bigrams.", least=1,
+        "auto",
+        "Passes of word2vec over the text; auto for about 70 million items in all, at most 26 passes for words, 10 for "
+        "characters and 9 for bigrams.",
+        least=1,
     )  # fmt: skip
     learning_rate: float = setting(0.05, "Learning rate that word2vec begins with.", above=0)
     workers: int = setting(1, "Threads of word2vec; results are only repeatable with 1.", least=1)
