@@ -147,7 +147,8 @@ print(len(results))
 def test_a_cluster_teaches_what_a_tagger_does(nodes):
     arguments = [sys.executable, "-c", TEACHING, str(GOLDEN_BUNDLE), nodes[0].address]
     done = subprocess.run(arguments, capture_output=True, text=True, timeout=100)
-    assert (done.returncode, done.stdout) == (0, "9000\n"), done.stderr
+    lines = done.stdout.splitlines()  # of which Ray may have written some, on the node that another test has killed
+    assert (done.returncode, lines[-1:]) == (0, ["9000"]), done.stderr
 
 
 def test_a_local_cluster_speaks_to_this_machine_alone_and_leaves_nothing(text, tmp_path):
