@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import tensorflow as tf
 
 from tagger.lstm import cudnn_fault
-from tagger.progress import say
+from tagger.progress import say_once
 
 
 @dataclass(frozen=True)
@@ -52,17 +52,12 @@ def here() -> Execution:
     """
     best = EXECUTIONS[kind()]
     if best.kernel == "cudnn" and (fault := cudnn_fault()):
-        _say_once(f"cuDNN's LSTM cannot be used, Keras' takes its place: {fault}")
+        say_once(f"cuDNN's LSTM cannot be used, Keras' takes its place: {fault}")
         best = replace(best, kernel="keras")
     if best.compiled and (fault := _compiler_fault()):
-        _say_once(f"XLA cannot be used, the weights are changed without it: {fault}")
+        say_once(f"XLA cannot be used, the weights are changed without it: {fault}")
         best = replace(best, compiled=False)
     return best
-
-
-@functools.cache
-def _say_once(line: str) -> None:
-    say(line)
 
 
 @functools.cache

@@ -1,5 +1,6 @@
 """Progress messages of long work, and progress bars."""
 
+import functools
 import sys
 import time
 from collections.abc import Iterable, Sequence
@@ -20,6 +21,12 @@ def say(line: str) -> None:
     """Print a line of progress to standard error, above any progress bar; nothing where that is closed."""
     if sys.stderr is not None and not _silent:
         tqdm.write(line, file=sys.stderr)
+
+
+@functools.cache
+def say_once(line: str) -> None:
+    """Print a line to standard error, as `say` does, the first time that this process has it."""
+    say(line)
 
 
 def bar(items: Iterable[Any] | None = None, shown: bool = True, **settings: Any) -> Any:

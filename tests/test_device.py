@@ -59,7 +59,7 @@ def cards(monkeypatch):
 
         monkeypatch.setattr(device, "subprocess", SimpleNamespace(run=run, SubprocessError=subprocess.SubprocessError))
         device._freest.cache_clear()
-        device._say_once.cache_clear()
+        device.say_once.cache_clear()
         return fake
 
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)

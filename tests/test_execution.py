@@ -46,7 +46,7 @@ def test_a_card_does_without_what_does_not_work(monkeypatch, capsys, fault, comp
     monkeypatch.setattr(execution.tf.config, "list_logical_devices", lambda kind: ["a card"])
     monkeypatch.setattr(execution, "cudnn_fault", lambda: fault)
     monkeypatch.setattr(execution, "_compiler_fault", lambda: compiler)
-    execution._say_once.cache_clear()
+    execution.say_once.cache_clear()
     assert execution.here() == execution.here() == replace(EXECUTIONS["card"], **expected)
     said = capsys.readouterr().err.splitlines()
     assert len(said) == len(expected)

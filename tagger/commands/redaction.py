@@ -28,13 +28,13 @@ def redact(options: argparse.Namespace) -> None:
     if options.map and not options.out:
         raise ConfigError("--map needs --out: it leads back from that file")
     read = [options.bundle, options.file, options.gazetteer, options.always, options.never, options.key_file]
-    written = {"--out": options.out, "--report": options.report}
     if options.undo:
         _undo(options)
         return
     if options.bundle is None:
         raise ConfigError("two arguments are needed: the folder of a trained tagger, and a file of texts")
-    check_outputs({**written, "--map": options.map}, options.force, read)
+    written = {"--out": options.out, "--report": options.report, "--map": options.map}
+    check_outputs(written, options.force, read)
     passphrase = _passphrase(options) if options.map else ""
     with _as_file(options.file) as path:
         _redact(options, path)
@@ -78,16 +78,11 @@ def _redact(options: argparse.Namespace, path: Path) -> None:
 
 
 def _redactor(options: argparse.Namespace) -> "Redactor":
-    from tagger.redaction import Redactor
-    from tagger.redaction.rules import RULES
+    from tagger.redaction import Redactor, parse_labels
 
     tagger = load_tagger(options)
-    labels = frozenset(filter(None, options.labels.split(",")))
-    if unknown := sorted(labels - {*tagger.labels, *RULES}):
-        known = ", ".join([*tagger.labels, *RULES])
-        raise ConfigError(f"--labels: no label or rule {unknown[0]!r}; there are: {known}")
     return Redactor(
-        tagger, options.by, thresholds(options, tagger), labels,
+        tagger, options.by, thresholds(options, tagger), parse_labels(options.labels, tagger.labels),
         dict(_always(options.always)) if options.always else {},
         frozenset(line for _, line in _lines(options.never)) if options.never else frozenset(),
         options.key_file.read_bytes() if options.key_file else b"",

@@ -13,7 +13,7 @@ import tensorflow as tf
 from tagger.config import Config
 from tagger.cores import usable_cores
 from tagger.errors import TrainingError
-from tagger.progress import say
+from tagger.progress import say_once
 from tagger.sections import TrainingConfig
 
 
@@ -22,7 +22,7 @@ class Device:
     """What a process trains on.
 
     Args:
-        kind: A key of `presets.DEVICES`.
+        kind: A key of `automatic.BATCH_UNITS`.
         name: As messages name it: "the processor", or number and model of a graphics card.
         model: Of a graphics card.
     """
@@ -66,7 +66,7 @@ def use_device(settings: TrainingConfig) -> Device:
     details = tf.config.experimental.get_device_details(cards[chosen.number])
     model = details.get("device_name", "of an unknown model")
     device = Device("card", f"graphics card {chosen.number}, {model}", model)
-    _say_once(f"device: {device.name}{chosen.why}")
+    say_once(f"device: {device.name}{chosen.why}")
     return device
 
 
@@ -88,13 +88,8 @@ def use_cards(settings: TrainingConfig, count: int) -> Device:
     except RuntimeError as error:
         raise TrainingError(f"the devices must be chosen before TensorFlow is used: {error}") from error
     device = Device("card", f"graphics cards {', '.join(map(str, chosen))}")
-    _say_once(f"device: {device.name}")
+    say_once(f"device: {device.name}")
     return device
-
-
-@functools.cache  # self-training trains many times on the same device
-def _say_once(line: str) -> None:
-    say(line)
 
 
 def _use_processor() -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 from tagger.calibration import Thresholds
 from tagger.documents import Document, Entity, Span
+from tagger.errors import ConfigError
 from tagger.pipeline import Tagger
 from tagger.redaction.rules import RULES, matches
 from tagger.redaction.stand_ins import stand_in
@@ -127,6 +128,23 @@ class Redactor:
             else:
                 new[string] = _fresh(label, string, Random(digest), {*strings, *new.values()})
         return new
+
+
+def parse_labels(given: str, labels: Iterable[str], name: str = "--labels") -> frozenset[str]:
+    """Return the labels in `PER,PHONE`, for `Redactor`.
+
+    Args:
+        given: As given by the user.
+        labels: Of the tagger.
+        name: Of the option, for the error.
+
+    Raises:
+        ConfigError: If one is neither a label of the tagger nor a rule.
+    """
+    wanted, known = frozenset(filter(None, given.split(","))), [*labels, *RULES]
+    if unknown := sorted(wanted.difference(known)):
+        raise ConfigError(f"{name}: no label or rule {unknown[0]!r}; there are: {', '.join(known)}")
+    return wanted
 
 
 def _fresh(label: str, string: str, random: Random, taken: set[str]) -> str:

@@ -13,7 +13,6 @@ import secrets
 import struct
 import zlib
 from collections.abc import Iterable, Iterator
-from itertools import zip_longest
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -42,13 +41,13 @@ class Edit(NamedTuple):
 def edits(original: Path, redacted: Path) -> Iterator[Edit]:
     """Yield what turns a redacted file into its original.
 
-    Where both have as many lines, lines are compared one by one, and only what differs is kept of them; else what
-    differs between the heads and the tails that they share.
+    Where both have as many lines, lines are compared one by one, and only what differs is kept of them; otherwise all
+    of the original is.
     """
     if _lines(original) == _lines(redacted):
         with original.open("rb") as before, redacted.open("rb") as after:
             at = 0
-            for old, new in zip_longest(before, after, fillvalue=b""):
+            for old, new in zip(before, after, strict=True):
                 if old != new:
                     yield _edit(old, new, at)
                 at += len(new)
@@ -62,7 +61,7 @@ def _lines(path: Path) -> int:
 
 
 def _edit(old: bytes, new: bytes, at: int) -> Edit:
-    head, tail = _shared(old, new), 0
+    head = _shared(old, new)
     most = min(len(old), len(new)) - head
     tail = min(_shared(old[::-1], new[::-1]), most)
     return Edit(at + head, len(new) - head - tail, old[head : len(old) - tail])

@@ -33,8 +33,7 @@ from tagger.errors import ConfigError, CorpusError
 from tagger.formats.native import parse, to_native
 from tagger.formats.records import dumps, parse_object
 from tagger.pipeline import Tagger
-from tagger.redaction import REPLACEMENTS, Redactor
-from tagger.redaction.rules import RULES
+from tagger.redaction import REPLACEMENTS, Redactor, parse_labels
 from tagger.serve.batching import BusyError, SharedTagger
 from tagger.serve.corrections import CorpusFile
 from tagger.serve.limits import Limits
@@ -173,12 +172,13 @@ class Api:
 
     def _redactor(self, request: Request) -> Redactor:
         """Return what a request to `/redact` asks for, with `?by=`, `?labels=` and `?threshold=`."""
-        by, known = request.query_params.get("by", "label"), [*self.tagger.tagger.labels, *RULES]
-        labels = frozenset(filter(None, request.query_params.get("labels", "").split(",")))
+        by, given = request.query_params.get("by", "label"), request.query_params.get("labels", "")
         if by not in REPLACEMENTS:
             reject(400, f"by: expected one of {', '.join(REPLACEMENTS)}")
-        if not labels <= set(known):
-            reject(400, f"labels: expected some of {', '.join(known)}")
+        try:
+            labels = parse_labels(given, self.tagger.tagger.labels, "labels")
+        except ConfigError as error:
+            reject(400, str(error))
         return Redactor(None, by, self._thresholds(request), labels)
 
     async def _results(
