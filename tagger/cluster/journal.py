@@ -73,7 +73,7 @@ class Journal:
     def _opened(self) -> IO[bytes]:
         """Return a local file with what is there of the journal."""
         if self._storage.folder:
-            with self._storage._writable(JOURNAL):
+            with self._storage.writable(JOURNAL):
                 self._storage.folder.mkdir(parents=True, exist_ok=True)
                 return open(self._storage.folder / JOURNAL, "a+b")
         file = tempfile.TemporaryFile()  # noqa: SIM115
@@ -119,7 +119,7 @@ class Journal:
         From a power cut, and in an object store, it is safe after `_SECONDS` and the next shard, or after `save`.
         """
         line = (json.dumps(asdict(report)) + "\n").encode()
-        with self._storage._writable(JOURNAL):
+        with self._storage.writable(JOURNAL):
             self._file.write(line)
             self._file.flush()
         self._note(report.shard, self._size)
@@ -133,7 +133,7 @@ class Journal:
         if self._size == self._safe:
             return
         self._guard()
-        with self._storage._writable(JOURNAL):
+        with self._storage.writable(JOURNAL):
             self._file.flush()
             if self._storage.folder:
                 os.fsync(self._file.fileno())

@@ -69,7 +69,7 @@ class Storage:
         """
         if self.folder:
             target = self.folder / name
-            with self._writable(name):
+            with self.writable(name):
                 target.parent.mkdir(parents=True, exist_ok=True)
             with atomic_file(target) as part, part.open("wb") as file:
                 yield file
@@ -78,13 +78,18 @@ class Storage:
             yield file
             file.seek(0)
             system, path = file_system(self.path(name))
-            with self._writable(name):
+            with self.writable(name):
                 system.create_dir(path.rpartition("/")[0], recursive=True)
                 with system.open_output_stream(path) as stream:
                     shutil.copyfileobj(file, stream, 1 << 20)
 
     @contextmanager
-    def _writable(self, name: str) -> Iterator[None]:
+    def writable(self, name: str) -> Iterator[None]:
+        """Name the file in an error of the block that writes it.
+
+        Raises:
+            OutputError: In place of `OSError`.
+        """
         try:
             yield
         except OSError as error:
