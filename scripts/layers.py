@@ -110,6 +110,7 @@ LAYERS = (
     "reports.provenance",
     "reports.tables",
     "reports.pages",
+    "redaction.numbers",
     "redaction.rules",
     "redaction.stand_ins",
     "redaction",
