@@ -18,7 +18,7 @@ def scores(weights, eight_bits, ids, lengths):
 
 @pytest.mark.parametrize("merge", ["concat", "sum"])
 def test_eight_bits_are_near_single_precision_whatever_the_scales_of_weights(merge):
-    """Gates, directions and layers of one shape, whose scales OpenVINO mixes up, have weights of very different size."""
+    """OpenVINO mixes up the scales of gates, of directions, and of layers of one shape."""
     rng, size, tags = np.random.default_rng(1), 8, 5
     inner = 2 * size if merge == "concat" else size
 
