@@ -55,6 +55,7 @@ LAYERS = (
     "model",
     "weights",
     "onnx_graph",
+    "openvino_graph",
     "decode",
     "calibration",
     "score",
