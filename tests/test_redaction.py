@@ -391,7 +391,6 @@ def test_a_report_says_what_is_to_be_reviewed(bundle_of_planted, tmp_path, capsy
         ("bundle {t}/brat", "is a folder: give --out"),
         ("bundle {t}/brat --out {a} --force", "is a file, and a folder is to be written"),
         ("bundle {a} --out {t}/brat --force", "is a folder, and a file is to be written"),
-        ("{a}", "two arguments are needed"),
         ("bundle {a} --labels PER,NAME", "no label or rule 'NAME'"),
         ("bundle {a} --out {a}", "is read by this command"),
         ("bundle {a} --out {t}/x --report {t}/x", "choose different files"),

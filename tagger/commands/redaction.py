@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tagger.commands.base import Command, add_force, add_from, add_reading
+from tagger.commands.base import Command, add_bundle_or_general, add_force, add_from, add_reading, settle_bundle
 from tagger.commands.output import print_format, print_notes, print_table
 from tagger.commands.tagging import add_runtime, add_threshold, load_tagger, report_cut_mentions, thresholds
 from tagger.errors import ConfigError, CorpusError, require
@@ -55,11 +55,8 @@ def _check(options: argparse.Namespace) -> None:
         needing = {"--threshold": options.threshold, "--gazetteer": options.gazetteer, "a bundle": options.bundle}
         if needless := next((name for name, value in needing.items() if value), ""):
             raise ConfigError(f"--rules-only uses no tagger, and {needless} is for one; leave out one of them")
-    elif options.bundle is None:
-        raise ConfigError(
-            "two arguments are needed: the folder of a trained tagger, and a file of texts; "
-            "or --rules-only, for what rules and lists find"
-        )
+    else:
+        settle_bundle(options, options.file)
     if options.map and not options.out:
         raise ConfigError("--map needs --out: it leads back from that file")
     out = options.out if options.out and not options.out.is_dir() else None  # else it is checked with the format
@@ -229,7 +226,7 @@ class _Report:
 def _add_redact(parser: argparse.ArgumentParser) -> None:
     from tagger.redaction.rules import RULES
 
-    parser.add_argument("bundle", nargs="?", metavar="BUNDLE", help="folder of a trained tagger")
+    add_bundle_or_general(parser)
     parser.add_argument(
         "file", metavar="F", help="text or a corpus; - is standard input; with --undo, what was redacted"
     )
@@ -264,6 +261,7 @@ REDACT = Command(
     redact,
     _add_redact,
     """
+  tagger redact letters.txt --out redacted.txt
   tagger redact bundle letters.txt --out redacted.txt
   tagger redact --rules-only numbers.csv --out redacted.csv
   tagger redact bundle export.jsonl --by stand-in --key-file secret --out redacted.jsonl --report review.jsonl
