@@ -40,6 +40,7 @@ LAYERS = (
     "findings",
     "splitting",
     "tags",
+    "edges",
     "text",
     "groups",
     "alignment",

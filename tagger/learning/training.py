@@ -234,18 +234,19 @@ def train_step(
         replicas: That share the batch; the function then takes a `Batch` for each replica of this process.
     """
     model = state.model
-    targets_spec = tf.TensorSpec((None, None, model.scheme.size), tf.float32)
-    weights_spec = tf.TensorSpec((None, None), tf.float32)
+    size = model.scheme.size
+    shapes = (None, None, size), (size, size), (None, None)  # of targets, steps and weights
 
-    def step(inputs: dict[str, tf.Tensor], targets: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
+    def step(inputs: dict[str, tf.Tensor], targets: tf.Tensor, steps: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
         with tf.GradientTape() as tape:
             scores = model(inputs, training=True, matmul_dtype=matmul_dtype)
-            loss = model.compute_loss(inputs, targets, scores, weights, partial=partial)
+            loss = model.compute_loss(inputs, targets, scores, weights, steps=steps, partial=partial)
         loss, *gradients = total([loss, *tape.gradient(loss, state.weights)])
         state.apply_gradients(gradients)
         return loss
 
-    return (replicas or Replicas()).step(step, (input_signature(model, lookup), targets_spec, weights_spec))
+    specs = [tf.TensorSpec(shape, tf.float32) for shape in shapes]
+    return (replicas or Replicas()).step(step, (input_signature(model, lookup), *specs))
 
 
 def shows_contest(config: Config) -> bool | None:
