@@ -273,7 +273,7 @@ class Tagger:
 
     def _tag_pieces(self, texts: list[str], answers: bool, outside: bool, certainty: bool) -> list[Result]:
         units = [self.units(text) for text in texts]
-        scores = self._scores(units)
+        scores = self.scores(units)
         lengths = np.fromiter(map(len, units), np.int64, len(units))
         empty = np.zeros(0, np.float32) if outside else None
         blank = PathScore(0.0, 0) if certainty else None
@@ -287,7 +287,7 @@ class Tagger:
                     results[number] = result
         return results
 
-    def _scores(self, units: list[Units]) -> list[np.ndarray]:
+    def scores(self, units: list[Units]) -> list[np.ndarray]:
         """Return the tag scores (T, K) of each text, joined from those of its windows."""
         text = self.config.text
         parts = [(n, w) for n, own in enumerate(units) for w in windows(own, text.maxlen, text.overlap)]

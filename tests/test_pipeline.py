@@ -150,7 +150,7 @@ def test_the_certainty_is_that_of_a_unit_whatever_the_length(unit):
     results = tagger.tag(texts, certainty=True)
     assert results[0].certainty == 1
     for text, result in zip(texts[1:], results[1:], strict=True):
-        (scores,) = tagger._scores([tagger.units(text)])
+        (scores,) = tagger.scores([tagger.units(text)])
         expected, units = np.exp(_best_share(scores, tagger.transitions) / len(scores)), len(scores)
         assert result.certainty == pytest.approx(expected, abs=1e-5)
         assert result.path.units == units
