@@ -100,7 +100,7 @@ class Store:
         return rows[:, :-1], rows[:, -1]
 
     def edges(self, number: int) -> np.ndarray:
-        """Return what is known of the tags of a text, (N,) `edges.EDGE`: what teachers gave, or the path of its tags."""
+        """Return what is known of the tags of a text, (N,) `edges.EDGE`: by teachers, or the path of its tags."""
         if not len(self.edge_bounds):
             return of_path(np.maximum(self[number][1], OUTSIDE))
         start, stop = self.edge_bounds[number : number + 2].tolist()
@@ -145,10 +145,14 @@ class StoreWriter:
         """Complete the files and return the store."""
         self._file.close()
         self._edges.close()
-        arrays = {"bounds": np.array(self._bounds, np.int64), "weights": np.array(self._weights, np.float32)}
-        arrays["edge_bounds"] = np.array(self._edge_bounds if len(self._edge_bounds) > 1 else (), np.int64)
-        about = np.array([self._columns, self._partial])
-        np.savez(self._folder / "texts.npz", allow_pickle=False, about=about, **arrays)
+        np.savez(
+            self._folder / "texts.npz",
+            allow_pickle=False,
+            bounds=np.array(self._bounds, np.int64),
+            edge_bounds=np.array(self._edge_bounds if len(self._edge_bounds) > 1 else (), np.int64),
+            weights=np.array(self._weights, np.float32),
+            about=np.array([self._columns, self._partial]),
+        )
         return Store(self._folder)
 
 

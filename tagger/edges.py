@@ -107,7 +107,8 @@ def of_characters(some: np.ndarray, bounds: np.ndarray, scheme: TagScheme) -> np
     made = [edges(bounds[unit], before, tag_at(tag, here, np.zeros_like(here)), some["probability"])]
     for place in range(1, int(lengths.max(initial=1))):
         longer = here > place
-        pair = [tag_at(tag[longer], here[longer], np.full(int(longer.sum()), at)) for at in (place - 1, place)]
+        tags, sizes, at = tag[longer], here[longer], np.full(int(longer.sum()), place)
+        pair = tag_at(tags, sizes, at - 1), tag_at(tags, sizes, at)
         made.append(edges(bounds[unit[longer]] + place, *pair, some["probability"][longer]))
     every = np.concatenate(made)
     return every[np.argsort(every["unit"], kind="stable")]

@@ -6,7 +6,7 @@ of each text (`tagger.edges`), in the order of the texts.
 
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import batched, islice, pairwise
+from itertools import islice, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -87,7 +87,10 @@ class Ensemble:
     def _tags_of(self, scheme: TagScheme) -> np.ndarray:
         """Return the student's tag for each tag of a teacher's scheme, (K,) int."""
         labels = [self._scheme.labels.index(label) for label in scheme.labels]
-        of_labels = [TagScheme.tag(labels[label], part) for label, part in zip(scheme.tag_labels[1:], scheme.parts[1:], strict=True)]
+        of_labels = [
+            TagScheme.tag(labels[label], part)
+            for label, part in zip(scheme.tag_labels[1:], scheme.parts[1:], strict=True)
+        ]
         return np.array([0, *of_labels])
 
 
@@ -99,11 +102,11 @@ def write_posteriors(ensemble: Ensemble, documents: Iterable[Document], folder: 
     workers = usable_cores()
     with ThreadPoolExecutor(workers) as pool:
         results = in_order(pool, ensemble.edges, groups, workers)
-        for number, part in enumerate(batched((found for _, found in results), _GROUPS), done):
-            texts = [each for found in part for each in found]
+        while texts := [each for _, found in islice(results, _GROUPS) for each in found]:
             bounds = np.cumsum([0, *map(len, texts)])
-            with atomic_file(_part(folder, number)) as path, path.open("wb") as file:
+            with atomic_file(_part(folder, done)) as path, path.open("wb") as file:
                 np.savez_compressed(file, allow_pickle=False, bounds=bounds, edges=np.concatenate(texts))
+            done += 1
 
 
 def read_posteriors(folder: Path) -> Iterator[np.ndarray]:
