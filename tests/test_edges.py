@@ -27,7 +27,9 @@ def dense(some, length, size=SCHEME.size):
 
 def mean_path(paths, shares, size=SCHEME.size):
     """Return the pairs of several paths of one length, each with its share."""
-    return sum(share * dense(edges.of_path(np.array(path)), len(path), size) for path, share in zip(paths, shares))
+    return sum(
+        share * dense(edges.of_path(np.array(path)), len(path), size) for path, share in zip(paths, shares, strict=True)
+    )
 
 
 @pytest.mark.parametrize(("tags", "seed"), CASES)
