@@ -370,13 +370,19 @@ def ratio_rows(rows: list[Figures]) -> Rows:
     return [("system", *(heading for _, heading in keys)), *body]
 
 
+SAW_DEV = "* very likely trained on these dev texts: see scripts/bench_peers.py."
+
+
+def machine_note(host: Figures) -> str:
+    """Return in a sentence which machine it was."""
+    units = [flag for flag in host["flags"] if flag in ("avx2", "avx512f", "avx512_vnni", "amx_int8", "amx_bf16")]
+    return f"{host['cpus']} cores, {host['processor'] or host['system']} ({', '.join(units) or 'flags unknown'})."
+
+
 def notes(figures: Figures) -> str:
     """Return the conditions of the measurement, in a paragraph."""
-    host, measured = figures["machine"], [row for row in figures["rows"] if "copies" in row]
-    units = [flag for flag in host["flags"] if flag in ("avx2", "avx512f", "avx512_vnni", "amx_int8", "amx_bf16")]
-    sentences = [
-        f"{host['cpus']} cores, {host['processor'] or host['system']} ({', '.join(units) or 'flags unknown'})."
-    ]
+    measured = [row for row in figures["rows"] if "copies" in row]
+    sentences = [machine_note(figures["machine"])]
     amounts = {row["name"]: row["characters"] * row["copies"] for row in measured}
     most = max(amounts.values(), default=0)
     sentences.append(f"Text: copies of the dev texts of msra, {most:,} characters in all.")
@@ -388,7 +394,7 @@ def notes(figures: Figures) -> str:
     sentences.append("The tagger and the CRF were trained on msra's training texts; dev picked the tagger's epoch.")
     sentences.append("The others come with their own models, inside their packages.")
     if any(row.get("saw_dev") for row in measured):
-        sentences.append("* very likely trained on these dev texts: see scripts/bench_peers.py.")
+        sentences.append(SAW_DEV)
     return " ".join(sentences)
 
 

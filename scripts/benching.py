@@ -44,10 +44,10 @@ def add_data_option(parser: argparse.ArgumentParser, content: str) -> None:
     )
 
 
-def add_docs_option(parser: argparse.ArgumentParser) -> None:
-    """Add --docs, which puts the results into the page of benchmarks."""
-    page = PAGE.relative_to(PROJECT)
-    parser.add_argument("--docs", action="store_true", help=f"put the results into {page}, between their markers")
+def add_docs_option(parser: argparse.ArgumentParser, page: Path = PAGE) -> None:
+    """Add --docs, which puts the results into a page of the documentation, by default that of benchmarks."""
+    about = f"put the results into {page.relative_to(PROJECT)}, between their markers"
+    parser.add_argument("--docs", action="store_true", help=about)
 
 
 def add_seeds_option(parser: argparse.ArgumentParser, default: Sequence[int] | None, about: str = "") -> None:

@@ -9,6 +9,7 @@ from typing import Any, Self, TypedDict
 from tagger import pipeline
 from tagger.config import Config, check
 from tagger.config import load as load_config
+from tagger.default_bundle import general_bundle
 from tagger.documents import Entity
 from tagger.errors import BundleError
 from tagger.files import sha256
@@ -52,13 +53,13 @@ class Loaded:
     """What a tagger was loaded from, to load it again in another process.
 
     Args:
-        folder: The bundle.
+        folder: The bundle; None for the general tagger, which may lie elsewhere on another machine.
         sha256: Of its manifest.
         runtime, workers: As for `Tagger.load`.
         gazetteer: The file that replaces the bundle's own, and its SHA-256 ("" of a stream); None for none.
     """
 
-    folder: Path
+    folder: Path | None
     sha256: str
     runtime: str
     workers: int
@@ -138,14 +139,18 @@ class Tagger(pipeline.Tagger):
         workers: int = 0,
         gazetteer: Path | str | None = None,
     ) -> Self:
-        """Return the tagger in a bundle; arguments and errors as for `tagger.pipeline.Tagger.load`."""
-        if path is None:
-            raise BundleError('Tagger.load(): expected the folder of a bundle; train one, see "tagger help tutorial"')
-        tagger = super().load(path, runtime, workers, gazetteer)
+        """Return the tagger in a bundle.
+
+        Args:
+            path: The bundle's folder; None for the general tagger, which finds people, places and organisations.
+            runtime, workers, gazetteer: As for `tagger.pipeline.Tagger.load`, as are the errors.
+        """
+        tagger = super().load(general_bundle() if path is None else path, runtime, workers, gazetteer)
         assert tagger.identity
         file = Path(gazetteer).absolute() if gazetteer else None
         read = (file, sha256(file) if file.is_file() else "") if file else None
-        tagger._loaded = Loaded(Path(path).absolute(), tagger.identity.sha256, runtime, tagger.workers, read)
+        folder = None if path is None else Path(path).absolute()
+        tagger._loaded = Loaded(folder, tagger.identity.sha256, runtime, tagger.workers, read)
         return tagger
 
     def __call__(self, text: str) -> Entities:
@@ -176,7 +181,7 @@ class Tagger(pipeline.Tagger):
         shown = ", ".join(self.labels[:8]) + (f", ... ({len(self.labels)})" if len(self.labels) > 8 else "")
         parts = [f"labels {shown}", f"unit {self.config.text.unit}", f"workers {self.workers}"]
         if self._loaded:
-            parts = [str(self._loaded.folder), *parts, f"runtime {self._loaded.runtime}"]
+            parts = [str(self._loaded.folder or "general"), *parts, f"runtime {self._loaded.runtime}"]
         return f"<Tagger {'; '.join(parts)}>"
 
 
@@ -190,7 +195,9 @@ def _reloaded(kind: type[Tagger], loaded: Loaded) -> Tagger:
     file = loaded.gazetteer[0] if loaded.gazetteer else None
     tagger = kind.load(loaded.folder, loaded.runtime, loaded.workers, file)
     if tagger._loaded != loaded:
-        name = file if tagger._loaded and tagger._loaded.sha256 == loaded.sha256 else loaded.folder
+        name = (
+            file if tagger._loaded and tagger._loaded.sha256 == loaded.sha256 else loaded.folder or "the general tagger"
+        )
         raise BundleError(f"{name}: changed since the Tagger was pickled; load it again with Tagger.load")
     return tagger
 

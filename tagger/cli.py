@@ -18,6 +18,7 @@ from tagger.errors import ConfigError, OutputError, TaggerError, Terminated, exi
 _DESCRIPTION = "Train your own Chinese entity tagger, and tag text with it. 训练自己的中文实体识别模型。"
 
 _EXAMPLES = """
+  tagger predict --text "詹天佑毕业于耶鲁大学，后来主持修建京张铁路。"
   tagger train --train train.jsonl --dev dev.jsonl --out bundle
   tagger predict bundle --text "遵义会议旧址，主要指召开遵义会议的那座小楼。"
   tagger evaluate bundle test.jsonl
@@ -160,14 +161,14 @@ def command_parsers() -> dict[str, "CommandParser"]:
 
 
 class CommandParser(argparse.ArgumentParser):
-    """Parser of one command, which gets its options when it is first used."""
+    """Parser of one command, which gets its options when it is first used; they may stand anywhere among its paths."""
 
     def __init__(self, command: Command, **settings: Any) -> None:
         super().__init__(
             epilog=f"examples:{command.examples}", formatter_class=argparse.RawDescriptionHelpFormatter, **settings
         )
         self._command = command
-        self._complete = False
+        self._complete = self._dividing = False
 
     def add_options(self) -> None:
         """Add the command's options, unless they have been added."""
@@ -180,7 +181,13 @@ class CommandParser(argparse.ArgumentParser):
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """See `argparse.ArgumentParser.parse_known_args`."""
         self.add_options()
-        return super().parse_known_args(args, namespace)
+        if self._dividing:
+            return super().parse_known_args(args, namespace)
+        self._dividing = True
+        try:
+            return self.parse_known_intermixed_args(args, namespace)
+        finally:
+            self._dividing = False
 
 
 if __name__ == "__main__":

@@ -76,7 +76,12 @@ def read(path: Path, config: ModelConfig, lookup: Lookup) -> Weights:
     """
     onnx = require("onnx", "train")
     constants = onnx.load(path).graph.initializer
-    arrays = {c.name: onnx.numpy_helper.to_array(c).astype(np.float32) for c in constants}
+    return from_constants({c.name: onnx.numpy_helper.to_array(c) for c in constants}, config, lookup)
+
+
+def from_constants(constants: Mapping[str, np.ndarray], config: ModelConfig, lookup: Lookup) -> Weights:
+    """Return the weights in the constants of a graph of `write`, by name; other arguments and errors as for `read`."""
+    arrays = {name: array.astype(np.float32) for name, array in constants.items()}
     embeddings = lookup.embeddings(config)
     return Weights(
         lookup.columns,

@@ -66,11 +66,6 @@ def test_a_batch_takes_any_iterable(tagger):
     assert tagger.batch(()) == []
 
 
-def test_loading_without_a_bundle_says_what_to_give():
-    with pytest.raises(BundleError, match=r"expected the folder of a bundle; train one"):
-        Tagger.load()
-
-
 # ---- what callers see ---------------------------------------------------------------------------------------------
 
 

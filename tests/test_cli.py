@@ -37,7 +37,7 @@ ROWS = [
     ("--version", 0, r"tagger \d", ""),
     ("nonsense", 2, "", "invalid choice"),
     ("predict {b}", 2, "", "nothing to tag"),
-    ("predict nowhere --text x", 1, "", "nowhere: not a bundle"),
+    ("predict nowhere --text x", 1, "", "nowhere: expected a bundle"),
     ("predict {b} nothing.txt", 1, "", r"nothing\.txt: expected a readable file"),
     ("predict {b} --text 好 --format jsonl", 0, r'^\{"text": "好", "entities": \[', ""),
     ("predict {b} --text 好 --format conll", 0, r"^好\t[OB]", ""),

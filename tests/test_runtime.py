@@ -27,7 +27,7 @@ def inside(scores, lengths):
 def load(bundle, name):
     """A runtime; OpenVINO in single precision, which is exact."""
     if name == "openvino":
-        return OpenvinoRuntime(bundle.folder / bundles.ONNX, bundle.lookup, single=True)
+        return OpenvinoRuntime(bundle.folder / bundles.ONNX, bundle.config.model, bundle.lookup, single=True)
     return RUNTIMES[name].load(bundle, 1)
 
 
@@ -99,4 +99,4 @@ def test_a_row_and_a_class_are_all_that_a_new_runtime_takes(tmp_path, monkeypatc
 def test_a_runtime_whose_package_is_missing_says_what_to_install(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "openvino", None)
     with pytest.raises(MissingExtraError, match=r"\[fast\]"):
-        OpenvinoRuntime("model.onnx", None)
+        OpenvinoRuntime("model.onnx", None, None)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tagger.config import load, sections
-from tagger.errors import OutputError, exit_code
+from tagger.errors import ConfigError, OutputError, exit_code
 from tagger.presets import PRESETS, RECIPES
 from tagger.settings import Setting, merge
 
@@ -40,6 +40,35 @@ class Command:
 def add_bundle(parser: argparse.ArgumentParser) -> None:
     """Add the bundle that a command works on."""
     parser.add_argument("bundle", metavar="BUNDLE", help="folder of a trained tagger")
+
+
+def add_bundle_or_general(parser: argparse.ArgumentParser) -> None:
+    """Add the bundle that a command tags with, which may be left out."""
+    about = "folder of a trained tagger; without one, the general tagger: PER, LOC, ORG"
+    parser.add_argument("bundle", nargs="?", metavar="BUNDLE", help=about)
+
+
+def settle_bundle(options: argparse.Namespace, file: Path | str | None = None) -> None:
+    """Set the option of `add_bundle_or_general` to the general tagger where it is left out, and say so.
+
+    Args:
+        options: Changed.
+        file: What the command reads, if it needs one file.
+
+    Raises:
+        BundleError: If this installation has no general tagger.
+        ConfigError: If the file is a bundle, so that the file itself is missing.
+    """
+    if options.bundle is not None:
+        return
+    from tagger.bundle import is_bundle
+    from tagger.default_bundle import general_bundle
+
+    if file is not None and is_bundle(file):
+        raise ConfigError(f"{file}: is a bundle; give the file that it is for, too")
+    options.bundle = str(general_bundle())
+    if file is not None:
+        print("tagger: no bundle is given: the general tagger is used (PER, LOC, ORG)", file=sys.stderr)
 
 
 def add_force(parser: argparse.ArgumentParser) -> None:

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tagger.commands.base import Command, add_bundle, add_force, add_from, add_reading
+from tagger.commands.base import Command, add_bundle_or_general, add_force, add_from, add_reading, settle_bundle
 from tagger.commands.clusters import add_cluster, check_predict, predict_on_cluster
 from tagger.commands.output import print_notes
 from tagger.commands.tagging import add_runtime, add_threshold, load_tagger, report_cut_mentions, thresholds
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 def predict(options: argparse.Namespace) -> None:
     """Tag text: predict its entities."""
+    from tagger.default_bundle import bundle_and_inputs
+
+    options.bundle, options.files = bundle_and_inputs([path for path in (options.bundle, *options.files) if path])
     if not options.files and not options.text:
         raise ConfigError("nothing to tag: give files, - for standard input, or --text")
     if options.threshold and options.format == "contest":
@@ -28,6 +31,7 @@ def predict(options: argparse.Namespace) -> None:
     from tagger.files.reading import read_as
     from tagger.prediction.inputs import expand
 
+    settle_bundle(options, next(iter(options.files), None))
     if options.cluster:
         check_predict(options)
     elif is_uri(options.out):
@@ -175,7 +179,7 @@ def _output(out: Path | None, format: str) -> Iterator[tuple[Callable[[str], Any
 def _add_predict(parser: argparse.ArgumentParser) -> None:
     from tagger.prediction.inputs import ERRORS
 
-    add_bundle(parser)
+    add_bundle_or_general(parser)
     about = "text or a corpus; .gz too; a folder of such files, or a pattern; - is standard input"
     parser.add_argument("files", nargs="*", metavar="F", help=about)
     parser.add_argument("--text", action="append", default=[], help="a text on the command line; may be repeated")
@@ -210,6 +214,8 @@ PREDICT = Command(
     predict,
     _add_predict,
     """
+  tagger predict --text "詹天佑毕业于耶鲁大学，后来主持修建京张铁路。"
+  tagger predict texts.txt --out entities.jsonl
   tagger predict bundle --text "遵义会议旧址，主要指召开遵义会议的那座小楼。"
   tagger predict bundle texts.txt.gz --out entities.jsonl
   tagger predict bundle texts.txt.gz --out entities.jsonl --resume

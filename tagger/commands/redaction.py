@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tagger.commands.base import Command, add_force, add_from, add_reading
+from tagger.commands.base import Command, add_bundle_or_general, add_force, add_from, add_reading, settle_bundle
 from tagger.commands.output import print_format, print_notes, print_table
 from tagger.commands.tagging import add_runtime, add_threshold, load_tagger, report_cut_mentions, thresholds
 from tagger.errors import ConfigError, CorpusError
@@ -25,14 +25,14 @@ def redact(options: argparse.Namespace) -> None:
     """Replace names, numbers and addresses in texts; `--undo` puts them back."""
     from tagger.files.outputs import check_outputs
 
+    if not options.undo:
+        settle_bundle(options, options.file)
     if options.map and not options.out:
         raise ConfigError("--map needs --out: it leads back from that file")
     read = [options.bundle, options.file, options.gazetteer, options.always, options.never, options.key_file]
     if options.undo:
         _undo(options)
         return
-    if options.bundle is None:
-        raise ConfigError("two arguments are needed: the folder of a trained tagger, and a file of texts")
     written = {"--out": options.out, "--report": options.report, "--map": options.map}
     check_outputs(written, options.force, read)
     passphrase = _passphrase(options) if options.map else ""
@@ -174,7 +174,7 @@ class _Report:
 def _add_redact(parser: argparse.ArgumentParser) -> None:
     from tagger.redaction.rules import RULES
 
-    parser.add_argument("bundle", nargs="?", metavar="BUNDLE", help="folder of a trained tagger")
+    add_bundle_or_general(parser)
     parser.add_argument(
         "file", metavar="F", help="text or a corpus; - is standard input; with --undo, what was redacted"
     )
@@ -208,6 +208,7 @@ REDACT = Command(
     redact,
     _add_redact,
     """
+  tagger redact letters.txt --out redacted.txt
   tagger redact bundle letters.txt --out redacted.txt
   tagger redact bundle export.jsonl --by stand-in --key-file secret --out redacted.jsonl --report review.jsonl
   tagger redact bundle export.jsonl --labels PER,PHONE,ID_CARD --threshold PER=0.3 --out redacted.jsonl

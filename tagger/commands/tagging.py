@@ -11,7 +11,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tagger.commands.base import Command, add_bundle, add_force, add_from, add_reading, add_set
+from tagger.commands.base import (
+    Command,
+    add_bundle_or_general,
+    add_force,
+    add_from,
+    add_reading,
+    add_set,
+    settle_bundle,
+)  # fmt: skip
 from tagger.commands.corpora import read_corpus
 from tagger.commands.output import print_format, print_notes, print_scores, write_page
 from tagger.commands.reporting import add_findings, check_reports, write_findings
@@ -39,6 +47,7 @@ def evaluate(options: argparse.Namespace) -> None:
     from tagger.reports import pages, suspects
     from tagger.reports.provenance import provenance, provenance_line
 
+    settle_bundle(options, options.corpus)
     corpus.require_files([options.corpus, *([options.train] if options.train else [])])
     check_reports(options, [options.corpus, options.train, options.bundle, options.gazetteer])
     tagger = load_tagger(options)
@@ -80,7 +89,7 @@ def _errors(tagger: "Tagger", documents: "Iterator[Document]", scores: "Analysis
 
 
 def _add_evaluate(parser: argparse.ArgumentParser) -> None:
-    add_bundle(parser)
+    add_bundle_or_general(parser)
     parser.add_argument("corpus", metavar="F", type=Path, help="labelled corpus")
     parser.add_argument("--json", action="store_true", help="print the scores, errors and worst texts as JSON")
     parser.add_argument("--html", metavar="F", type=Path, help="write an error report as a page")
@@ -117,6 +126,7 @@ EVALUATE = Command(
     _add_evaluate,
     """
   tagger evaluate bundle test.jsonl
+  tagger evaluate test.jsonl
   tagger evaluate bundle test.jsonl --json
   tagger evaluate bundle test.jsonl --html report.html --train train.jsonl
   tagger evaluate bundle test.jsonl --gazetteer names.tsv
@@ -137,6 +147,7 @@ def serve(options: argparse.Namespace) -> None:
 
     if not re.fullmatch("[!-~]*", options.token):
         raise ConfigError("--token must be of printable ASCII characters without spaces")
+    settle_bundle(options)
     limits = Limits(**{limit.name: getattr(options, f"max_{limit.name}") for limit in describe(Limits)})
     check_ranges(limits, "--max-")
     if options.queue and not options.save:
@@ -184,7 +195,7 @@ def _queue_setup(options: argparse.Namespace, saved: Path, limits: Limits) -> "Q
 
 
 def _add_serve(parser: argparse.ArgumentParser) -> None:
-    add_bundle(parser)
+    add_bundle_or_general(parser)
     about = "address to listen on (default: 127.0.0.1, this machine alone)"
     parser.add_argument("--host", default="127.0.0.1", help=about)
     about = "port to listen on; 0 for any free one (default: 8000)"
@@ -224,6 +235,7 @@ SERVE = Command(
     serve,
     _add_serve,
     """
+  tagger serve
   tagger serve bundle
   tagger serve bundle --save corrected.jsonl
   tagger serve bundle --threshold PER=0.8,LOC=0.6

@@ -2,28 +2,33 @@
 
 import ctypes
 import os
+import platform
 import threading
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from tagger import onnx_graph, openvino_graph
 from tagger.bundle import ONNX, Bundle
 from tagger.errors import BundleError
 from tagger.imports import import_openvino
 from tagger.lookup import Lookup
+from tagger.sections import ModelConfig
 
 _MULTIPLE = 4  # the number of texts in a batch, and of units in a text, is padded to a multiple of this
 
 
 class OpenvinoRuntime:
-    """Runs `model.onnx` on OpenVINO, in bfloat16 where the processor multiplies it; safe to use from several threads.
+    """Runs the weights of `model.onnx` on OpenVINO, in narrower numbers; safe to use from several threads.
 
-    The vectors are looked up inside the graph. In a forked process, which lacks the threads of OpenVINO, the model is
+    On x86 the LSTMs multiply 8-bit integers; all else is in bfloat16 where the processor multiplies it. The vectors are
+    looked up inside the graph. In a forked process, which lacks the threads of OpenVINO, the model is
     compiled again when it is first used.
 
     Args:
         path: The file.
+        config: The `[model]` section.
         lookup: Ids -> vectors.
         streams: Number of batches computed side by side, each on one core.
         single: Whether to compute in single precision on any processor.
@@ -31,9 +36,10 @@ class OpenvinoRuntime:
 
     batch_units = 2400  # a change of shape costs as much as several hundred units
 
-    def __init__(self, path: Path, lookup: Lookup, streams: int = 1, single: bool = False) -> None:
+    def __init__(self, path: Path, config: ModelConfig, lookup: Lookup, streams: int = 1, single: bool = False) -> None:
         self._openvino = import_openvino()
-        self._path, self._content, self._lookup = path, path.read_bytes(), lookup
+        self._path, self._content, self._config, self._lookup = path, path.read_bytes(), config, lookup
+        self._eight_bits = not single and platform.machine() in ("x86_64", "AMD64")
         self._options: dict[str, Any] = {
             "NUM_STREAMS": streams,
             "INFERENCE_NUM_THREADS": streams,
@@ -46,7 +52,7 @@ class OpenvinoRuntime:
     @classmethod
     def load(cls, bundle: Bundle, workers: int) -> "OpenvinoRuntime":
         """Return the runtime for a bundle, to be called from this number of threads at once."""
-        return cls(bundle.folder / ONNX, bundle.lookup, workers)
+        return cls(bundle.folder / ONNX, bundle.config.model, bundle.lookup, workers)
 
     def scores(self, ids: np.ndarray, lengths: np.ndarray) -> np.ndarray:
         """See `Runtime.scores`."""
@@ -72,9 +78,10 @@ class OpenvinoRuntime:
     def _compile(self) -> Any:
         core = self._openvino.Core()
         try:
-            model = core.read_model(self._content)
-            _look_up_inside(model, self._lookup)
-            _reverse_by_length(model)
+            nodes = core.read_model(self._content).get_ops()
+            constants = {node.get_friendly_name(): node.data for node in nodes if node.get_type_name() == "Constant"}
+            weights = onnx_graph.from_constants(constants, self._config, self._lookup)
+            model = openvino_graph.build(weights, self._lookup, self._eight_bits)
             return core.compile_model(model, "CPU", self._options)
         except RuntimeError as error:
             reason = str(error).splitlines()[0]
@@ -101,51 +108,3 @@ class _Compiled:
         """Never free what OpenVINO made: in a forked process, that would wait for threads that are not there."""
         for kept in (self.model, *self._idle):
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(kept))
-
-
-def _look_up_inside(model: Any, lookup: Lookup) -> None:
-    """Replace the input `vectors` of an OpenVINO model by lookups in the tables of frozen vectors."""
-    from openvino import Type, opset13
-
-    inputs = {parameter.friendly_name: parameter for parameter in model.get_parameters()}
-    if "ids" not in inputs:  # word units: the graph takes vectors alone
-        inputs["ids"] = opset13.parameter([-1, -1, lookup.columns], Type.i32, "ids")
-        inputs["ids"].output(0).set_names({"ids"})
-        model.add_parameters([inputs["ids"]])
-    first = opset13.constant(np.int32(0))
-    # Scaled in advance, although four times as large: each unit looks up seven rows.
-    tables = {t.name: opset13.constant(t.rows(np.arange(len(t.vectors)))) for t in lookup.tables}
-    parts = []
-    for column, table in lookup.looked_up:
-        ids = opset13.gather(inputs["ids"], opset13.constant(np.int32(column)), opset13.constant(np.int32(2)))
-        parts.append(opset13.gather(tables[table.name], ids, first))
-    inputs["vectors"].output(0).replace(opset13.concat(parts, -1).output(0))
-    model.remove_parameter(inputs["vectors"])
-
-
-def _reverse_by_length(model: Any) -> None:
-    """Replace each bidirectional LSTM by two forward ones: OpenVINO's backward LSTM reads padding before a text's end.
-
-    A new input `mirrored` (B, T) holds the position of each unit in its text reversed.
-    """
-    from openvino import Type, opset13
-
-    mirrored = opset13.parameter([-1, -1], Type.i32, "mirrored")
-    mirrored.output(0).set_names({"mirrored"})
-    for node in model.get_ordered_ops():
-        if node.get_type_name() != "LSTMSequence":
-            continue
-        x, h, c, lengths, *weights = (node.input_value(number) for number in range(7))  # (B, T, D), 2 x (B, 2, H), ...
-        if x.get_node().get_type_name() == x.get_node().input_value(0).get_node().get_type_name() == "Transpose":
-            x = x.get_node().input_value(0).get_node().input_value(0)  # two transpositions that cancel
-        parts = [opset13.split(state, 1, 2) for state in (h, c)] + [opset13.split(each, 0, 2) for each in weights]
-        size = node.get_attributes()["hidden_size"]
-        outputs = []
-        for backward in (0, 1):
-            read = opset13.gather(x, mirrored, opset13.constant(np.int32(1)), 1).output(0) if backward else x
-            h, c, *wrb = (part.output(backward) for part in parts)
-            out = opset13.lstm_sequence(read, h, c, lengths, *wrb, size, "forward").output(0)  # (B, 1, T, H)
-            axis = opset13.constant(np.int32(2))
-            outputs.append(opset13.gather(out, mirrored, axis, 1).output(0) if backward else out)
-        node.output(0).replace(opset13.concat(outputs, 1).output(0))
-    model.add_parameters([mirrored])

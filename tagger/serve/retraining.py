@@ -17,6 +17,7 @@ from typing import Any
 from tagger import bundle as bundles
 from tagger import config, corpus
 from tagger.bundle import settings_since
+from tagger.default_bundle import GENERAL
 from tagger.documents import Document, Notes
 from tagger.errors import OutputError, TaggerError, TrainingError
 from tagger.files.outputs import MANIFEST, atomic_file
@@ -192,7 +193,9 @@ class Retraining:
 
     @property
     def base(self) -> Path:
-        """The bundle whose name new ones get, with a number."""
+        """The bundle whose name new ones get, with a number; of the general tagger, in the current folder."""
+        if self.plan.bundle == GENERAL:
+            return Path.cwd() / GENERAL.name
         match = _NUMBER.fullmatch(self.plan.bundle.name)
         base = self.plan.bundle.with_name(match["base"]) if match else self.plan.bundle
         return base if bundles.is_bundle(base) else self.plan.bundle
