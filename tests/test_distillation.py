@@ -154,7 +154,7 @@ def test_a_labelled_text_teaches_its_annotation_and_the_teachers_in_shares():
 # ---- the command ----------------------------------------------------------------------------------------------
 
 SETTINGS = [
-    *SMALL, "batches.texts=16", "training.epochs=3", "distil.teachers=2", "distil.epochs=4", "distil.teacher=contest",
+    *SMALL, "batches.texts=16", "training.epochs=3", "distil.teachers=2", "distil.epochs=4", "distil.teacher=default",
 ]  # fmt: skip
 
 

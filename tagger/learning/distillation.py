@@ -114,7 +114,9 @@ def _distil(
     metrics: dict[str, Any] = {}
 
     def learn(bundle: Path) -> None:
-        settings, own = student_step(config, sources, texts, posteriors, teachers[0] if made else None)
+        theirs = over(config, config.distil.teacher).text
+        vectors = teachers[0] if made and theirs == config.text else None
+        settings, own = student_step(config, sources, texts, posteriors, vectors)
         metrics.update(train(settings, own, bundle, resume=True, stages=Stages(), kind=kind))
 
     finish(folder / "student", _STUDENT, learn, stages)
