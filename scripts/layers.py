@@ -116,6 +116,7 @@ LAYERS = (
     "reports.provenance",
     "reports.tables",
     "reports.pages",
+    "redaction.numbers",
     "redaction.rules",
     "redaction.stand_ins",
     "redaction",
