@@ -114,7 +114,7 @@ class System:
         """Return the command line that puts a file through the system; see bench_peers for the modes."""
         if mode == "file" and self.bundle:
             folder, runtime = self.bundle
-            return tagger_command("predict", folder, source, "--out", out, "--runtime", runtime)
+            return tagger_command("predict", folder, source, "--out", out, "--runtime", runtime, "--force")
         python, name, *arguments = self.runner
         script = Path(__file__).with_name("bench_peers.py")
         return [str(part) for part in (python, "-W", "ignore", script, mode, name, source, out, *arguments)]
