@@ -139,6 +139,20 @@ class Lattice:
         log = self.forward_scale[:length, row] + self.backward_scale[:length, row] - self.total[row]
         return shares * np.exp(log)[:, None]
 
+    def pairs(self, row: int, length: int) -> np.ndarray:
+        """Return the probability of each tag after each other at each unit of text `row`, (length, K, K).
+
+        `[t, i, j]` is that of tag j at unit t and tag i before it; `[0, 0]` has the tags of the first unit.
+        """
+        scores = self.scores[row, :length]
+        after = np.exp(scores - scores.max(axis=1, keepdims=True)) * self.backward[:length, row]
+        found = np.zeros((length, *self.transitions.scores.shape), after.dtype)
+        found[0, 0] = self.forward[0, row] * self.backward[0, row]
+        np.multiply(self.forward[: length - 1, row, :, None], after[1:, None], out=found[1:])
+        found[1:] *= np.exp(self.transitions.scores)
+        found /= found.sum(axis=(1, 2), keepdims=True)
+        return found
+
     def log_probabilities(self, paths: np.ndarray, lengths: np.ndarray) -> np.ndarray:
         """Return the log-probability of one tag path of each text, (B,) float64.
 

@@ -1,4 +1,4 @@
-"""The commands that learn: train, transfer, pretrain, vectors."""
+"""The commands that learn: train, transfer, distil, pretrain, vectors."""
 
 import argparse
 import functools
@@ -200,6 +200,50 @@ TRANSFER = Command(
 )
 
 
+# ---- distil -------------------------------------------------------------------------------------------------------
+
+
+def distil(options: argparse.Namespace) -> None:
+    """Train a small tagger on what several large ones believe of labelled and unlabelled texts."""
+    from tagger.bundle import require_bundle
+    from tagger.learning.run import Sources
+    from tagger.learning.workers import require_alone
+
+    require_alone("tagger distil")
+    config = load_config(options)
+    for teacher in options.teachers:
+        require_bundle(teacher)
+    _check_files(options, "distil", options.train, options.dev, *options.unlabelled)
+    _check_corpora(options)
+    import_tensorflow()
+    from tagger.learning import distillation
+
+    files = Sources(options.train, options.dev, tuple(options.unlabelled), teachers=tuple(options.teachers))
+    with reading_as_told(options), resumable(f"{options.out}.distil"):
+        metrics = distillation.distil(config, files, options.out, options.resume, options.force)
+    _print_metrics(options, metrics)
+
+
+def _add_distil(parser: argparse.ArgumentParser) -> None:
+    about = "bundles that teach; without any, several are trained first (distil.teachers, distil.teacher)"
+    parser.add_argument("teachers", nargs="*", metavar="TEACHER", type=Path, help=about)
+    about = "texts that the teachers tag and the student learns"
+    parser.add_argument("--unlabelled", nargs="+", default=[], metavar="F", type=Path, help=about)
+    _add_corpora(parser, start=False)
+
+
+DISTIL = Command(
+    distil,
+    _add_distil,
+    """
+  tagger distil --train train.jsonl --dev dev.jsonl --unlabelled more.txt.gz --out student
+  tagger distil --train train.jsonl --dev dev.jsonl --unlabelled more.txt.gz --out student --config small
+  tagger distil first second third --train train.jsonl --dev dev.jsonl --unlabelled more.txt --out student
+  tagger distil --train train.jsonl --dev dev.jsonl --unlabelled more.txt.gz --out student --resume
+""",
+)
+
+
 # ---- pretrain -----------------------------------------------------------------------------------------------------
 
 
@@ -307,22 +351,23 @@ def _add_texts(parser: argparse.ArgumentParser, out: str, what: str) -> None:
     _add_out(parser, out, what)
 
 
-def _add_corpora(parser: argparse.ArgumentParser) -> None:
+def _add_corpora(parser: argparse.ArgumentParser, start: bool = True) -> None:
     parser.add_argument("--train", required=True, metavar="F", type=Path, help="labelled corpus to learn from")
     about = "labelled corpus that picks the best epoch and calibrates probabilities"
     parser.add_argument("--dev", required=True, metavar="F", type=Path, help=about)
     add_reading(parser, "train", "dev", "unlabelled")
     _add_out(parser, "BUNDLE", "the tagger")
-    _add_fitting(parser)
+    _add_fitting(parser, start)
 
 
 def _add_out(parser: argparse.ArgumentParser, name: str, what: str) -> None:
     parser.add_argument("--out", required=True, metavar=name, type=Path, help=f"folder to write {what} to")
 
 
-def _add_fitting(parser: argparse.ArgumentParser) -> None:
+def _add_fitting(parser: argparse.ArgumentParser, start: bool = True) -> None:
     about = "trained or pretrained bundle whose vectors and network to start from"
-    parser.add_argument("--start", metavar="BUNDLE", type=Path, help=about)
+    if start:
+        parser.add_argument("--start", metavar="BUNDLE", type=Path, help=about)
     add_setting(parser, "--seed", "training.seed")
     parser.add_argument("--resume", action="store_true", help="continue what was interrupted")
     _add_making(parser)
