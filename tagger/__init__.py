@@ -1,8 +1,8 @@
-"""A Chinese entity tagger that you train on your own corpus.
+"""A Chinese entity tagger that you train on your own corpus, and one that knows people, places and organisations.
 
     from tagger import Tagger
-    tagger = Tagger.load("bundle")
-    tagger("遵义会议旧址，主要指召开遵义会议的那座小楼。")
+    tagger = Tagger.load()  # or the folder of a bundle
+    tagger("詹天佑毕业于耶鲁大学，后来主持修建京张铁路。")
 
 Importing this imports nothing else: a name is loaded when it is first used.
 """

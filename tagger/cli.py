@@ -18,7 +18,7 @@ from tagger.errors import ConfigError, OutputError, TaggerError, Terminated, exi
 _DESCRIPTION = "Train your own Chinese entity tagger, and tag text with it. 训练自己的中文实体识别模型。"
 
 _EXAMPLES = """
-  tagger predict --text "屠呦呦在北京大学医学院学习药学。"
+  tagger predict --text "詹天佑毕业于耶鲁大学，后来主持修建京张铁路。"
   tagger train --train train.jsonl --dev dev.jsonl --out bundle
   tagger predict bundle --text "遵义会议旧址，主要指召开遵义会议的那座小楼。"
   tagger evaluate bundle test.jsonl

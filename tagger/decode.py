@@ -208,6 +208,22 @@ class Lattice:
         shares: np.ndarray = self.forward[own] * self.backward[own] * np.exp(log)[:, None]
         return shares
 
+    def pairs(self, row: int, start: int, stop: int) -> np.ndarray:
+        """Return the probability of each tag after each other at units `start` to `stop` of a text, (S, K, K).
+
+        `[n, i, j]` is that of tag j at unit start + n and tag i before; of a text's first unit, `[0, 0]` has the tags.
+        """
+        first = self._firsts[row]
+        own = slice(first + start, first + stop)
+        after = np.exp(self.scores[own] - self.scores[own].max(axis=1, keepdims=True)) * self.backward[own]
+        before = np.zeros_like(after)
+        before[start == 0 :] = self.forward[first + max(start - 1, 0) : first + stop - 1]
+        found: np.ndarray = before[:, :, None] * np.exp(self.transitions.scores) * after[:, None]
+        if start == 0:
+            found[0, 0] = self.forward[first] * self.backward[first]
+        found /= found.sum(axis=(1, 2), keepdims=True)
+        return found
+
     def log_probabilities(self, paths: np.ndarray) -> np.ndarray:
         """Return the log-probability of one tag path of each text: (N,) tag ids -> (B,) float64."""
         firsts, lasts = self._firsts, self._firsts + self.lengths - 1

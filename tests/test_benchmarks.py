@@ -45,6 +45,20 @@ def test_the_costs_in_the_page_on_clusters_are_those_that_follow_from_the_figure
     assert f"{costs.TAGGED:,} characters a second and core" in costs.PAGE.read_text("utf-8")
 
 
+def test_files_of_all_formats_are_redacted_and_restored(tmp_path, monkeypatch, capsys):
+    redaction, files = importlib.import_module("bench_redaction"), importlib.import_module("redaction_files")
+    count = len(files.FORMS)
+    arguments = ["--files", str(count), "--look-alikes", "500", "--out", str(tmp_path / "figures.json")]
+    monkeypatch.setattr(sys, "argv", ["bench_redaction", *arguments])
+    monkeypatch.setattr(redaction, "GENERAL", tmp_path / "none")  # rules alone
+    redaction.main()
+    figures = json.loads((tmp_path / "figures.json").read_text("utf-8"))
+    assert figures["restored"] == count
+    assert figures["replaced"] == figures["planted"]
+    assert (figures["left"], figures["look_alikes"]) == (0, 0)
+    assert "files restored byte for byte" in capsys.readouterr().out
+
+
 def test_a_simulated_run_on_a_cluster_does_each_shard_once(tmp_path, monkeypatch):
     simulated = importlib.import_module("bench_cluster_simulated")
     arguments = ["--workers", "100", "--shards", "1900", "--scale", "10000", "--folder", str(tmp_path)]

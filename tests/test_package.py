@@ -63,6 +63,8 @@ def test_the_wheel_holds_the_whole_package_and_nothing_else(distributions):
     # "tagger help" shows the README, which stands elsewhere here.
     assert names == {path.as_posix() for path in files if "__pycache__" not in path.parts} | {"tagger/docs/README.md"}
     assert {"tagger/py.typed", "tagger/serve/page/index.html", "tagger/docs/tutorial.md"} <= names
+    assert {"tagger/general/manifest.json", "tagger/general/model.onnx", "tagger/NOTICE"} <= names
+    assert wheel.stat().st_size <= 12_000_000
 
 
 def test_the_sdist_builds_the_same_wheel(distributions, tmp_path):
@@ -93,6 +95,13 @@ def test_the_installed_command_tags_text(installed):
     here = run(sys.executable, "-m", "tagger", "predict", BUNDLE, "--text", text)
     assert done.stdout == here.stdout
     assert json.loads(done.stdout)["text"] == text
+
+
+def test_the_installed_command_tags_text_without_a_bundle(installed):
+    done = installed("tagger", "predict", "--text", "钱钟书和杨绛从牛津去了巴黎。")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    assert [entity["label"] for entity in json.loads(done.stdout)["entities"]] == ["PER", "PER", "LOC", "LOC"]
 
 
 def test_the_installed_module_says_its_version_and_shows_help(installed):

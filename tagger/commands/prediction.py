@@ -214,7 +214,7 @@ PREDICT = Command(
     predict,
     _add_predict,
     """
-  tagger predict --text "屠呦呦在北京大学医学院学习药学。"
+  tagger predict --text "詹天佑毕业于耶鲁大学，后来主持修建京张铁路。"
   tagger predict texts.txt --out entities.jsonl
   tagger predict bundle --text "遵义会议旧址，主要指召开遵义会议的那座小楼。"
   tagger predict bundle texts.txt.gz --out entities.jsonl

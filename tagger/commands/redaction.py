@@ -14,62 +14,106 @@ from typing import TYPE_CHECKING, Any
 from tagger.commands.base import Command, add_bundle_or_general, add_force, add_from, add_reading, settle_bundle
 from tagger.commands.output import print_format, print_notes, print_table
 from tagger.commands.tagging import add_runtime, add_threshold, load_tagger, report_cut_mentions, thresholds
-from tagger.errors import ConfigError, CorpusError
+from tagger.errors import ConfigError, CorpusError, require
 
 if TYPE_CHECKING:
     from tagger.documents import Document
+    from tagger.formats.base import Format
     from tagger.redaction import Redacted, Redactor
 
 
 def redact(options: argparse.Namespace) -> None:
     """Replace names, numbers and addresses in texts; `--undo` puts them back."""
-    from tagger.files.outputs import check_outputs
+    from tagger.files.outputs import atomic_file
+    from tagger.redaction.way_back import write_map
 
-    if not options.undo:
-        settle_bundle(options, options.file)
-    if options.map and not options.out:
-        raise ConfigError("--map needs --out: it leads back from that file")
-    read = [options.bundle, options.file, options.gazetteer, options.always, options.never, options.key_file]
+    if options.map:
+        require("cryptography", "redact")
     if options.undo:
         _undo(options)
         return
-    written = {"--out": options.out, "--report": options.report, "--map": options.map}
-    check_outputs(written, options.force, read)
+    _check(options)
     passphrase = _passphrase(options) if options.map else ""
-    with _as_file(options.file) as path:
-        _redact(options, path)
-        if options.map:
-            from tagger.redaction.way_back import write_map
-
+    with _as_file(options) as path:
+        known = _format(options, path)
+        if not options.map:
+            _redact(options, path, known, options.out)
+        elif _is_folder(known):
+            _redact(options, path, known, options.out)
             write_map(path, options.out, options.map, passphrase)
+        else:
+            with atomic_file(options.out) as part:  # which is there only when the map is
+                _redact(options, path, known, part)
+                write_map(path, part, options.map, passphrase)
+
+
+def _check(options: argparse.Namespace) -> None:
+    """Check what was given, before any work is done."""
+    from tagger.files.outputs import check_outputs
+
+    if options.rules_only:
+        needing = {"--threshold": options.threshold, "--gazetteer": options.gazetteer, "a bundle": options.bundle}
+        if needless := next((name for name, value in needing.items() if value), ""):
+            raise ConfigError(f"--rules-only uses no tagger, and {needless} is for one; leave out one of them")
+    else:
+        settle_bundle(options, options.file)
+    if options.map and not options.out:
+        raise ConfigError("--map needs --out: it leads back from that file")
+    out = options.out if options.out and not options.out.is_dir() else None  # else it is checked with the format
+    check_outputs({"--out": out, "--report": options.report, "--map": options.map}, options.force, _inputs(options))
+    for name, path in (("--out", options.out), ("--map", options.map)):
+        if options.map and path.exists() and not (path.is_file() or path.is_dir()):
+            raise ConfigError(f"{name} {path}: is a device or a pipe, from which no map leads back; give a file")
+    if options.key_file and not options.key_file.read_bytes().strip():
+        raise ConfigError(f"--key-file {options.key_file}: is empty; write a secret into it, such as 32 random letters")
+
+
+def _inputs(options: argparse.Namespace) -> list[Path | str | None]:
+    return [options.bundle, options.file, options.gazetteer, options.always, options.never, options.key_file]
 
 
 def _undo(options: argparse.Namespace) -> None:
-    from tagger.files.outputs import check_outputs
-    from tagger.redaction.way_back import restore
+    from tagger.files.outputs import check_writable
+    from tagger.redaction.way_back import leads_to_folder, restore
 
     if options.bundle is not None or options.out is None or options.map is None or options.file == "-":
         raise ConfigError("--undo takes the redacted file, --map and --out: tagger redact --undo F --map F --out F")
-    check_outputs({"--out": options.out}, options.force, [options.file, options.map])
-    for path in (Path(options.file), options.map):
-        if not path.is_file():
-            raise ConfigError(f"{path}: there is no such file")
-    restore(Path(options.file), options.map, options.out, _passphrase(options))
+    if not Path(options.file).exists():
+        raise ConfigError(f"{options.file}: there is no such file; give what was redacted")
+    if not options.map.is_file():
+        raise ConfigError(f"{options.map}: there is no such file; give the map that was written with it")
+    inputs = [options.file, options.map]
+    check_writable(options.out, options.force, inputs, leads_to_folder(options.map))
+    restore(Path(options.file), options.map, options.out, _passphrase(options), options.force)
 
 
-def _redact(options: argparse.Namespace, path: Path) -> None:
+def _format(options: argparse.Namespace, path: Path) -> "Format":
+    """Return the format of the input, in which the output is written."""
     from tagger import corpus, formats
-    from tagger.documents import Notes
 
     with corpus.opened(path, options.source_format) as (known, _):
-        name = formats.written(known.name).name
-        if known.folder and not known.binary and (options.map or not options.out):
-            raise ConfigError(f"{options.file}: the format {name} is a folder: give --out, and no --map; or convert it")
+        return formats.written(known.name)
+
+
+def _is_folder(known: "Format") -> bool:
+    """Return whether a format is written as a folder of files."""
+    return bool(known.folder) and not known.binary
+
+
+def _redact(options: argparse.Namespace, path: Path, known: "Format", out: Path | None) -> None:
+    from tagger import corpus
+    from tagger.documents import Notes
+    from tagger.files.outputs import check_writable
+
+    if out is None and _is_folder(known):
+        raise ConfigError(f"{options.file}: the format {known.name} is a folder: give --out; or convert it")
+    if out:
+        check_writable(out, options.force, _inputs(options), _is_folder(known))
     redactor = _redactor(options)
     notes, report = Notes(), _Report()
-    documents = (report.add(redacted) for redacted in redactor(corpus.read(path, name, notes)))
+    documents = (report.add(redacted) for redacted in redactor(corpus.read(path, known.name, notes)))
     with report.written(options.report):
-        texts, _ = corpus.write(documents, options.out, name, options.force, notes)
+        texts, _ = corpus.write(documents, out, known.name, options.force, notes)
     print_format(options.file, notes.format)
     print_notes(options.file, notes)
     report.show(texts)
@@ -78,11 +122,13 @@ def _redact(options: argparse.Namespace, path: Path) -> None:
 
 
 def _redactor(options: argparse.Namespace) -> "Redactor":
+    from tagger.calibration import Thresholds
     from tagger.redaction import Redactor, parse_labels
 
-    tagger = load_tagger(options)
+    tagger = None if options.rules_only else load_tagger(options)
     return Redactor(
-        tagger, options.by, thresholds(options, tagger), parse_labels(options.labels, tagger.labels),
+        tagger, options.by, thresholds(options, tagger) if tagger else Thresholds(),
+        parse_labels(options.labels, tagger.labels if tagger else ()),
         dict(_always(options.always)) if options.always else {},
         frozenset(line for _, line in _lines(options.never)) if options.never else frozenset(),
         options.key_file.read_bytes() if options.key_file else b"",
@@ -109,16 +155,19 @@ def _always(path: Path) -> Iterator[tuple[str, str]]:
 
 
 @contextlib.contextmanager
-def _as_file(given: str) -> Iterator[Path]:
-    """Yield the path of an input; standard input is kept in a private file while the block runs."""
-    if given != "-":
-        yield Path(given)
+def _as_file(options: argparse.Namespace) -> Iterator[Path]:
+    """Yield the path of the input; standard input is kept in a private file while the block runs."""
+    from tagger.files import reading
+
+    if options.file != "-":
+        yield Path(options.file)
         return
     with tempfile.NamedTemporaryFile(prefix="tagger-") as file:
         while piece := sys.stdin.buffer.read(1 << 20):
             file.write(piece)
         file.flush()
-        yield Path(file.name)
+        with reading.read_as([file.name], options.encoding, options.column):
+            yield Path(file.name)
 
 
 def _passphrase(options: argparse.Namespace) -> str:
@@ -130,11 +179,11 @@ def _passphrase(options: argparse.Namespace) -> str:
     elif sys.stdin.isatty():
         given = getpass.getpass("passphrase of the map: ")
         if not options.undo and getpass.getpass("once more: ") != given:
-            raise ConfigError("the two passphrases differ")
+            raise ConfigError("the two passphrases differ; try again")
     else:
         raise ConfigError("the map needs a passphrase: give --passphrase-file F, or set TAGGER_PASSPHRASE")
     if not given:
-        raise ConfigError("the passphrase is empty")
+        raise ConfigError("the passphrase is empty; give one, by --passphrase-file F or TAGGER_PASSPHRASE")
     return given
 
 
@@ -159,16 +208,19 @@ class _Report:
         from tagger.formats.records import dumps
 
         self._counts.update(change.label for change in redacted.changes)
+        self._counts.update(label for _, label in redacted.elsewhere)
         self._unsure += len(redacted.unsure)
-        if self._write and (redacted.changes or redacted.unsure):
+        if self._write and (redacted.changes or redacted.unsure or redacted.elsewhere):
             unsure = [entity._asdict() for entity in redacted.unsure]
-            self._write(dumps({**origin(redacted.document), "replaced": redacted.replaced, "unsure": unsure}) + "\n")
+            further = {"elsewhere": [{"label": label, "text": text} for text, label in redacted.elsewhere]}
+            line = {**origin(redacted.document), "replaced": redacted.replaced, "unsure": unsure}
+            self._write(dumps(line | (further if redacted.elsewhere else {})) + "\n")
         return redacted.document
 
     def show(self, texts: int) -> None:
         rows = [(label, f"{count:,}") for label, count in self._counts.most_common()]
         print_table(["replaced", "times"], rows, sys.stderr)
-        print(f"{texts:,} texts; {self._unsure:,} entities to review (--report lists them)", file=sys.stderr)
+        print(f"{texts:,} texts; {self._unsure:,} to review (--report F.jsonl lists them)", file=sys.stderr)
 
 
 def _add_redact(parser: argparse.ArgumentParser) -> None:
@@ -188,6 +240,7 @@ def _add_redact(parser: argparse.ArgumentParser) -> None:
         f"labels to replace, with commas between (default: those of the tagger, and of the rules {', '.join(RULES)})"
     )
     parser.add_argument("--labels", default="", metavar="A,B", help=about)
+    parser.add_argument("--rules-only", action="store_true", help="use no tagger: rules, and the lists below, alone")
     about = "strings that are always replaced, a string, a tab and its label on each line"
     parser.add_argument("--always", metavar="F", type=Path, help=about)
     parser.add_argument("--never", metavar="F", type=Path, help="strings that are never replaced, one a line")
@@ -210,6 +263,7 @@ REDACT = Command(
     """
   tagger redact letters.txt --out redacted.txt
   tagger redact bundle letters.txt --out redacted.txt
+  tagger redact --rules-only numbers.csv --out redacted.csv
   tagger redact bundle export.jsonl --by stand-in --key-file secret --out redacted.jsonl --report review.jsonl
   tagger redact bundle export.jsonl --labels PER,PHONE,ID_CARD --threshold PER=0.3 --out redacted.jsonl
   tagger redact bundle export.jsonl --out redacted.jsonl --map back.map --passphrase-file passphrase

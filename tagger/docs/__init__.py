@@ -14,8 +14,8 @@ LANGUAGES = ("en", "zh")
 
 # The order in which a reader needs the pages; any others follow by name.
 _ORDER = (
-    "readme", "tutorial", "formats", "settings", "commands", "cards", "replicas", "predicting", "library", "serving",
-    "deploying", "exports", "gazetteer", "how-it-works", "benchmarks", "architecture", "changelog",
+    "readme", "tutorial", "general", "formats", "settings", "commands", "cards", "replicas", "predicting", "library",
+    "serving", "deploying", "exports", "gazetteer", "how-it-works", "benchmarks", "architecture", "changelog",
 )  # fmt: skip
 
 _MARKER = re.compile(r"^<!-- /?[\w-]+ -->\n", re.M)  # between these, scripts/docs writes what it generates

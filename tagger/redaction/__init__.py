@@ -6,16 +6,17 @@ import itertools
 import re
 import secrets
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from random import Random
 from typing import Any
 
 from tagger.calibration import Thresholds
-from tagger.documents import Document, Entity, Span
+from tagger.documents import Document, Entity, Span, distinct, squeeze
 from tagger.errors import ConfigError
 from tagger.pipeline import Tagger
-from tagger.redaction.rules import RULES, matches
+from tagger.redaction.rules import RULES, look_alikes, matches
 from tagger.redaction.stand_ins import stand_in
 
 # What a mention can be replaced by.
@@ -39,13 +40,17 @@ class Redacted:
         changes: The replaced stretches of the old text, in order and apart; of what a rule or a list says, the score
             is 1.
         replacements: What stands in the place of each.
-        unsure: Entities for review: those replaced with a low probability, and those too improbable to be replaced.
+        unsure: Entities for review: those replaced with a low probability, those too improbable to be replaced, and
+            numbers in which only a check digit is wrong, with the score 0.
+        elsewhere: What stands in the other values of the record in the place of what rules and lists found there alone,
+            and its label.
     """
 
     document: Document
     changes: tuple[Entity, ...]
     replacements: tuple[str, ...]
     unsure: tuple[Entity, ...]
+    elsewhere: tuple[tuple[str, str], ...] = ()
 
     @property
     def replaced(self) -> list[dict[str, Any]]:
@@ -61,6 +66,9 @@ class Redacted:
 @dataclass(frozen=True)
 class Redactor:
     """Replaces what a tagger, rules and lists say, wherever it occurs in a document.
+
+    The tagger reads the text; rules and lists read all strings of the record, but for its `id`. A string of one
+    character is replaced where it was found, and where the same character follows.
 
     Args:
         tagger: None for rules and lists alone.
@@ -97,27 +105,47 @@ class Redactor:
         strings: dict[str, str] = {}
         for change in changes:
             strings.setdefault(change.text, change.label)
-        new = self._replacements(strings)
+        others = _joined_strings({key: value for key, value in document.extra.items() if key != "id"})
+        elsewhere = {found.text: found.label for found in self._by_rules(others) if found.text not in strings}
+        new = self._replacements(strings | elsewhere)
         move = _Move(changes, [new[change.text] for change in changes])
         unsure = [entity for entity in entities if entity not in replaced or entity.score < _UNSURE]
-        return Redacted(_moved(document, move, new), tuple(changes), tuple(move.replacements), tuple(unsure))
+        return Redacted(
+            _moved(document, move, new),
+            tuple(changes),
+            tuple(move.replacements),
+            (*unsure, *self._look_alikes(document.text, changes)),
+            tuple((new[string], label) for string, label in elsewhere.items()),
+        )
 
     def _wanted(self, label: str) -> bool:
         return not self.labels or label in self.labels
 
     def _by_rules(self, text: str) -> Iterator[Entity]:
-        for start, end, label in matches(text, [name for name in RULES if self._wanted(name)]):
+        for start, end, label in matches(text, self._rules):
             if text[start:end] not in self.never:
                 yield Entity(start, end, label, text[start:end], 1.0)
         for string, label in self.always.items():
             for start in _occurrences(text, string):
                 yield Entity(start, start + len(string), label, string, 1.0)
 
+    def _look_alikes(self, text: str, changes: list[Entity]) -> Iterator[Entity]:
+        starts = [change.start for change in changes]
+        for start, end, label in look_alikes(text, self._rules):
+            before = bisect_left(starts, end) - 1
+            if (before < 0 or changes[before].end <= start) and text[start:end] not in self.never:
+                yield Entity(start, end, label, text[start:end], 0.0)
+
+    @property
+    def _rules(self) -> list[str]:
+        return [name for name in RULES if self._wanted(name)]
+
     def _replacements(self, strings: Mapping[str, str]) -> dict[str, str]:
         """Return what each string is replaced by, given its label, in the order in which they occur."""
         key = self.key or secrets.token_bytes(16)
         counts: dict[str, int] = {}
         new: dict[str, str] = {}
+        taken = _Substrings(strings)
         for string, label in strings.items():
             digest = hmac.digest(key, f"{label}\0{string}".encode("utf-8", "surrogatepass"), hashlib.sha256)
             if self.by == "mask":
@@ -126,7 +154,8 @@ class Redactor:
                 counts[label] = counts.get(label, 0) + 1
                 new[string] = f"[{label}_{digest.hex()[:8] if self.key else counts[label]}]"
             else:
-                new[string] = _fresh(label, string, Random(digest), {*strings, *new.values()})
+                new[string] = _fresh(label, string, Random(digest), taken)
+                taken.add(new[string])
         return new
 
 
@@ -147,11 +176,31 @@ def parse_labels(given: str, labels: Iterable[str], name: str = "--labels") -> f
     return wanted
 
 
-def _fresh(label: str, string: str, random: Random, taken: set[str]) -> str:
+class _Substrings:
+    """A set of strings, each of which is looked for in others in time that does not grow with the set."""
+
+    def __init__(self, strings: Iterable[str]) -> None:
+        self._strings: set[str] = set()
+        self._lengths: set[int] = set()
+        for given in strings:
+            self.add(given)
+
+    def add(self, given: str) -> None:
+        self._strings.add(given)
+        self._lengths.add(len(given))
+
+    def are_in(self, text: str) -> bool:
+        """Return whether one of the strings occurs in a text."""
+        return any(
+            text[at : at + length] in self._strings for length in self._lengths for at in range(len(text) - length + 1)
+        )
+
+
+def _fresh(label: str, string: str, random: Random, taken: _Substrings) -> str:
     """Return a stand-in in which none of the strings taken occurs; asterisks if there is none."""
     for _ in range(_TRIES):
         made = stand_in(label, string, random)
-        if not any(other in made for other in taken):
+        if not taken.are_in(made):
             return made
     return "*" * len(string)
 
@@ -163,15 +212,22 @@ def _everywhere(text: str, given: Iterable[Entity]) -> list[Entity]:
     """
     changes = _joined(text, given)
     searched: set[str] = set()
-    while new := {change.text: change for change in changes if change.text not in searched}:
+    while new := {sought: change for change in changes if (sought := _sought(text, change)) not in searched}:
         searched.update(new)
         further = [
-            Entity(start, start + len(string), change.label, string, change.score)
-            for string, change in new.items()
-            for start in _occurrences(text, string)
+            Entity(start, start + len(change.text), change.label, change.text, change.score)
+            for sought, change in new.items()
+            if len(sought) > 1
+            for start in _occurrences(text, sought)
         ]
         changes = _joined(text, [*changes, *further])
     return changes
+
+
+def _sought(text: str, change: Entity) -> str:
+    """Return what marks the other occurrences of a string: itself; for one character, which is mostly a part of words
+    elsewhere, itself and the next, as in 李先生."""
+    return text[change.start : max(change.end, change.start + 2)]
 
 
 def _occurrences(text: str, string: str) -> Iterator[int]:
@@ -228,11 +284,33 @@ class _Move:
         return self.changes[number].start + self._grown[number]
 
 
-def _moved(document: Document, move: _Move, new: Mapping[str, str]) -> Document:
-    def without(string: str) -> str:
-        return pattern.sub(lambda match: new[match[0]], string) if new else string
+class _Strings:
+    """The strings that are replaced, to be replaced in the other values of a record."""
 
-    pattern = re.compile("|".join(map(re.escape, sorted(new, key=len, reverse=True))))
+    def __init__(self, new: Mapping[str, str]) -> None:
+        self._new = new
+
+    @cached_property
+    def _pattern(self) -> re.Pattern[str]:
+        longest_first = sorted((string for string in self._new if len(string) > 1), key=len, reverse=True)
+        return re.compile("|".join(map(re.escape, longest_first)) or "(?!)")
+
+    def replaced(self, value: Any) -> Any:
+        """Return a value with all strings in it changed, the keys of its objects included."""
+        if isinstance(value, str):
+            return self._new.get(value) or self._pattern.sub(lambda match: self._new[match[0]], value)
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return self._new.get(str(value), value)
+        if isinstance(value, Mapping):
+            return {self.replaced(key): self.replaced(inner) for key, inner in value.items()}
+        if isinstance(value, list | tuple):
+            return [self.replaced(inner) for inner in value]
+        return value
+
+
+def _moved(document: Document, move: _Move, new: Mapping[str, str]) -> Document:
+    strings = _Strings(new)
+    squeezed = _Strings({squeeze(string): replacement for string, replacement in new.items()})
     text = move.text(document.text)
     entities = _apart(Span(*move.span(start, end), label) for start, end, label in document.entities)
     return replace(
@@ -240,15 +318,31 @@ def _moved(document: Document, move: _Move, new: Mapping[str, str]) -> Document:
         text=text,
         entities=entities,
         scores=document.scores if len(entities) == len(document.entities) else (),
-        answers=tuple(map(without, document.answers)),
+        answers=distinct(map(squeezed.replaced, document.answers)),
         unlabelled=tuple(move.span(start, end) for start, end in document.unlabelled),
-        extra={key: _in_all(value, without) for key, value in document.extra.items()},
+        extra={key: strings.replaced(value) for key, value in document.extra.items()},
         predicted=tuple(
             entity._replace(start=start, end=end, text=text[start:end])
             for entity in document.predicted
             for start, end in [move.span(entity.start, entity.end)]
         ),
     )
+
+
+def _joined_strings(value: Any) -> str:
+    """Return all strings of a value, the keys of its objects included, apart so that no pattern sees two as one."""
+    return "\n\0\n".join(_strings(value))
+
+
+def _strings(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from (*_strings(key), *_strings(inner))
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from _strings(inner)
 
 
 def _apart(spans: Iterable[Span]) -> tuple[Span, ...]:
@@ -258,14 +352,3 @@ def _apart(spans: Iterable[Span]) -> tuple[Span, ...]:
         if not apart or span.start >= apart[-1].end:
             apart.append(span)
     return tuple(apart)
-
-
-def _in_all(value: Any, change: Callable[[str], str]) -> Any:
-    """Return a value of a record with all strings in it changed, the keys of its objects included."""
-    if isinstance(value, str):
-        return change(value)
-    if isinstance(value, Mapping):
-        return {change(key): _in_all(inner, change) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_in_all(inner, change) for inner in value]
-    return value

@@ -7,7 +7,14 @@ import unicodedata
 from collections.abc import Callable, Mapping
 from random import Random
 
-from tagger.redaction.rules import credit_check, identity_check, luhn_check
+from tagger.redaction.numbers import (
+    credit_check,
+    hong_kong_check,
+    identity_check,
+    is_card_number,
+    luhn_check,
+    taiwan_check,
+)
 
 _SURNAMES = (
     "王李张刘陈杨黄赵吴周徐孙马朱胡郭何高林郑谢罗梁宋唐许韩冯邓曹彭曾肖田董袁潘蒋蔡余杜叶程苏魏吕丁任沈姚卢姜"
@@ -77,13 +84,20 @@ def _like(mention: str, random: Random, han: str = _OTHER) -> str:
 
 
 def _character(sign: str, random: Random, han: str) -> str:
-    for kind in (string.digits, string.ascii_lowercase, string.ascii_uppercase, "０１２３４５６７８９", *_NUMERALS):
+    for kind in _KINDS:
         if sign in kind:
             return _other(sign, kind, random)
+    if sign in "〇零":
+        return random.choice(_NUMERALS[0])
     return _other(sign, han, random) if sign.isalpha() else sign
 
 
 _NUMERALS = ("一二三四五六七八九", "壹贰叁肆伍陆柒捌玖")
+
+_ASCII = (string.digits, string.ascii_lowercase, string.ascii_uppercase)
+
+# Characters that stand in for one another: ASCII, full-width, numerals.
+_KINDS = (*_ASCII, *("".join(chr(ord(sign) + 0xFEE0) for sign in kind) for kind in _ASCII), *_NUMERALS)
 
 
 def _other(sign: str, signs: str, random: Random) -> str:
@@ -131,11 +145,17 @@ def _figures(mention: str, random: Random) -> str:
 def _put(mention: str, signs: str) -> str:
     """Return a mention with its letters and digits replaced, in order, by `signs`; what was full-width stays so."""
     rest = iter(signs)
-    return "".join(_wide(next(rest), sign) if sign.isalnum() else sign for sign in mention)
+    return "".join(_as_wide(next(rest), sign) if _narrow(sign).isalnum() else sign for sign in mention)
 
 
-def _wide(sign: str, like: str) -> str:
-    return chr(ord(sign) + 0xFEE0) if "０" <= like <= "９" and sign.isascii() else sign
+def _narrow(sign: str) -> str:
+    """Return a letter or digit as ASCII, "" for what has no such form."""
+    narrow = unicodedata.normalize("NFKC", sign)
+    return narrow if narrow.isascii() else ""
+
+
+def _as_wide(sign: str, like: str) -> str:
+    return sign if like.isascii() else chr(ord(sign) + 0xFEE0)
 
 
 def _digits(count: int, random: Random) -> str:
@@ -144,39 +164,73 @@ def _digits(count: int, random: Random) -> str:
 
 def _phone(mention: str, random: Random) -> str:
     """Return another number; the codes of the country and of the area stay."""
-    number = unicodedata.normalize("NFKC", "".join(filter(str.isdigit, mention)))
-    match = re.fullmatch(r"((?:(?:00)?86)?)(1|0(?:10|2[0-9]|[3-9][0-9]{2})|[48]00)([0-9])([0-9]+)", number)
+    number = "".join(filter(str.isdecimal, map(_narrow, mention)))
+    code = r"1(?=[3-9][0-9]{9})|[48]00|0?(?:10|2[0-9]|[3-9][0-9]{2})|(?:00)?(?:852|853|886)"
+    match = re.fullmatch(rf"((?:(?:00)?86)?)({code})([0-9])([0-9]{{5,}})", number) if len(number) > 8 else None
     if match is None:
-        return _like(mention, random)
+        return mention[0] + _like(mention[1:], random)
     country, code, first, rest = match.groups()
-    return _put(mention, country + code + _other(first, "3456789", random) + _like(rest, random))
+    rest = iter(country + code + _other(first, "3456789", random) + _like(rest, random))
+    return "".join(_as_wide(next(rest), sign) if _narrow(sign).isdecimal() else sign for sign in mention)
 
 
 def _identity(mention: str, random: Random) -> str:
-    day = datetime.date(1950, 1, 1) + datetime.timedelta(random.randrange(20_000))
-    number = random.choice(("11", "31", "44", "51")) + "99" + _digits(2, random) + f"{day:%Y%m%d}" + _digits(3, random)
+    """Return another number of a card of the mainland, of Hong Kong or of Taiwan, with a right check digit."""
+    number = "".join(filter(str.isalnum, map(_narrow, mention))).upper()
+    if match := re.fullmatch(r"([A-Z]{1,2})[0-9]{6}[0-9A]", number):
+        number = _like(match[1], random) + _digits(6, random)
+        return _put(mention, number + hong_kong_check(number))
+    if re.fullmatch(r"[A-Z][0-9]{9}", number):
+        number = _like(number[0], random) + random.choice("12") + _digits(7, random)
+        return _put(mention, number + taiwan_check(number))
+    day = _day(random)
+    place = random.choice(("11", "31", "44", "51")) + "99" + _digits(2, random)
+    if len(number) == 15:
+        return _put(mention, f"{place}{day:%y%m%d}{_digits(3, random)}")
+    number = f"{place}{day:%Y%m%d}{_digits(3, random)}"
     return _put(mention, number + identity_check(number))
 
 
+def _day(random: Random) -> datetime.date:
+    return datetime.date(1950, 1, 1) + datetime.timedelta(random.randrange(18_000))
+
+
 def _card(mention: str, random: Random) -> str:
-    count = sum(sign.isdigit() for sign in mention)
-    number = unicodedata.normalize("NFKC", re.sub("[ -]", "", mention))[:2] + _digits(count - 3, random)
-    return _put(mention, number + luhn_check(number))
+    number = "".join(filter(str.isdecimal, map(_narrow, mention)))
+    made = number[:2] + _digits(len(number) - 3, random)
+    made += luhn_check(made)
+    return _put(mention, made if is_card_number(made) else number[:3] + _like(number[3:], random))
 
 
 def _credit_code(mention: str, random: Random) -> str:
-    code = mention[:2] + _digits(6, random) + _digits(9, random)
-    return code + credit_check(code)
+    code = "".join(map(_narrow, mention[:2])).upper() + _digits(15, random)
+    return _put(mention, code + credit_check(code))
 
 
 def _plate(mention: str, random: Random) -> str:
-    return _other(mention[0], "京津沪渝冀豫云辽黑湘皖鲁苏浙赣鄂", random) + _like(mention[1:], random)
+    """Return another plate: other letters and digits; Chinese characters behind the first, as 学 and 警, stay."""
+    start = "WJ" if mention.startswith("WJ") else mention[0]
+    kinds = (string.digits, "ABCDEFGHJKLMNPQRSTUVWXYZ", "abcdefghjklmnpqrstuvwxyz")
+    changed = (
+        next((_as_wide(_other(_narrow(sign), kind, random), sign) for kind in kinds if _narrow(sign) in [*kind]), sign)
+        for sign in mention[len(start) :]
+    )
+    is_place = start not in ("WJ", "使")
+    return (_other(start, "京津沪渝冀豫云辽黑湘皖鲁苏浙赣鄂", random) if is_place else start) + "".join(changed)
+
+
+def _account(mention: str, random: Random) -> str:
+    start = "wxid_" if mention.startswith("wxid_") else ""
+    return start + _like(mention[len(start) :], random)
 
 
 def _net(mention: str, random: Random) -> str:
     """Return an address of the net; what is before :// and behind the last dot of the host stays."""
     match = re.fullmatch(
-        r"((?:[a-z]+://)?(?:www\.)?)(.*?)((?:\.[A-Za-z]{2,6})?)((?::[0-9]+)?(?:[/?].*)?)", mention, re.S
+        r"((?:[A-Za-z]+://)?(?i:www\.)?)(.*?)((?:[.．](?:[A-Za-zＡ-Ｚａ-ｚ]{2,6}|[\u4e00-\u9fff]{2,4}))?)"
+        r"((?::[0-9]+)?(?:[/?#].*)?)",
+        mention,
+        re.S,
     )
     assert match is not None
     start, host, end, path = match.groups(default="")
@@ -184,12 +238,12 @@ def _net(mention: str, random: Random) -> str:
 
 
 def _email(mention: str, random: Random) -> str:
-    name, at, host = mention.partition("@")
+    name, at, host = (*re.split(r"([@＠]|[\[(（]at[\])）])", mention, maxsplit=1), "", "")[:3]
     return _like(name, random) + at + _net(host, random)
 
 
 def _ip(mention: str, random: Random) -> str:
-    if ":" in mention:
+    if not re.fullmatch(r"[0-9.]+", mention):
         return re.sub("[0-9A-Fa-f]", lambda _: random.choice("123456789abcdef"), mention)
     return ".".join(str(random.randint(*_RANGES[len(part)])) for part in mention.split("."))
 
@@ -198,20 +252,32 @@ _RANGES = {1: (1, 9), 2: (10, 99), 3: (100, 254)}
 
 
 def _date(mention: str, random: Random) -> str:
-    day = datetime.date(1950, 1, 1) + datetime.timedelta(random.randrange(20_000))
-    if mention.isdigit():
-        return f"{day:%Y%m%d}"
-    parts = re.split(r"([0-9]+)", mention)
-    values = iter((str(day.year), str(day.month), str(day.day)))
-    if len(parts) < 6:
-        return _like(mention, random)
-    for place in (1, 3, 5):
-        parts[place] = _of_length(next(values), len(parts[place]))
-    return "".join(parts)
+    """Return another date in the same form: year, month and day as far as they are there, in digits or numerals."""
+    if re.fullmatch("[0-9]{8}", mention):
+        return f"{_day(random):%Y%m%d}"
+    limits = iter(((1950, 1999), (1, 12), (1, 28)))
+    if not re.match(r"[0-9]{4}|[0-9]{2}年|[〇○零一二三四五六七八九]{2,4}年", mention):
+        next(limits)  # of a date without a year
+
+    def other(match: re.Match[str]) -> str:
+        least, most = next(limits, (1, 28))
+        written = match[0]
+        forms = (_written(value, written) for value in range(least, most + 1))
+        choices = [form for form in forms if len(form) == len(written) and form != written]
+        return random.choice(choices) if choices else _like(written, random)
+
+    return re.sub("[0-9]+|[〇○零一二三四五六七八九十廿卅]+", other, mention)
 
 
-def _of_length(value: str, length: int) -> str:
-    return value.zfill(length) if len(value) <= length else value[:length]
+def _written(value: int, like: str) -> str:
+    """Return a number in digits or numerals as another one is written; a year with two digits without its century."""
+    text = str(value)[-2:] if len(like) == 2 else str(value)
+    if like.isdecimal():
+        return text.zfill(len(like))
+    if value > 99:
+        return "".join("零一二三四五六七八九"[int(digit)] for digit in text)
+    ten, one = divmod(value, 10)
+    return ("二三"[ten - 2] if ten > 1 else "") + ("十" if ten else "") + ("一二三四五六七八九"[one - 1] if one else "")
 
 
 _MAKERS: Mapping[str, Callable[[str, Random], str]] = {
@@ -224,6 +290,7 @@ _MAKERS: Mapping[str, Callable[[str, Random], str]] = {
     "BANK_CARD": _card,
     "CREDIT_CODE": _credit_code,
     "PLATE": _plate,
+    "ACCOUNT": _account,
     "EMAIL": _email,
     "URL": _net,
     "IP": _ip,
