@@ -15,10 +15,11 @@ from typing import Generic, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
+from tagger.edges import EDGE, of_path
 from tagger.lookup import Lookup
 from tagger.sections import BatchesConfig
 from tagger.settings import settled
-from tagger.tags import OPEN
+from tagger.tags import OPEN, OUTSIDE
 
 _BLOCK = 1 << 16  # units read from disk at once
 
@@ -33,25 +34,28 @@ class Batch(NamedTuple):
         inputs: `ids` (B, T, F) int32, `lengths` (B,) int32, `vectors` (B, T, D) float32 unless the model looks them up
             itself, and what dropout is drawn from: the `seed` (2,) int32, the number of `texts` () int32 of the whole
             batch, and the `rows` (B,) int32 that these texts have there.
-        targets: 1 for each tag that may be correct, else 0, (B, T, K) float32. That is one tag for a labelled unit,
-            every tag for an unlabelled one, none for padding.
+        targets: Probability that a tag is correct, (B, T, K) float32: 1 for one tag of a labelled unit; what teachers
+            give, where the store has it; 1 for every tag of an unlabelled unit; 0 in padding.
+        steps: How often a tag follows another in what is learnt, times the weight of the units, (K, K) float32.
         weights: Weight of each unit in the loss, (B, T) float32: that of its text over the number of units of the whole
             batch, 0 for padding.
     """
 
     inputs: dict[str, np.ndarray]
     targets: np.ndarray
+    steps: np.ndarray
     weights: np.ndarray
 
 
 class Store:
-    """Ids and tags of many texts on disk; only their bounds and weights are in memory, 12 bytes a text.
+    """Ids and tags of many texts on disk; only their bounds and weights are in memory, 12 or 20 bytes a text.
 
     Args:
         folder: With the files of a `StoreWriter`.
 
     Attributes:
         bounds: Text n has the rows `bounds[n]` to `bounds[n + 1]` of the file, (N + 1,) int64.
+        edge_bounds: The same for its edges, where they are kept; else empty.
         weights: Weight of each text in the loss, (N,) float32.
         columns: Number F of columns of ids.
         partial: Whether any unit is not labelled.
@@ -61,15 +65,18 @@ class Store:
         with np.load(folder / "texts.npz", allow_pickle=False) as texts:
             self.bounds: np.ndarray = texts["bounds"]
             self.weights: np.ndarray = texts["weights"]
+            self.edge_bounds: np.ndarray = texts["edge_bounds"]
             self.columns, self.partial = int(texts["about"][0]), bool(texts["about"][1])
         self._rows = os.open(folder / "rows.bin", os.O_RDONLY)
+        self._edges = os.open(folder / "edges.bin", os.O_RDONLY)
 
     def __len__(self) -> int:
         return len(self.bounds) - 1
 
     def __del__(self) -> None:
-        if hasattr(self, "_rows"):
-            os.close(self._rows)
+        for file in (getattr(self, name, None) for name in ("_rows", "_edges")):
+            if file is not None:
+                os.close(file)
 
     @property
     def lengths(self) -> np.ndarray:
@@ -92,6 +99,14 @@ class Store:
         rows = self._read(int(self.bounds[number]), int(self.bounds[number + 1]))
         return rows[:, :-1], rows[:, -1]
 
+    def edges(self, number: int) -> np.ndarray:
+        """Return what is known of the tags of a text, (N,) `edges.EDGE`: by teachers, or the path of its tags."""
+        if not len(self.edge_bounds):
+            return of_path(np.maximum(self[number][1], OUTSIDE))
+        start, stop = self.edge_bounds[number : number + 2].tolist()
+        data = os.pread(self._edges, (stop - start) * EDGE.itemsize, start * EDGE.itemsize)
+        return np.frombuffer(data, EDGE)
+
     def _read(self, start: int, stop: int) -> np.ndarray:
         """Return the ids and the tag of units `start` to `stop`, (stop - start, F + 1) int32."""
         width = 4 * (self.columns + 1)
@@ -111,11 +126,15 @@ class StoreWriter:
     def __init__(self, folder: Path, columns: int) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._folder, self._columns = folder, columns
-        self._file = (folder / "rows.bin").open("wb")
+        self._file, self._edges = (folder / "rows.bin").open("wb"), (folder / "edges.bin").open("wb")
         self._bounds, self._weights, self._partial = array("q", [0]), array("f"), False
+        self._edge_bounds = array("q", [0])
 
-    def add(self, ids: np.ndarray, tags: np.ndarray, weight: float = 1.0) -> None:
-        """Add a text: ids (T, F), tags (T,) and weight in the loss."""
+    def add(self, ids: np.ndarray, tags: np.ndarray, weight: float = 1.0, edges: np.ndarray | None = None) -> None:
+        """Add a text: ids (T, F), tags (T,) and weight in the loss; edges (N,) in place of the tags, or of no text."""
+        if edges is not None:
+            self._edges.write(edges.tobytes())
+            self._edge_bounds.append(self._edge_bounds[-1] + len(edges))
         rows = np.concatenate([ids, tags[:, None]], axis=1).astype(np.int32)
         self._file.write(rows.tobytes())
         self._bounds.append(self._bounds[-1] + len(rows))
@@ -125,9 +144,15 @@ class StoreWriter:
     def close(self) -> Store:
         """Complete the files and return the store."""
         self._file.close()
-        bounds, weights = np.array(self._bounds, np.int64), np.array(self._weights, np.float32)
-        about = np.array([self._columns, self._partial])
-        np.savez(self._folder / "texts.npz", allow_pickle=False, bounds=bounds, weights=weights, about=about)
+        self._edges.close()
+        np.savez(
+            self._folder / "texts.npz",
+            allow_pickle=False,
+            bounds=np.array(self._bounds, np.int64),
+            edge_bounds=np.array(self._edge_bounds if len(self._edge_bounds) > 1 else (), np.int64),
+            weights=np.array(self._weights, np.float32),
+            about=np.array([self._columns, self._partial]),
+        )
         return Store(self._folder)
 
 
@@ -147,6 +172,7 @@ class Part:
 
     Attributes:
         texts: Ids (T, F) and tags (T,) of each.
+        numbers: Its number in the store, of each that is there.
         weights: Weight of each in the loss of the whole batch per unit, (B,) float32.
     """
 
@@ -156,7 +182,8 @@ class Part:
         self._rng, self._seed = np.random.default_rng(seed), seed or 0
         lengths, weights = store.lengths_of(whole), store.weights[whole]
         self._longest = int(lengths.max(initial=0))
-        self.texts = [store[int(number)] for number in whole[part]]
+        self.numbers = whole[part].tolist()
+        self.texts = [store[number] for number in self.numbers]
         self.weights = weights[part] / np.float32(max(lengths[weights > 0].sum(), 1))
         if not self.texts:
             self.texts = [(np.zeros((1, store.columns), np.int32), np.zeros(0, np.int32))]
@@ -179,7 +206,7 @@ class Part:
 
 @dataclass(frozen=True)
 class BatchMaker:
-    """Makes batches of vectors and one-hot targets from stored ids and tags.
+    """Makes batches of vectors and targets from stored ids and tags.
 
     Args:
         store: Ids and tags.
@@ -205,17 +232,27 @@ class BatchMaker:
             ids = self.lookup.mask(ids, self.lookup.sample_words(ids, self.masking, own))
         if seed is not None and self.word_dropout:
             ids = self.lookup.drop_words(ids, self.word_dropout, own)
-        targets = np.zeros((*ids.shape[:2], self.tags), np.float32)
-        for row, (_, tags) in enumerate(own.texts):
-            targets[row, np.arange(len(tags)), tags] = 1
-            if self.store.partial:
-                targets[row, : len(tags)][tags == OPEN] = 1
+        targets, steps = self._targets(own, ids.shape[1])
         weights = (np.arange(ids.shape[1]) < lengths[:, None]).astype(np.float32)
         weights *= own.weights[:, None]
         inputs = {"ids": ids, "lengths": lengths, **own.dropout}
         if self.vectors:
             inputs["vectors"] = self.lookup.vectors(ids)
-        return Batch(inputs, targets, weights)
+        return Batch(inputs, targets, steps, weights)
+
+    def _targets(self, own: Part, longest: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return `targets` and `steps` of a `Batch`."""
+        targets = np.zeros((len(own.texts), longest, self.tags), np.float32)
+        steps = np.zeros((self.tags, self.tags), np.float32)
+        for row, number in enumerate(own.numbers):
+            known = self.store.edges(number)
+            np.add.at(targets[row], (known["unit"], known["tag"]), known["probability"])
+            inner = known[known["unit"] > 0]
+            np.add.at(steps, (inner["before"], inner["tag"]), inner["probability"] * own.weights[row])
+            if self.store.partial:
+                tags = own.texts[row][1]
+                targets[row, : len(tags)][tags == OPEN] = 1
+        return targets, steps
 
 
 def pad(rows: Sequence[np.ndarray], length: int = 0) -> tuple[np.ndarray, np.ndarray]:

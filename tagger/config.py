@@ -14,6 +14,7 @@ from tagger.presets import PRESETS, RECIPES
 from tagger.sections import (
     BatchesConfig,
     DecodeConfig,
+    DistilConfig,
     ModelConfig,
     PretrainConfig,
     TextConfig,
@@ -35,6 +36,7 @@ class Config:
     training: TrainingConfig = field(default_factory=TrainingConfig)
     pretrain: PretrainConfig = field(default_factory=PretrainConfig)
     transfer: TransferConfig = field(default_factory=TransferConfig)
+    distil: DistilConfig = field(default_factory=DistilConfig)
     decode: DecodeConfig = field(default_factory=DecodeConfig)
 
     @property
@@ -62,7 +64,22 @@ def load(source: str | Path = "default", overrides: Iterable[str] = (), recipe: 
     Raises:
         ConfigError: If the file cannot be read or a setting does not exist or cannot take its value.
     """
-    config = Config()
+    config = over(Config(), source)
+    if recipe:
+        if recipe not in RECIPES:
+            raise ConfigError(f"recipe {recipe!r} does not exist{nearest(recipe, RECIPES)}")
+        config = merge(config, RECIPES[recipe].settings, f"recipe {recipe}")
+    for override in overrides:
+        config = merge(config, parse_override(override), f"--set {shortened(override)}")
+    return check(config)
+
+
+def over(config: Config, source: str | Path) -> Config:
+    """Return settings with those of a preset or TOML file in place of their own, as far as it names any.
+
+    Raises:
+        ConfigError: If the file cannot be read or a setting does not exist or cannot take its value.
+    """
     if str(source) in PRESETS:
         config = merge(config, PRESETS[str(source)].settings, f"preset {source}")
     else:
@@ -77,13 +94,7 @@ def load(source: str | Path = "default", overrides: Iterable[str] = (), recipe: 
             raise ConfigError(f"{source}: preset = {quoted(preset)} does not exist{nearest(quoted(preset), PRESETS)}")
         config = merge(config, PRESETS[preset].settings, f"preset {preset}")
         config = merge(config, data, str(source))
-    if recipe:
-        if recipe not in RECIPES:
-            raise ConfigError(f"recipe {recipe!r} does not exist{nearest(recipe, RECIPES)}")
-        config = merge(config, RECIPES[recipe].settings, f"recipe {recipe}")
-    for override in overrides:
-        config = merge(config, parse_override(override), f"--set {shortened(override)}")
-    return check(config)
+    return config
 
 
 def check(config: Config) -> Config:

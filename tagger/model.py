@@ -170,20 +170,25 @@ class TaggerModel(keras.Model):
         y_pred: Any = None,
         sample_weight: Any = None,
         training: bool = True,
+        steps: tf.Tensor | None = None,
         partial: bool = False,
     ) -> tf.Tensor:
         """Return the loss: negative log-likelihood of the tag path (CRF) or of each tag (softmax), times the weights.
+
+        Where several paths may be correct, with probabilities, it is the expected one under these: up to a constant,
+        the divergence of the model's paths from a teacher's (structure-level distillation: Wang et al., 2020).
 
         Args:
             x, y, sample_weight: Inputs, targets and weights of a `Batch`.
             y_pred: Scores, (B, T, K).
             training: Ignored.
+            steps: Of a `Batch`; needed for a CRF unless `partial`.
             partial: Whether some units have no label: the loss is then that of all paths, or tags, that agree with
                 the labels there are (Tsuboi et al., 2008).
         """
         agreeing = tf.where(y > 0, y_pred, _IMPOSSIBLE) if partial else None
         if self.config.crf:
-            return self._crf_loss(x["lengths"], y, y_pred, sample_weight, agreeing)
+            return self._crf_loss(x["lengths"], y, y_pred, sample_weight, steps, agreeing)
         if agreeing is None:
             each = tf.nn.softmax_cross_entropy_with_logits(y, y_pred)
         else:
@@ -195,7 +200,13 @@ class TaggerModel(keras.Model):
         return loss
 
     def _crf_loss(
-        self, lengths: tf.Tensor, y: tf.Tensor, scores: tf.Tensor, weights: tf.Tensor, agreeing: tf.Tensor | None
+        self,
+        lengths: tf.Tensor,
+        y: tf.Tensor,
+        scores: tf.Tensor,
+        weights: tf.Tensor,
+        steps: tf.Tensor | None,
+        agreeing: tf.Tensor | None,
     ) -> tf.Tensor:
         """Return the sum of the losses of a batch's texts."""
         step = tf.exp(self.transitions) * self.scheme.allowed.astype(np.float32)
@@ -205,7 +216,5 @@ class TaggerModel(keras.Model):
             total, agreeing_total = tf.split(both, 2)
             return tf.reduce_sum((total - agreeing_total) * weights[:, 0])
         total = log_partition(scores, lengths, step, self.scheme)
-        weighted = y * weights[:, :, None]
-        gold = tf.reduce_sum(scores * weighted)
-        gold += tf.reduce_sum(tf.einsum("bti,btj->ij", weighted[:, :-1], y[:, 1:]) * self.transitions)
+        gold = tf.reduce_sum(scores * y * weights[:, :, None]) + tf.reduce_sum(steps * self.transitions)
         return tf.reduce_sum(total * weights[:, 0]) - gold

@@ -292,6 +292,32 @@ class TransferConfig:
 
 
 @dataclass(frozen=True)
+class DistilConfig:
+    """What a student learns from its teachers (`tagger distil`)."""
+
+    teachers: int = setting(3, "Teachers that are trained where none are given, each with a seed of its own.", least=1)
+    teacher: str = setting("large", "Preset, or TOML file, by which these are trained.")
+    share: float = setting(
+        0.5,
+        "Share of the teachers in what is learnt of a labelled text; the rest is its annotation's.",
+        least=0,
+        most=1,
+    )
+    temperature: float = setting(
+        1.0, "Scores of teachers are divided by it: above 1, what they think less probable counts more.", above=0
+    )
+    weight: float = setting(1.0, "Weight of a text without labels, relative to a labelled one.", above=0)
+    epochs: int | Literal["auto"] = setting(
+        "auto", "Passes of the student over its texts; auto for the same as `training.epochs`.", least=1
+    )
+    characters: int = setting(
+        3_000_000,
+        "Characters of unlabelled text to use at most, sampled evenly from all there is; 0 for no limit.",
+        least=0,
+    )
+
+
+@dataclass(frozen=True)
 class DecodeConfig:
     """From scores to entities."""
 

@@ -280,7 +280,7 @@ def _word2vec(name: str, corpus: Path, epochs: int, config: VectorsConfig, seed:
     from gensim.models import Word2Vec
     from gensim.models.callbacks import CallbackAny2Vec
 
-    size = {"word": config.word_dimensions, "char": config.char_dimensions, "bigram": config.bigram_dimensions}[name]
+    size = dimensions(name, config)
     learnt = max(size, config.learnt_dimensions) if name == "word" else size
     with progress_bar(total=epochs, desc=_learning(name), unit="epoch") as bar:
 
@@ -310,6 +310,20 @@ def _word2vec(name: str, corpus: Path, epochs: int, config: VectorsConfig, seed:
             raise VectorsError(f"too little text to learn {name} vectors from: no {name} {least}") from error
     words = [word.replace(_SPACE, " ") for word in model.wv.index_to_key]
     return make_table(name, words, reduced(model.wv.vectors, size), config)
+
+
+def dimensions(name: str, config: VectorsConfig) -> int:
+    """Return the dimensions of a table's vectors, as `config` says."""
+    return {"word": config.word_dimensions, "char": config.char_dimensions, "bigram": config.bigram_dimensions}[name]
+
+
+def fitted(table: Table, config: VectorsConfig) -> Table:
+    """Return a table with no more words and dimensions than `config` says: the first ones, and principal components."""
+    table, size = table.head(config.limit), dimensions(table.name, config)
+    if table.dimensions <= size:
+        return table
+    vectors = reduced(table.rows(np.arange(RESERVED, len(table.vectors))), size)
+    return make_table(table.name, table.vocabulary.words, vectors, config)
 
 
 def reduced(vectors: np.ndarray, dimensions: int) -> np.ndarray:

@@ -191,13 +191,13 @@ def test_in_training_some_words_are_dropped(make):
 @pytest.mark.parametrize("lookup", [word_lookup(), char_lookup()], ids=["word", "char"])
 def test_a_batch_is_padded_on_the_right(make, lookup):
     maker = make([3, 1, 5, 2], lookup)
-    inputs, targets, weights = maker([2, 0, 1])
+    inputs, targets, steps, weights = maker([2, 0, 1])
     assert inputs["ids"].shape == (3, 5, lookup.columns)
     assert inputs["vectors"].shape == (3, 5, lookup.dimensions)
     assert inputs["lengths"].tolist() == [5, 3, 1]
     assert targets.shape == (3, 5, TAGS)
     assert [array.dtype for array in (inputs["ids"], inputs["lengths"])] == [np.int32] * 2
-    assert [array.dtype for array in (inputs["vectors"], targets, weights)] == [np.float32] * 3
+    assert [array.dtype for array in (inputs["vectors"], targets, steps, weights)] == [np.float32] * 4
     for row, (number, length) in enumerate([(2, 5), (0, 3), (1, 1)]):
         ids, tags = maker.store[number]
         np.testing.assert_array_equal(inputs["ids"][row, :length], ids)
@@ -216,7 +216,7 @@ def test_an_unlabelled_unit_may_have_any_tag_and_a_text_counts_as_much_as_its_we
         writer.add(np.full((len(tags), 1), 2, np.int32), np.array(tags, np.int32), weight)
     store = writer.close()
     assert store.partial
-    _, targets, weights = BatchMaker(store, lookup, TAGS)([1, 0])
+    _, targets, _, weights = BatchMaker(store, lookup, TAGS)([1, 0])
     assert targets[0].tolist() == [[1] * TAGS, [0, 1, 0, 0, 0], [0] * TAGS]
     np.testing.assert_array_equal(targets[1], np.eye(TAGS)[[0, 2, 4]])
     assert weights == pytest.approx(np.array([[0.25, 0.25, 0], [1, 1, 1]]) / 5)

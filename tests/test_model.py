@@ -66,6 +66,11 @@ def brute_log_partition(scores, length, transitions, scheme):
     return np.logaddexp.reduce(total)
 
 
+def steps_of(targets, weights):
+    """Return `steps` of a batch from one-hot targets (B, T, K) and weights (B, T)."""
+    return np.einsum("bti,btj,bt->ij", targets[:, :-1], targets[:, 1:], weights[:, :-1]).astype(np.float32)
+
+
 def test_the_crf_loss_is_the_negative_log_likelihood():
     rng = np.random.default_rng(4)
     scheme = TagScheme(("A",))
@@ -84,8 +89,22 @@ def test_the_crf_loss_is_the_negative_log_likelihood():
         gold = sum(scores[row, t, tag] for t, tag in enumerate(path))
         gold += sum(transitions[pair] for pair in itertools.pairwise(path))
         expected += brute_log_partition(scores[row], len(path), transitions, scheme) - gold
-    loss = model.compute_loss({"lengths": lengths}, targets, scores, weights)
+    loss = model.compute_loss({"lengths": lengths}, targets, scores, weights, steps=steps_of(targets, weights))
     assert float(loss) == pytest.approx(expected, abs=1e-4)
+
+
+def test_the_crf_loss_of_probable_paths_is_the_expected_one(crf):
+    """A teacher's pairs of tags are enough: of two paths, 0.7 and 0.3 probable, the loss is that share of each."""
+    scores, lengths = np.random.default_rng(14).normal(size=(1, 3, 5)).astype(np.float32), np.array([3], np.int32)
+    weights, losses = np.ones((1, 3), np.float32), []
+    both, steps = np.zeros((1, 3, 5), np.float32), np.zeros((5, 5), np.float32)
+    for share, path in ((0.7, [0, 2, 4]), (0.3, [1, 0, 1])):
+        targets = np.eye(5, dtype=np.float32)[path][None]
+        alone = steps_of(targets, weights)
+        losses.append(share * float(crf.compute_loss({"lengths": lengths}, targets, scores, weights, steps=alone)))
+        both, steps = both + np.float32(share) * targets, steps + np.float32(share) * alone
+    expected = crf.compute_loss({"lengths": lengths}, both, scores, weights, steps=steps)
+    assert float(expected) == pytest.approx(sum(losses), abs=1e-5)
 
 
 def test_softmax_loss_leaves_padding_out_and_l1_of_probabilities_is_a_constant():
@@ -153,7 +172,8 @@ def test_wholly_labelled_texts_have_the_same_loss_and_gradient_either_way(preset
     for partial in (False, True):
         with tf.GradientTape() as tape:
             tape.watch(scores)
-            loss = model.compute_loss({"lengths": lengths}, targets, scores, weights, partial=partial)
+            steps = steps_of(targets, weights)
+            loss = model.compute_loss({"lengths": lengths}, targets, scores, weights, steps=steps, partial=partial)
         results.append((loss, tape.gradient(loss, scores)))
     for plain, masked in zip(*results, strict=True):
         np.testing.assert_allclose(masked, plain, atol=1e-5)
@@ -196,7 +216,7 @@ def test_a_text_counts_as_much_as_its_weight(preset):
 
     def loss(*weights):
         rows = np.repeat(np.array(weights, np.float32)[:, None], 3, axis=1)
-        return float(model.compute_loss({"lengths": lengths}, targets, scores, rows))
+        return float(model.compute_loss({"lengths": lengths}, targets, scores, rows, steps=steps_of(targets, rows)))
 
     first, second = loss(1, 0), loss(0, 1)  # texts without weight do not count at all
     assert loss(1, 0.25) == pytest.approx(first + 0.25 * second, abs=1e-5)

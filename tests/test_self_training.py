@@ -202,14 +202,16 @@ def gathered(tmp_path):
     """Return a function that gathers from these unlabelled texts beside one labelled text."""
 
     def gather(texts, *settings):
-        from tagger.learning.unlabelled import gather_unlabelled
+        from tagger.learning.unlabelled import Disk, gather_unlabelled
 
         (tmp_path / "train.jsonl").write_text(native.to_native("已标注的", ()) + "\n", "utf-8")
         with (tmp_path / "more.txt").open("w", encoding="utf-8") as file:
             file.writelines(f"{text}\n" for text in texts)
         (tmp_path / "texts.jsonl.gz").unlink(missing_ok=True)
         sources = Sources(tmp_path / "train.jsonl", tmp_path / "train.jsonl", (tmp_path / "more.txt",))
-        gather_unlabelled(config.load("default", settings), sources, tmp_path, tmp_path / "texts.jsonl.gz")
+        loaded = config.load("default", settings)
+        characters, disk = loaded.transfer.characters, Disk.of_rounds(loaded)
+        gather_unlabelled(sources, characters, loaded.training.seed, disk, tmp_path / "texts.jsonl.gz")
         return [document.text for document in corpus.read(tmp_path / "texts.jsonl.gz")]
 
     return gather
@@ -261,10 +263,9 @@ def test_disk_use_is_reported_first_and_too_little_is_an_error(gathered, tmp_pat
 
 
 def test_disk_use_does_not_grow_without_end():
-    from tagger.learning.unlabelled import disk_use
+    from tagger.learning.unlabelled import Disk
 
-    settings = config.load("default")
-    most, stay = disk_use(settings, 10**6, 3 * 10**8, 3 * 10**6)
+    most, stay = Disk.of_rounds(config.load("default")).use(10**6, 3 * 10**8, 3 * 10**6)
     assert stay < 3e8
     assert most < 10e9
 

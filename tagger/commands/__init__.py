@@ -3,7 +3,7 @@
 from tagger.commands.bundles import EXPORT, GAZETTEER
 from tagger.commands.corpora import CONVERT, INSPECT
 from tagger.commands.help import HELP
-from tagger.commands.learning import PRETRAIN, TRAIN, TRANSFER, VECTORS
+from tagger.commands.learning import DISTIL, PRETRAIN, TRAIN, TRANSFER, VECTORS
 from tagger.commands.prediction import PREDICT
 from tagger.commands.redaction import REDACT
 from tagger.commands.splitting import SPLIT
@@ -12,6 +12,7 @@ from tagger.commands.tagging import EVALUATE, SERVE
 COMMANDS = {
     "train": TRAIN,
     "transfer": TRANSFER,
+    "distil": DISTIL,
     "pretrain": PRETRAIN,
     "vectors": VECTORS,
     "evaluate": EVALUATE,

@@ -1,4 +1,4 @@
-"""The commands that learn: train, transfer, pretrain, vectors."""
+"""The commands that learn: train, transfer, distil, pretrain, vectors."""
 
 import argparse
 import functools
@@ -25,8 +25,11 @@ from tagger.presets import RECIPES
 from tagger.progress import silence
 
 if TYPE_CHECKING:
+    from tagger.config import Config
     from tagger.learning.labelling import Teachers
     from tagger.learning.run import Sources
+    from tagger.text import UnitMaker
+    from tagger.vectors import Table
 
 
 # ---- train --------------------------------------------------------------------------------------------------------
@@ -197,6 +200,50 @@ TRANSFER = Command(
 )
 
 
+# ---- distil -------------------------------------------------------------------------------------------------------
+
+
+def distil(options: argparse.Namespace) -> None:
+    """Train a small tagger on what several large ones believe of labelled and unlabelled texts."""
+    from tagger.bundle import require_bundle
+    from tagger.learning.run import Sources
+    from tagger.learning.workers import require_alone
+
+    require_alone("tagger distil")
+    config = load_config(options)
+    for teacher in options.teachers:
+        require_bundle(teacher)
+    _check_files(options, "distil", options.train, options.dev, *options.unlabelled)
+    _check_corpora(options)
+    import_tensorflow()
+    from tagger.learning import distillation
+
+    files = Sources(options.train, options.dev, tuple(options.unlabelled), teachers=tuple(options.teachers))
+    with reading_as_told(options), resumable(f"{options.out}.distil"):
+        metrics = distillation.distil(config, files, options.out, options.resume, options.force)
+    _print_metrics(options, metrics)
+
+
+def _add_distil(parser: argparse.ArgumentParser) -> None:
+    about = "bundles that teach; without any, several are trained first (distil.teachers, distil.teacher)"
+    parser.add_argument("teachers", nargs="*", metavar="TEACHER", type=Path, help=about)
+    about = "texts that the teachers tag and the student learns"
+    parser.add_argument("--unlabelled", nargs="+", default=[], metavar="F", type=Path, help=about)
+    _add_corpora(parser, start=False)
+
+
+DISTIL = Command(
+    distil,
+    _add_distil,
+    """
+  tagger distil --train train.jsonl --dev dev.jsonl --unlabelled more.txt.gz --out student
+  tagger distil --train train.jsonl --dev dev.jsonl --unlabelled more.txt.gz --out student --config small
+  tagger distil first second third --train train.jsonl --dev dev.jsonl --unlabelled more.txt --out student
+  tagger distil --train train.jsonl --dev dev.jsonl --unlabelled more.txt.gz --out student --resume
+""",
+)
+
+
 # ---- pretrain -----------------------------------------------------------------------------------------------------
 
 
@@ -249,18 +296,37 @@ def vectors(options: argparse.Namespace) -> None:
 
     config = load_config(options)
     config = dataclasses.replace(config, vectors=dataclasses.replace(config.vectors, pretrained=""))
-    _check_files(options, "vectors", *options.files)
-    names, tables = TABLES[config.text.unit], list[Table]()
+    _check_files(options, "vectors", *options.files, *([options.join] if options.join else []))
+    units, names, tables = UnitMaker(config.text), TABLES[config.text.unit], list[Table]()
     with atomic_folder(options.out, options.force) as folder, tempfile.TemporaryDirectory() as spool:
         stages = Stages(vector_stages(names))
-        make_tables(config, options.files, UnitMaker(config.text), names, Path(spool), tables.append, stages)
+        make_tables(config, options.files, units, names, Path(spool), tables.append, stages)
+        if options.join:
+            tables = [
+                _joined(table, options.join, units, config) if table.name == "word" else table for table in tables
+            ]
         for table in tables:
             table.save(folder)
     for table in tables:
         print(f"{options.out}: {table.name} {len(table.vocabulary):,} x {table.dimensions}", file=sys.stderr)
 
 
+def _joined(table: "Table", file: Path, units: "UnitMaker", config: "Config") -> "Table":
+    import dataclasses
+
+    from tagger.joined_vectors import joined
+    from tagger.vector_files import load_word2vec
+
+    most = dataclasses.replace(config.vectors, limit=_READY_MADE, storage="float32")
+    return joined(table, load_word2vec(file, most, config.text.fold, config.text.simplify), units, config.vectors)
+
+
+_READY_MADE = 200_000  # words that are read of a file to join; its first are its most frequent
+
+
 def _add_vectors(parser: argparse.ArgumentParser) -> None:
+    about = "ready-made word vectors to join with those that are learnt: a file of word2vec (text or binary) or GloVe"
+    parser.add_argument("--join", metavar="F", type=Path, help=about)
     _add_texts(parser, "DIR", "the tables")
     _add_making(parser)
 
@@ -271,6 +337,7 @@ VECTORS = Command(
     """
   tagger vectors news.txt.gz train.jsonl --out vectors
   tagger train --train train.jsonl --dev dev.jsonl --out bundle --set vectors.pretrained=vectors
+  tagger vectors news.txt.gz train.jsonl --join wiki.vec.gz --out vectors
 """,
 )
 
@@ -284,22 +351,23 @@ def _add_texts(parser: argparse.ArgumentParser, out: str, what: str) -> None:
     _add_out(parser, out, what)
 
 
-def _add_corpora(parser: argparse.ArgumentParser) -> None:
+def _add_corpora(parser: argparse.ArgumentParser, start: bool = True) -> None:
     parser.add_argument("--train", required=True, metavar="F", type=Path, help="labelled corpus to learn from")
     about = "labelled corpus that picks the best epoch and calibrates probabilities"
     parser.add_argument("--dev", required=True, metavar="F", type=Path, help=about)
     add_reading(parser, "train", "dev", "unlabelled")
     _add_out(parser, "BUNDLE", "the tagger")
-    _add_fitting(parser)
+    _add_fitting(parser, start)
 
 
 def _add_out(parser: argparse.ArgumentParser, name: str, what: str) -> None:
     parser.add_argument("--out", required=True, metavar=name, type=Path, help=f"folder to write {what} to")
 
 
-def _add_fitting(parser: argparse.ArgumentParser) -> None:
+def _add_fitting(parser: argparse.ArgumentParser, start: bool = True) -> None:
     about = "trained or pretrained bundle whose vectors and network to start from"
-    parser.add_argument("--start", metavar="BUNDLE", type=Path, help=about)
+    if start:
+        parser.add_argument("--start", metavar="BUNDLE", type=Path, help=about)
     add_setting(parser, "--seed", "training.seed")
     parser.add_argument("--resume", action="store_true", help="continue what was interrupted")
     _add_making(parser)

@@ -6,10 +6,13 @@ Each result is written under a temporary name and renamed, so what is there is c
 import contextlib
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tagger import alignment, corpus
+import numpy as np
+
+from tagger import alignment, corpus, edges
 from tagger.alignment import Alignment
 from tagger.batches import Store, StoreWriter
 from tagger.config import Config
@@ -17,12 +20,13 @@ from tagger.documents import Document, Notes
 from tagger.errors import TrainingError
 from tagger.files.outputs import atomic_folder, write_json
 from tagger.groups import grouped
+from tagger.learning.posteriors import read_posteriors
 from tagger.learning.run import RunFolder, Sources, TextSources
 from tagger.learning.tables import corpus_texts, vector_tables
 from tagger.lexicon import jieba_lexicon
 from tagger.lookup import Lookup
 from tagger.progress import Stages, bar, say
-from tagger.tags import TagScheme
+from tagger.tags import OUTSIDE, TagScheme
 from tagger.text import UnitMaker, pieces, windows
 
 ALIGNMENT = "alignment.json"
@@ -41,8 +45,27 @@ def make_lookup(
     return Lookup(tables, lexicon)
 
 
-def training_store(run: RunFolder, sources: Sources, units: UnitMaker, lookup: Lookup, scheme: TagScheme) -> Store:
+@dataclass(frozen=True)
+class Taught:
+    """What teachers believe of documents.
+
+    Args:
+        edges: Of the characters of each document, in order.
+        share: Of the teachers in what is learnt of a document; the rest is its annotation's.
+    """
+
+    edges: Iterator[np.ndarray]
+    share: float
+
+
+def training_store(
+    run: RunFolder, sources: Sources, units: UnitMaker, lookup: Lookup, scheme: TagScheme, share: float = 1.0
+) -> Store:
     """Return the ids and tags of the training corpus, followed by those of the predicted texts.
+
+    Args:
+        run, sources, units, lookup, scheme: Of the training.
+        share: Of the teachers in what is learnt of a labelled text, where there are posteriors.
 
     Raises:
         CorpusError: If a line of a file is not in order.
@@ -52,10 +75,12 @@ def training_store(run: RunFolder, sources: Sources, units: UnitMaker, lookup: L
     if not run.holds(_STORE):
         report, notes = Alignment(), Notes()
         with _new_store(folder, lookup, report) as writer:
-            fill_store(writer, corpus.read(sources.train, notes=notes), units, lookup, scheme, report)
+            taught = Taught(read_posteriors(sources.posteriors), share) if sources.posteriors else None
+            fill_store(writer, corpus.read(sources.train, notes=notes), units, lookup, scheme, report, taught=taught)
             if sources.predicted:
                 predicted = corpus.read(sources.predicted)
-                fill_store(writer, predicted, units, lookup, scheme, Alignment(), sources.weight)
+                taught = taught and Taught(taught.edges, 1.0)
+                fill_store(writer, predicted, units, lookup, scheme, Alignment(), sources.weight, taught)
         if notes.format == "plain":
             say(f"{sources.train}: read as plain text")
         for note in corpus.describe_notes(notes, left_out=False):
@@ -105,6 +130,7 @@ def fill_store(
     scheme: TagScheme,
     report: Alignment,
     weight: float = 1.0,
+    taught: Taught | None = None,
 ) -> None:
     """Write the ids and tags of documents, window by window; an entity that fits a window is never cut by one."""
     for group in grouped(bar(documents, desc="ids", unit=" texts"), lambda document: len(document.text)):
@@ -113,9 +139,25 @@ def fill_store(
         for document, (text_units, spans), ids in zip(group, aligned, all_ids, strict=True):
             unlabelled = [text_units.touched(start, end) for start, end in document.unlabelled]
             tags = scheme.encode(spans, len(text_units), unlabelled)
+            known = _known(document, tags, scheme, taught) if taught else None
             for window in windows(text_units, units.config.maxlen, whole=spans):
                 part = slice(window.start, window.stop)
-                writer.add(ids[part], tags[part], weight)
+                if known is None:
+                    writer.add(ids[part], tags[part], weight)
+                else:
+                    own = edges.window(known, window.start, window.stop)
+                    writer.add(ids[part], np.maximum(tags[part], OUTSIDE), weight, own)
+
+
+def _known(document: Document, tags: np.ndarray, scheme: TagScheme, taught: Taught) -> np.ndarray:
+    """Return the edges that are learnt of a document: its own path and the teachers', or these alone where it has none.
+
+    Of a partly labelled document, the teachers' agree with what is labelled.
+    """
+    theirs = next(taught.edges)
+    if document.unlabelled:
+        return theirs
+    return edges.joined([edges.of_path(tags), theirs], [1 - taught.share, taught.share], scheme.size)
 
 
 def alignment_report(run: RunFolder) -> Any:

@@ -12,7 +12,7 @@ import shutil
 import time
 import zipfile
 import zlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from tagger.config import Config
 from tagger.errors import TrainingError
 from tagger.files import sha256
 from tagger.files.outputs import MANIFEST, atomic_file, damaged_file, write_json
+from tagger.progress import Stages
 
 _RECORD, _CHECKPOINT = "run.json", "checkpoint.npz"
 
@@ -40,7 +41,7 @@ _DEVICE_SETTINGS = ("gpu", "gpu_memory_growth", "gpu_memory_mib")
 _LEFT = (".*.part.*", ".*.lock", "tmp*")
 _KEPT = (
     _RECORD, _CHECKPOINT, DECIDED, "tables", "vectors.json", "store", PROGRESS, "texts.jsonl.gz", "pretrained",
-    "pretrained.*", "round_*", "rounds.json", "rounds.png", *_LEFT,
+    "pretrained.*", "round_*", "rounds.json", "rounds.png", "teacher_*", "posteriors", "student", "student.*", *_LEFT,
 )  # fmt: skip
 
 
@@ -54,8 +55,10 @@ class Sources:
         unlabelled: More text to learn the vectors from.
         predicted: Texts labelled by a teacher, added to the labelled ones.
         weight: Weight of a predicted text in the loss; that of a labelled one is 1.
+        posteriors: Folder of what teachers believe of the labelled and the predicted texts, in this order.
         vectors: Bundle whose vectors are used instead of new ones.
         start: Bundle whose network is trained further instead of a new one; its vectors are those of `vectors`.
+        teachers: Bundles that teach (distillation).
     """
 
     train: Path
@@ -63,8 +66,10 @@ class Sources:
     unlabelled: tuple[Path, ...] = ()
     predicted: Path | None = None
     weight: float = 1.0
+    posteriors: Path | None = None
     vectors: Path | None = None
     start: Path | None = None
+    teachers: tuple[Path, ...] = ()
 
     @property
     def vector_texts(self) -> tuple[Path, ...]:
@@ -74,12 +79,12 @@ class Sources:
     @property
     def paths(self) -> tuple[Path | None, ...]:
         """All files and bundles that are read; None for what is not given."""
-        return (*self.vector_texts, self.dev, self.predicted, self.vectors, self.start)
+        return (*self.vector_texts, self.dev, self.predicted, self.vectors, self.start, *self.teachers)
 
     def fingerprint(self) -> dict[str, str]:
         """Return the SHA-256 of each corpus and bundle by its path."""
         predicted = [self.predicted] if self.predicted else []
-        return fingerprint([*self.vector_texts, self.dev, *predicted], [self.vectors, self.start])
+        return fingerprint([*self.vector_texts, self.dev, *predicted], [self.vectors, self.start, *self.teachers])
 
 
 @dataclass(frozen=True)
@@ -128,6 +133,16 @@ def fingerprint(corpora: Iterable[Path], bundle_folders: Iterable[Path | None]) 
 def _hash_of(files: list[Path]) -> str:
     hashes = [sha256(file) for file in files]
     return hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()
+
+
+def finish(bundle: Path, title: str, run: Callable[[Path], object], stages: Stages) -> None:
+    """Run what writes a bundle, as a stage, or continue it, unless the bundle is there."""
+    if not bundle.exists():
+        stages.begin(title)
+        run(bundle)
+        stages.end()
+    # Of a run that was killed after the bundle was written, and before its run folder was removed.
+    shutil.rmtree(run_folder_of(bundle), ignore_errors=True)
 
 
 def run_folder_of(bundle: Path) -> Path:

@@ -9,7 +9,7 @@ fine-tuning on the labelled texts alone; `rounds.json` and `rounds.png`, the sco
 
 import dataclasses
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,10 +23,10 @@ from tagger.learning.device import use_device
 from tagger.learning.labelling import Teachers, label_texts, on_this_machine
 from tagger.learning.plots import draw_rounds
 from tagger.learning.pretraining import pretrain
-from tagger.learning.run import Sources, TextSources, claim, clear, read_record, run_folder_of
+from tagger.learning.run import Sources, TextSources, claim, clear, finish, read_record
 from tagger.learning.tables import corpus_texts
 from tagger.learning.training import train
-from tagger.learning.unlabelled import TextSize, document_writer, gather_unlabelled
+from tagger.learning.unlabelled import Disk, TextSize, document_writer, gather_unlabelled
 from tagger.progress import Stages, bar
 from tagger.settings import merge
 
@@ -78,7 +78,7 @@ def _transfer(
     stages = Stages(transfer_stages(config, pretrains))
     if not texts.exists():
         stages.begin(_GATHERING)
-        gather_unlabelled(config, sources, folder, texts)
+        gather_unlabelled(sources, config.transfer.characters, config.training.seed, Disk.of_rounds(config), texts)
     if pretrains:
         pretrained = _pretrained(config, sources, folder, texts, stages, kind)
         first_sources = dataclasses.replace(sources, vectors=pretrained, start=pretrained)
@@ -126,18 +126,8 @@ def _pretrained(config: Config, sources: Sources, folder: Path, texts: Path, sta
         learnt_from = TextSources(sources.vector_texts)
         pretrain(config, learnt_from, out, resume=True, texts=[sources.train, texts], stages=Stages(), kind=kind)
 
-    _finish(bundle, _PRETRAINING, run, stages)
+    finish(bundle, _PRETRAINING, run, stages)
     return bundle
-
-
-def _finish(bundle: Path, title: str, run: Callable[[Path], object], stages: Stages) -> None:
-    """Run what writes a bundle, or continue it, unless the bundle is there."""
-    if not bundle.exists():
-        stages.begin(title)
-        run(bundle)
-        stages.end()
-    # Of a run that was killed after the bundle was written, and before its run folder was removed.
-    shutil.rmtree(run_folder_of(bundle), ignore_errors=True)
 
 
 # ---- a round ----------------------------------------------------------------------------------------------------
@@ -225,7 +215,7 @@ def run_round(
         def run(out: Path, step: Step = step) -> None:
             train(step.config, step.sources, out, resume=True, stages=Stages(), kind=kind)
 
-        _finish(step.bundle, step.title, run, stages)
+        finish(step.bundle, step.title, run, stages)
     scores = read_record(this.bundle / "metrics.json")
     return {"round": this.number, "predictions": predictions, **scores}
 

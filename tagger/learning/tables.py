@@ -15,7 +15,7 @@ from tagger.learning.sketch import Sketch
 from tagger.progress import Stages, bar, say
 from tagger.text import UnitMaker
 from tagger.vector_files import load_word2vec
-from tagger.vectors import TABLES, Table, learn, load_tables, vector_stages
+from tagger.vectors import TABLES, Table, fitted, learn, load_tables, vector_stages
 
 _TABLES, _ORIGIN = "tables", "vectors.json"
 
@@ -32,7 +32,8 @@ def vector_tables(
 ) -> list[Table]:
     """Return the tables of vectors: those of the bundle given by `sources`, or those of the run folder.
 
-    What the run folder lacks is added to it, table by table.
+    What the run folder lacks is added to it, table by table. Only a network that is trained further needs the tables of
+    its bundle as they are; a new one takes as much of them as the settings say.
 
     Raises:
         BundleError: If the bundle's vectors are looked up in another form than these settings say.
@@ -40,14 +41,18 @@ def vector_tables(
     unit = config.text.unit
     if sources.vectors:
         _require_same_form(config, sources.vectors)
-        return load_tables(sources.vectors, unit)
+        if sources.start:
+            return load_tables(sources.vectors, unit)
     missing = [name for name in TABLES[unit] if not run.holds(f"{_TABLES}/{name}")]
 
     def keep(table: Table) -> None:
         with atomic_folder(run.folder / _TABLES / table.name) as part:
             table.save(part)
 
-    if missing:
+    if missing and sources.vectors:
+        for name in missing:
+            keep(fitted(Table.load(sources.vectors, name), config.vectors))
+    elif missing:
         origin = make_tables(config, sources.vector_texts, units, missing, run.folder, keep, stages)
         write_json(run.folder / _ORIGIN, origin)
     return [Table.load(run.folder / _TABLES / name, name) for name in TABLES[unit]]
@@ -117,7 +122,7 @@ def _ready_made(config: Config, names: Sequence[str]) -> list[Table]:
         return []
     path = Path(settings.pretrained)
     if path.is_dir():
-        return [Table.load(path, name).head(settings.limit) for name in names]
+        return [fitted(Table.load(path, name), settings) for name in names]
     if not path.is_file():
         raise VectorsError(f"{path}: vectors.pretrained is neither a file nor a folder of `tagger vectors`")
     return [load_word2vec(path, settings, config.text.fold, config.text.simplify)] if "word" in names else []

@@ -3,7 +3,7 @@
 import itertools
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +55,7 @@ def train(
     stages: Stages | None = None,
     cards: int = 1,
     kind: str = "",
+    labels: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Train a tagger and write its bundle.
 
@@ -70,6 +71,7 @@ def train(
         stages: Where to announce what begins, by default as stages of this training.
         cards: Graphics cards of this machine that share each batch, where there are several.
         kind: Of the device that settings left open are to suit, by default of the one that trains; see `automatic`.
+        labels: Of the tagger, where not its training texts but its teachers have them.
 
     Where `TF_CONFIG` names several processes, each of them calls this with the same arguments: the chief prepares what
     all read from the run folder, scores and saves; the others share the steps.
@@ -82,7 +84,7 @@ def train(
         TaggerError: If a file, a setting or the output folder is at fault.
     """
     check_writable(out, replace, sources.paths, folder=True)
-    scheme = TagScheme(check_corpora(sources.train, sources.dev))
+    scheme = TagScheme(tuple(labels) or check_corpora(sources.train, sources.dev))
     stages = stages or Stages([*table_stages(config, sources), _IDS, _TRAINING, _CALIBRATION])
     folder = run_folder_of(out)
     replicas = use_replicas(config.training, cards)
@@ -114,7 +116,7 @@ def _train(
     units = UnitMaker(config.text)
     lookup = make_lookup(run, config, sources, units, stages)
     stages.begin(_IDS)
-    store = training_store(run, sources, units, lookup, scheme)
+    store = training_store(run, sources, units, lookup, scheme, config.distil.share)
     stages.begin(_TRAINING)
     config = decide(config, kind or device.kind, run.folder, lambda: int(store.lengths.sum()), automatic_epochs)
     replicas.agree()  # all is there that the others read
@@ -149,7 +151,7 @@ def follow(config: Config, scheme: TagScheme, sources: Sources, folder: Path, re
     run = JoinedRun(folder, config)
     units = UnitMaker(config.text)
     lookup = make_lookup(run, config, sources, units)
-    store = training_store(run, sources, units, lookup, scheme)
+    store = training_store(run, sources, units, lookup, scheme, config.distil.share)
     config = decide(config, replicas.device.kind, folder, lambda: int(store.lengths.sum()), automatic_epochs)
     with memory_errors(replicas.device, config, folder):
         state, step, batches = make_step(config, scheme, lookup, store, sources.start, replicas)
@@ -234,18 +236,19 @@ def train_step(
         replicas: That share the batch; the function then takes a `Batch` for each replica of this process.
     """
     model = state.model
-    targets_spec = tf.TensorSpec((None, None, model.scheme.size), tf.float32)
-    weights_spec = tf.TensorSpec((None, None), tf.float32)
+    size = model.scheme.size
+    shapes = (None, None, size), (size, size), (None, None)  # of targets, steps and weights
 
-    def step(inputs: dict[str, tf.Tensor], targets: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
+    def step(inputs: dict[str, tf.Tensor], targets: tf.Tensor, steps: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
         with tf.GradientTape() as tape:
             scores = model(inputs, training=True, matmul_dtype=matmul_dtype)
-            loss = model.compute_loss(inputs, targets, scores, weights, partial=partial)
+            loss = model.compute_loss(inputs, targets, scores, weights, steps=steps, partial=partial)
         loss, *gradients = total([loss, *tape.gradient(loss, state.weights)])
         state.apply_gradients(gradients)
         return loss
 
-    return (replicas or Replicas()).step(step, (input_signature(model, lookup), targets_spec, weights_spec))
+    specs = [tf.TensorSpec(shape, tf.float32) for shape in shapes]
+    return (replicas or Replicas()).step(step, (input_signature(model, lookup), *specs))
 
 
 def shows_contest(config: Config) -> bool | None:

@@ -37,27 +37,67 @@ class TextSize:
         return size
 
 
-def gather_unlabelled(config: Config, sources: Sources, folder: Path, out: Path) -> None:
-    """Write the unlabelled texts that are to be tagged: each once, and none that is blank or labelled.
-
-    If there are more than `transfer.characters`, an even random share is taken. Long texts are cut into pieces.
+@dataclass(frozen=True)
+class Disk:
+    """What a run leaves on disk.
 
     Args:
-        config: All settings.
+        config: All settings of its bundles.
+        bundles: How many of them there are.
+        copies: How often it keeps the unlabelled texts that it takes, as they are or as what is learnt of them.
+    """
+
+    config: Config
+    bundles: int
+    copies: int
+
+    @staticmethod
+    def of_rounds(config: Config) -> "Disk":
+        """Return that of self-training."""
+        return Disk(config, 2 * config.transfer.rounds + 3, config.transfer.rounds + 1)
+
+    def use(self, labelled: int, unlabelled: int, taken: int) -> tuple[int, int]:
+        """Return an estimate of the bytes that the run needs at most, and of those that it leaves.
+
+        Args:
+            labelled, unlabelled, taken: Characters of the labelled texts, the unlabelled ones, and those that it takes.
+        """
+        vectors, of_characters = self.config.vectors, self.config.text.unit == "char"
+        sizes = [vectors.word_dimensions]
+        sizes += [vectors.char_dimensions, vectors.bigram_dimensions] if of_characters else []
+        rows = (labelled + unlabelled) // 10  # a text of n characters rarely has more than n / 10 distinct items
+        rows = min(rows, vectors.limit or rows)
+        network = 4 * 4 * 2 * sum(size * (size + 500) for size in self.config.model.layers)
+        bundle = network + rows * sum(size * (4 if vectors.storage == "float32" else 1) + 10 for size in sizes)
+        left = self.bundles * bundle + taken * 3 * self.copies
+        for_vectors = (15 if of_characters else 5) * (labelled + unlabelled)
+        columns = len(CHARACTER_COLUMNS if of_characters else WORD_COLUMNS) + 1  # ids and the tag
+        for_ids = 4 * columns * (labelled + taken)
+        return left + max(for_vectors, for_ids), left
+
+
+def gather_unlabelled(sources: Sources, characters: int, seed: int, disk: Disk, out: Path) -> None:
+    """Write the unlabelled texts that are to be tagged: each once, and none that is blank or labelled.
+
+    If there are more than wanted, an even random share is taken. Long texts are cut into pieces.
+
+    Args:
         sources: `train` and `unlabelled` are read; they are streamed.
-        folder: Of the run, for which enough disk must be free.
-        out: File to write.
+        characters: Characters that are taken at most; 0 for all.
+        seed: Of the random share.
+        disk: What the run needs; so much must be free.
+        out: File to write, in the folder of the run.
 
     Raises:
         TrainingError: If there is no such text, or too little disk.
     """
     labelled = TextSize.of(corpus_texts([sources.train]))
     unlabelled = TextSize.of(bar(corpus_texts(sources.unlabelled), desc="reading", unit=" texts"))
-    taken = min(config.transfer.characters or unlabelled.characters, unlabelled.characters)
+    taken = min(characters or unlabelled.characters, unlabelled.characters)
     say(f"unlabelled: {unlabelled.texts:,} texts, {unlabelled.characters:,} characters; at most {taken:,} are tagged")
-    check_disk(folder, *disk_use(config, labelled.characters, unlabelled.characters, taken))
+    check_disk(out.parent, *disk.use(labelled.characters, unlabelled.characters, taken))
     share = taken / max(unlabelled.characters, 1)
-    rng = random.Random(config.training.seed)
+    rng = random.Random(seed)
     seen = set(map(_hash, corpus_texts([sources.train])))
     count = 0
     with document_writer(out) as write:
@@ -88,27 +128,6 @@ def document_writer(path: Path) -> Iterator[Callable[[Document], None]]:
         yield write_document
 
 
-def disk_use(config: Config, labelled: int, unlabelled: int, taken: int) -> tuple[int, int]:
-    """Return an estimate of the bytes that a run needs at most, and of those that it leaves.
-
-    Args:
-        config: All settings.
-        labelled, unlabelled, taken: Characters of the labelled texts, the unlabelled ones, and those to be tagged.
-    """
-    vectors, of_characters = config.vectors, config.text.unit == "char"
-    sizes = [vectors.word_dimensions, *([vectors.char_dimensions, vectors.bigram_dimensions] if of_characters else [])]
-    rows = (labelled + unlabelled) // 10  # a text of n characters rarely has more than n / 10 distinct items
-    rows = min(rows, vectors.limit or rows)
-    network = 4 * 4 * 2 * sum(size * (size + 500) for size in config.model.layers)
-    bundle = network + rows * sum(size * (4 if vectors.storage == "float32" else 1) + 10 for size in sizes)
-    rounds = config.transfer.rounds
-    left = (2 * rounds + 3) * bundle + taken * 3 * (rounds + 1)
-    for_vectors = (15 if of_characters else 5) * (labelled + unlabelled)
-    columns = len(CHARACTER_COLUMNS if of_characters else WORD_COLUMNS) + 1  # ids and the tag
-    for_ids = 4 * columns * (labelled + taken)
-    return left + max(for_vectors, for_ids), left
-
-
 def check_disk(folder: Path, needed: int, left: int) -> None:
     """Report how many bytes of disk a run needs at most, and leaves.
 
@@ -118,5 +137,7 @@ def check_disk(folder: Path, needed: int, left: int) -> None:
     free = shutil.disk_usage(folder).free
     need = f"{folder}: needs at most about {needed / 1e6:,.0f} MB of disk"
     if free < needed:
-        raise TrainingError(f"{need}, but {free / 1e6:,.0f} MB are free; make room, or lower transfer.characters")
+        raise TrainingError(
+            f"{need}, but {free / 1e6:,.0f} MB are free; make room, or take fewer characters of the unlabelled texts"
+        )
     say(f"{need}, {left / 1e6:,.0f} MB in the end; {free / 1e6:,.0f} MB are free")

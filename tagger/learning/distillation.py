@@ -1,0 +1,156 @@
+"""Distillation: several teachers say how probable every tag of much text is, and one small student learns that.
+
+A student of the teachers' probabilities is better than one of the annotation alone (Hinton et al., 2015; for tag paths:
+Wang et al., 2020, Structure-Level Knowledge Distillation for Multilingual Sequence Labeling). The folder `OUT.distil`
+holds `texts.jsonl.gz`, the unlabelled texts that are taught; `teacher_N`, the teachers, where none are given;
+`posteriors`, what they believe of all texts; and `student`, its bundle.
+"""
+
+import dataclasses
+import itertools
+import shutil
+from pathlib import Path
+from typing import Any
+
+from tagger import bundle as bundles
+from tagger import corpus
+from tagger.config import Config, over
+from tagger.errors import ConfigError, TrainingError
+from tagger.files.outputs import atomic_folder, check_writable, locked
+from tagger.learning.automatic import kept_kind
+from tagger.learning.checks import check_corpora
+from tagger.learning.device import use_device
+from tagger.learning.posteriors import Ensemble, write_posteriors
+from tagger.learning.run import Sources, claim, clear, finish
+from tagger.learning.training import train
+from tagger.learning.unlabelled import Disk, gather_unlabelled
+from tagger.pipeline import Tagger
+from tagger.progress import Stages, bar
+from tagger.settings import merge
+from tagger.tags import TagScheme
+
+
+def distil(config: Config, sources: Sources, out: Path, resume: bool = False, replace: bool = False) -> dict[str, Any]:
+    """Train a student of several teachers and write its bundle.
+
+    All that is made on the way is kept in `OUT.distil`. An interrupted run continues with `resume` where it was, and
+    ends with the weights it would have had.
+
+    Args:
+        config: All settings of the student; `distil.teacher` changes them for the teachers that are made.
+        sources: The files to read; they are streamed. Where it names no `teachers`, they are trained first, from the
+            same files.
+        out: The bundle's folder.
+        resume: Continue an interrupted run; start one if there is none.
+        replace: Whether an existing bundle, and what was made for it, may be replaced.
+
+    Returns:
+        What `training.train` returns for the student.
+
+    Raises:
+        TaggerError: If a file, a setting, a teacher or the output folder is at fault.
+    """
+    if config.text.unit != "char":
+        raise ConfigError('tagger distil needs a student with text.unit = "char"; its teachers may have words')
+    check_writable(out, replace, sources.paths, folder=True)
+    folder = out.with_name(out.name + ".distil")
+    with locked(folder, "training"):
+        if replace and not resume:
+            clear(folder)
+        labels = check_corpora(sources.train, sources.dev)
+        for teacher in sources.teachers:
+            _require_labels(teacher, labels, sources.train)
+        claim(folder, config, sources, resume, "teacher_*", "posteriors", "student*")
+        kind = kept_kind(folder, use_device(config.training).kind)
+        return _distil(config, sources, labels, out, folder, replace, kind)
+
+
+def _require_labels(teacher: Path, labels: tuple[str, ...], train: Path) -> None:
+    """Check that a teacher knows what the student is to know, and nothing else."""
+    theirs = bundles.load(teacher).scheme.labels
+    if set(theirs) != set(labels):
+        expected, received = (", ".join(sorted(names)) for names in (labels, theirs))
+        raise TrainingError(
+            f"{teacher}: expected a teacher with the labels of {train} ({expected}), received one with others "
+            f"({received}); leave it out, or rename labels in the corpus"
+        )
+
+
+_GATHERING, _TEACHING, _STUDENT = "unlabelled texts", "what the teachers believe", "student"  # stages
+
+
+def _distil(
+    config: Config,
+    sources: Sources,
+    labels: tuple[str, ...],
+    out: Path,
+    folder: Path,
+    replace: bool,
+    kind: str,
+) -> dict[str, Any]:
+    """Distil as `distil` does, in a folder that is locked."""
+    made = range(0 if sources.teachers else config.distil.teachers)
+    stages = Stages([_GATHERING, *map(_title, made), _TEACHING, _STUDENT])
+    texts = folder / "texts.jsonl.gz" if sources.unlabelled else None
+    if texts and not texts.exists():
+        stages.begin(_GATHERING)
+        disk = Disk(over(config, config.distil.teacher), len(made) + 3, copies=4)
+        gather_unlabelled(sources, config.distil.characters, config.training.seed, disk, texts)
+    teachers = [*sources.teachers, *(folder / f"teacher_{number + 1}" for number in made)]
+    for number in made:
+        step = teaching_step(number, config, sources, teachers)
+
+        def run(bundle: Path, step: tuple[Config, Sources] = step) -> None:
+            train(*step, bundle, resume=True, stages=Stages(), kind=kind)
+
+        finish(teachers[number], _title(number), run, stages)
+    posteriors = folder / "posteriors"
+    if not (folder / "student").exists():
+        stages.begin(_TEACHING)
+        ensemble = Ensemble([Tagger.load(path) for path in teachers], TagScheme(labels), config.distil.temperature)
+        documents = itertools.chain.from_iterable(corpus.read(path) for path in (sources.train, texts) if path)
+        write_posteriors(ensemble, bar(documents, desc="teaching", unit=" texts"), posteriors)
+        stages.end()
+    metrics: dict[str, Any] = {}
+
+    def learn(bundle: Path) -> None:
+        theirs = over(config, config.distil.teacher).text
+        vectors = teachers[0] if made and theirs == config.text else None
+        settings, own = student_step(config, sources, texts, posteriors, vectors)
+        metrics.update(train(settings, own, bundle, resume=True, stages=Stages(), kind=kind))
+
+    finish(folder / "student", _STUDENT, learn, stages)
+    with atomic_folder(out, replace) as part:
+        shutil.copytree(folder / "student", part, dirs_exist_ok=True)
+    return metrics
+
+
+def _title(number: int) -> str:
+    return f"teacher {number + 1}"
+
+
+def teaching_step(number: int, config: Config, sources: Sources, teachers: list[Path]) -> tuple[Config, Sources]:
+    """Return settings and files of the training of a teacher; all but the first use the vectors of the first."""
+    settings = over(config, config.distil.teacher)
+    settings = merge(settings, {"training": {"seed": config.training.seed + number}}, "distil.teachers")
+    return settings, dataclasses.replace(sources, vectors=teachers[0]) if number else sources
+
+
+def student_step(
+    config: Config, sources: Sources, texts: Path | None, posteriors: Path, vectors: Path | None
+) -> tuple[Config, Sources]:
+    """Return settings and files of the training of the student.
+
+    Args:
+        config: All settings.
+        sources: Of the run.
+        texts: The unlabelled texts that are taught, if there are any.
+        posteriors: What the teachers believe.
+        vectors: The teacher whose vectors the student uses, as far as its settings go; None to learn its own.
+    """
+    if config.distil.epochs != "auto":
+        config = merge(config, {"training": {"epochs": config.distil.epochs}}, "distil.epochs")
+    own = dataclasses.replace(
+        sources, predicted=texts, weight=config.distil.weight, posteriors=posteriors, vectors=vectors, teachers=()
+    )
+    return config, own
