@@ -44,6 +44,7 @@ class Redacted:
             numbers in which only a check digit is wrong, with the score 0.
         elsewhere: What stands in the other values of the record in the place of what rules and lists found there alone,
             and its label.
+        left_out: How many lists of the record were left out, as what was replaced stood there in pieces: tokens.
     """
 
     document: Document
@@ -51,6 +52,7 @@ class Redacted:
     replacements: tuple[str, ...]
     unsure: tuple[Entity, ...]
     elsewhere: tuple[tuple[str, str], ...] = ()
+    left_out: int = 0
 
     @property
     def replaced(self) -> list[dict[str, Any]]:
@@ -105,18 +107,20 @@ class Redactor:
         strings: dict[str, str] = {}
         for change in changes:
             strings.setdefault(change.text, change.label)
-        others = _joined_strings({key: value for key, value in document.extra.items() if key != "id"})
-        found = _joined(others, self._by_rules(others))
+        values = _joined_strings({key: value for key, value in document.extra.items() if key != "id"})
+        found = _joined(values, self._by_rules(values))
         elsewhere = {entity.text: entity.label for entity in found if entity.text not in strings}
         new = self._replacements(strings | elsewhere)
         move = _Move(changes, [new[change.text] for change in changes])
         unsure = [entity for entity in entities if entity not in replaced or entity.score < _UNSURE]
+        others = _Strings(new)
         return Redacted(
-            _moved(document, move, new),
+            _moved(document, move, others),
             tuple(changes),
             tuple(move.replacements),
             (*unsure, *self._look_alikes(document.text, changes)),
             tuple((new[string], label) for string, label in elsewhere.items()),
+            others.left_out,
         )
 
     def _wanted(self, label: str) -> bool:
@@ -266,31 +270,62 @@ class _Move:
 
 
 class _Strings:
-    """The strings that are replaced, to be replaced in the other values of a record."""
+    """The strings that are replaced, to be replaced in the other values of a record, whatever blanks are in them.
+
+    Attributes:
+        left_out: Lists that were left out, as they had a string in pieces: the tokens of a text.
+    """
 
     def __init__(self, new: Mapping[str, str]) -> None:
-        self._new = new
-
-    @cached_property
-    def _occurrences(self) -> Occurrences:
-        return Occurrences(string for string in self._new if len(string) > 1)
+        self._new = {squeeze(string): replacement for string, replacement in new.items()}
+        self._occurrences = Occurrences(string for string in self._new if len(string) > 1)
+        self.left_out = 0
 
     def replaced(self, value: Any) -> Any:
         """Return a value with all strings in it changed, the keys of its objects included."""
         if isinstance(value, str):
-            return self._new.get(value) or self._occurrences.replaced(value, self._new)
+            return self._new.get(value) or self._in_string(value)
         if isinstance(value, int | float) and not isinstance(value, bool):
             return self._new.get(str(value), value)
         if isinstance(value, Mapping):
-            return {self.replaced(key): self.replaced(inner) for key, inner in value.items()}
+            return {self.replaced(key): self.replaced(inner) for key, inner in value.items() if not self._spelt(inner)}
         if isinstance(value, list | tuple):
-            return [self.replaced(inner) for inner in value]
+            return [self.replaced(inner) for inner in value if not self._spelt(inner)]
         return value
 
+    def record(self, extra: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the values of a record, under the same keys."""
+        return {key: self.replaced(value) for key, value in extra.items() if not self._spelt(value)}
 
-def _moved(document: Document, move: _Move, new: Mapping[str, str]) -> Document:
-    strings = _Strings(new)
-    squeezed = _Strings({squeeze(string): replacement for string, replacement in new.items()})
+    def _in_string(self, value: str) -> str:
+        places = [place for place, sign in enumerate(value) if not sign.isspace()]
+        parts, end = [], 0
+        for start, string in self._occurrences.apart("".join([value[place] for place in places])):
+            parts += [value[end : places[start]], self._new[string]]
+            end = places[start + len(string) - 1] + 1
+        return "".join([*parts, value[end:]])
+
+    def _spelt(self, value: Any) -> bool:
+        """Return whether a list has a string in several of its items, as the tokens of a text, and count it."""
+        if not isinstance(value, list | tuple):
+            return False
+        ends = [0, *itertools.accumulate(len(squeeze(_piece(item))) for item in value)]
+        joined = squeeze("".join(map(_piece, value)))
+        is_spelt = any(
+            ends[bisect_right(ends, start)] < start + len(string) for start, string in self._occurrences(joined)
+        )
+        self.left_out += is_spelt
+        return is_spelt
+
+
+def _piece(item: Any) -> str:
+    """Return an item of a list of tokens as a string, "" if it is none: itself, or the first string in an object."""
+    if isinstance(item, Mapping):
+        return next((value for value in item.values() if isinstance(value, str)), "")
+    return item if isinstance(item, str) else "".join(map(_piece, item)) if isinstance(item, list | tuple) else ""
+
+
+def _moved(document: Document, move: _Move, strings: _Strings) -> Document:
     text = move.text(document.text)
     entities = _apart(Span(*move.span(start, end), label) for start, end, label in document.entities)
     return replace(
@@ -298,9 +333,9 @@ def _moved(document: Document, move: _Move, new: Mapping[str, str]) -> Document:
         text=text,
         entities=entities,
         scores=document.scores if len(entities) == len(document.entities) else (),
-        answers=distinct(map(squeezed.replaced, document.answers)),
+        answers=distinct(map(strings.replaced, document.answers)),
         unlabelled=tuple(move.span(start, end) for start, end in document.unlabelled),
-        extra={key: strings.replaced(value) for key, value in document.extra.items()},
+        extra=strings.record(document.extra),
         predicted=tuple(
             entity._replace(start=start, end=end, text=text[start:end])
             for entity in document.predicted
