@@ -121,6 +121,7 @@ LAYERS = (
     "redaction.numbers",
     "redaction.rules",
     "redaction.stand_ins",
+    "redaction.occurrences",
     "redaction",
     "redaction.way_back",
     "api",
