@@ -59,6 +59,7 @@ LAYERS = (
     "onnx_graph",
     "openvino_graph",
     "decode",
+    "risk",
     "calibration",
     "score",
     "analysis",
