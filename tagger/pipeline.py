@@ -276,10 +276,8 @@ class Tagger:
         empty = np.zeros(0, np.float32) if outside else None
         blank = PathScore(0.0, 0) if certainty else None
         results = [Result(text, [], None, empty, blank) for text in texts]
-        lengths = np.fromiter(map(len, units), np.int64, len(units))
-        filled = np.flatnonzero(lengths)
-        parts = np.cumsum(lengths[filled]) // _DECODED_UNITS + np.arange(len(filled)) // _DECODED_TEXTS
-        for numbers in np.split(filled, np.flatnonzero(np.diff(parts)) + 1) if len(filled) else ():
+        lengths = list(map(len, units))
+        for numbers in _decoded_together(lengths):
             of_texts = [units[n] for n in numbers], [scores[n] for n in numbers]
             for number, result in zip(numbers, self._decode(*of_texts, answers, outside, certainty), strict=True):
                 results[number] = result
@@ -361,6 +359,21 @@ class Tagger:
     def _entity(self, units: Units, span: UnitSpan, score: float) -> Entity:
         start, end = int(units.bounds[span.start]), int(units.bounds[span.end])
         return Entity(start, end, self.scheme.labels[span.label], units.text[start:end], score)
+
+
+def _decoded_together(lengths: Sequence[int]) -> Iterator[list[int]]:
+    """Yield the numbers of texts that are decoded together, about as many units as the decoder has at once."""
+    numbers: list[int] = []
+    units = 0
+    for number, length in enumerate(lengths):
+        if length:
+            numbers.append(number)
+            units += length
+        if units >= _DECODED_UNITS or len(numbers) == _DECODED_TEXTS:
+            yield numbers
+            numbers, units = [], 0
+    if numbers:
+        yield numbers
 
 
 def _split(items: Iterable[Item], counts: Iterable[int]) -> list[list[Item]]:
