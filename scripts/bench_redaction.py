@@ -238,8 +238,8 @@ def count_look_alikes(draw: random.Random, sentences: list[Document], count: int
     redactor, replaced = Redactor(None), 0
     for _ in range(count):
         sentence, number = draw.choice(sentences).text, look_alike(draw)
-        start = len(sentence) + 3
-        changes = redactor.redact(Document(f"{sentence}编号为{number}。"), ()).changes
+        start = len(sentence) + 4
+        changes = redactor.redact(Document(f"{sentence}\n编号为{number}。"), ()).changes
         if hit := [change.text for change in changes if change.start < start + len(number) and start < change.end]:
             say(f"replaced: {hit[0]} in {number}")
             replaced += 1

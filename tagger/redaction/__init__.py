@@ -3,7 +3,6 @@
 import hashlib
 import hmac
 import itertools
-import re
 import secrets
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping
@@ -16,6 +15,7 @@ from tagger.calibration import Thresholds
 from tagger.documents import Document, Entity, Span, distinct, squeeze
 from tagger.errors import ConfigError
 from tagger.pipeline import Tagger
+from tagger.redaction.occurrences import Occurrences
 from tagger.redaction.rules import RULES, look_alikes, matches
 from tagger.redaction.stand_ins import stand_in
 
@@ -106,7 +106,8 @@ class Redactor:
         for change in changes:
             strings.setdefault(change.text, change.label)
         others = _joined_strings({key: value for key, value in document.extra.items() if key != "id"})
-        elsewhere = {found.text: found.label for found in self._by_rules(others) if found.text not in strings}
+        found = _joined(others, self._by_rules(others))
+        elsewhere = {entity.text: entity.label for entity in found if entity.text not in strings}
         new = self._replacements(strings | elsewhere)
         move = _Move(changes, [new[change.text] for change in changes])
         unsure = [entity for entity in entities if entity not in replaced or entity.score < _UNSURE]
@@ -122,12 +123,13 @@ class Redactor:
         return not self.labels or label in self.labels
 
     def _by_rules(self, text: str) -> Iterator[Entity]:
+        if not text:
+            return
         for start, end, label in matches(text, self._rules):
             if text[start:end] not in self.never:
                 yield Entity(start, end, label, text[start:end], 1.0)
-        for string, label in self.always.items():
-            for start in _occurrences(text, string):
-                yield Entity(start, start + len(string), label, string, 1.0)
+        for start, string in self._always(text):
+            yield Entity(start, start + len(string), self.always[string], string, 1.0)
 
     def _look_alikes(self, text: str, changes: list[Entity]) -> Iterator[Entity]:
         starts = [change.start for change in changes]
@@ -135,6 +137,10 @@ class Redactor:
             before = bisect_left(starts, end) - 1
             if (before < 0 or changes[before].end <= start) and text[start:end] not in self.never:
                 yield Entity(start, end, label, text[start:end], 0.0)
+
+    @cached_property
+    def _always(self) -> Occurrences:
+        return Occurrences(self.always)
 
     @property
     def _rules(self) -> list[str]:
@@ -145,7 +151,7 @@ class Redactor:
         key = self.key or secrets.token_bytes(16)
         counts: dict[str, int] = {}
         new: dict[str, str] = {}
-        taken = _Substrings(strings)
+        taken = Occurrences(strings)
         for string, label in strings.items():
             digest = hmac.digest(key, f"{label}\0{string}".encode("utf-8", "surrogatepass"), hashlib.sha256)
             if self.by == "mask":
@@ -176,27 +182,7 @@ def parse_labels(given: str, labels: Iterable[str], name: str = "--labels") -> f
     return wanted
 
 
-class _Substrings:
-    """A set of strings, each of which is looked for in others in time that does not grow with the set."""
-
-    def __init__(self, strings: Iterable[str]) -> None:
-        self._strings: set[str] = set()
-        self._lengths: set[int] = set()
-        for given in strings:
-            self.add(given)
-
-    def add(self, given: str) -> None:
-        self._strings.add(given)
-        self._lengths.add(len(given))
-
-    def are_in(self, text: str) -> bool:
-        """Return whether one of the strings occurs in a text."""
-        return any(
-            text[at : at + length] in self._strings for length in self._lengths for at in range(len(text) - length + 1)
-        )
-
-
-def _fresh(label: str, string: str, random: Random, taken: _Substrings) -> str:
+def _fresh(label: str, string: str, random: Random, taken: Occurrences) -> str:
     """Return a stand-in in which none of the strings taken occurs; asterisks if there is none."""
     for _ in range(_TRIES):
         made = stand_in(label, string, random)
@@ -216,9 +202,8 @@ def _everywhere(text: str, given: Iterable[Entity]) -> list[Entity]:
         searched.update(new)
         further = [
             Entity(start, start + len(change.text), change.label, change.text, change.score)
-            for sought, change in new.items()
-            if len(sought) > 1
-            for start in _occurrences(text, sought)
+            for start, sought in Occurrences(sought for sought in new if len(sought) > 1)(text)
+            for change in [new[sought]]
         ]
         changes = _joined(text, [*changes, *further])
     return changes
@@ -230,28 +215,24 @@ def _sought(text: str, change: Entity) -> str:
     return text[change.start : max(change.end, change.start + 2)]
 
 
-def _occurrences(text: str, string: str) -> Iterator[int]:
-    """Yield where a string begins in a text, overlapping occurrences included."""
-    at = text.find(string)
-    while at >= 0:
-        yield at
-        at = text.find(string, at + 1)
-
-
 def _joined(text: str, given: Iterable[Entity]) -> list[Entity]:
-    joined: list[Entity] = []
+    joined: list[Span] = []
+    scores: list[float] = []
     longest = 0
     for entity in sorted(given, key=lambda entity: (entity.start, -entity.end, -entity.score)):
+        length = entity.end - entity.start
         if joined and entity.start < joined[-1].end:
             last = joined[-1]
-            end, score = max(last.end, entity.end), max(last.score, entity.score)
-            label = entity.label if entity.end - entity.start > longest else last.label
-            longest = max(longest, entity.end - entity.start)
-            joined[-1] = Entity(last.start, end, label, text[last.start : end], score)
-        elif entity.end > entity.start:
-            joined.append(entity)
-            longest = entity.end - entity.start
-    return joined
+            joined[-1] = Span(last.start, max(last.end, entity.end), entity.label if length > longest else last.label)
+            scores[-1], longest = max(scores[-1], entity.score), max(longest, length)
+        elif length:
+            joined.append(Span(*entity[:3]))
+            scores.append(entity.score)
+            longest = length
+    return [
+        Entity(start, end, label, text[start:end], score)
+        for (start, end, label), score in zip(joined, scores, strict=True)
+    ]
 
 
 # ---- what moves along ---------------------------------------------------------------------------------------------
@@ -291,14 +272,13 @@ class _Strings:
         self._new = new
 
     @cached_property
-    def _pattern(self) -> re.Pattern[str]:
-        longest_first = sorted((string for string in self._new if len(string) > 1), key=len, reverse=True)
-        return re.compile("|".join(map(re.escape, longest_first)) or "(?!)")
+    def _occurrences(self) -> Occurrences:
+        return Occurrences(string for string in self._new if len(string) > 1)
 
     def replaced(self, value: Any) -> Any:
         """Return a value with all strings in it changed, the keys of its objects included."""
         if isinstance(value, str):
-            return self._new.get(value) or self._pattern.sub(lambda match: self._new[match[0]], value)
+            return self._new.get(value) or self._occurrences.replaced(value, self._new)
         if isinstance(value, int | float) and not isinstance(value, bool):
             return self._new.get(str(value), value)
         if isinstance(value, Mapping):
