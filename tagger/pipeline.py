@@ -19,7 +19,7 @@ from tagger.cores import usable_cores
 from tagger.decode import Lattice, Transitions, best_span, lattice, log_softmax, mean_probabilities, viterbi
 from tagger.documents import Document, Entity, judged
 from tagger.gazetteer import Gazetteer
-from tagger.groups import Wait, gathered, in_order, seconds_to_wait, shown, strings
+from tagger.groups import Wait, gathered, grouped, in_order, seconds_to_wait, shown, strings
 from tagger.lookup import Lookup
 from tagger.risk import likely_spans
 from tagger.runtime import DEFAULT, Runtime, runtime_spec
@@ -31,8 +31,6 @@ from tagger.text import UnitMaker, Units, pieces, windows
 Item = TypeVar("Item")
 
 _RUNTIME_TEXTS = 128  # most texts in a batch for the runtime
-
-_DECODED_UNITS, _DECODED_TEXTS = 20_000, 512  # that the decoder has at once, about
 
 
 @dataclass(frozen=True)
@@ -278,7 +276,8 @@ class Tagger:
         blank = PathScore(0.0, 0) if certainty else None
         results = [Result(text, [], None, empty, blank) for text in texts]
         lengths = list(map(len, units))
-        for numbers in _decoded_together(lengths):
+        filled = (number for number, length in enumerate(lengths) if length)
+        for numbers in grouped(filled, lengths.__getitem__):
             of_texts = [units[n] for n in numbers], [scores[n] for n in numbers]
             for number, result in zip(numbers, self._decode(*of_texts, answers, outside, certainty), strict=True):
                 results[number] = result
@@ -381,21 +380,6 @@ class Tagger:
     def _entity(self, units: Units, span: UnitSpan, score: float) -> Entity:
         start, end = int(units.bounds[span.start]), int(units.bounds[span.end])
         return Entity(start, end, self.scheme.labels[span.label], units.text[start:end], score)
-
-
-def _decoded_together(lengths: Sequence[int]) -> Iterator[list[int]]:
-    """Yield the numbers of texts that are decoded together, about as many units as the decoder has at once."""
-    numbers: list[int] = []
-    units = 0
-    for number, length in enumerate(lengths):
-        if length:
-            numbers.append(number)
-            units += length
-        if units >= _DECODED_UNITS or len(numbers) == _DECODED_TEXTS:
-            yield numbers
-            numbers, units = [], 0
-    if numbers:
-        yield numbers
 
 
 def _split(items: Iterable[Item], counts: Iterable[int]) -> list[list[Item]]:
