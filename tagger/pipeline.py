@@ -19,7 +19,7 @@ from tagger.cores import usable_cores
 from tagger.decode import Lattice, Transitions, best_span, lattice, log_softmax, mean_probabilities, viterbi
 from tagger.documents import Document, Entity, judged
 from tagger.gazetteer import Gazetteer
-from tagger.groups import Wait, gathered, in_order, seconds_to_wait, shown, strings
+from tagger.groups import Wait, gathered, grouped, in_order, seconds_to_wait, shown, strings
 from tagger.lookup import Lookup
 from tagger.risk import likely_spans
 from tagger.runtime import DEFAULT, Runtime, runtime_spec
@@ -31,8 +31,6 @@ from tagger.text import UnitMaker, Units, pieces, windows
 Item = TypeVar("Item")
 
 _RUNTIME_TEXTS = 128  # most texts in a batch for the runtime
-
-_DECODED_UNITS, _DECODED_TEXTS = 20_000, 512  # that the decoder has at once, about
 
 
 @dataclass(frozen=True)
@@ -277,10 +275,9 @@ class Tagger:
         empty = np.zeros(0, np.float32) if outside else None
         blank = PathScore(0.0, 0) if certainty else None
         results = [Result(text, [], None, empty, blank) for text in texts]
-        lengths = np.fromiter(map(len, units), np.int64, len(units))
-        filled = np.flatnonzero(lengths)
-        parts = np.cumsum(lengths[filled]) // _DECODED_UNITS + np.arange(len(filled)) // _DECODED_TEXTS
-        for numbers in np.split(filled, np.flatnonzero(np.diff(parts)) + 1) if len(filled) else ():
+        lengths = list(map(len, units))
+        filled = (number for number, length in enumerate(lengths) if length)
+        for numbers in grouped(filled, lengths.__getitem__):
             of_texts = [units[n] for n in numbers], [scores[n] for n in numbers]
             for number, result in zip(numbers, self._decode(*of_texts, answers, outside, certainty), strict=True):
                 results[number] = result
