@@ -13,7 +13,7 @@ from typing import Any
 
 from tagger.calibration import Thresholds
 from tagger.documents import Document, Entity, Span, distinct, squeeze
-from tagger.errors import ConfigError
+from tagger.errors import ConfigError, CorpusError
 from tagger.pipeline import Tagger
 from tagger.redaction.occurrences import Occurrences
 from tagger.redaction.rules import RULES, look_alikes, matches
@@ -27,6 +27,8 @@ REPLACEMENTS = {
 }
 
 _UNSURE = 0.5  # probability below which a replaced entity is reported for review
+
+_LEAST = 10**10  # a number in a record from which it may be that of a telephone
 
 _TRIES = 100  # stand-ins that are made until one is no mention
 
@@ -100,7 +102,18 @@ class Redactor:
             yield self.redact(document, next(predicted) if predicted else ())
 
     def redact(self, document: Document, entities: Iterable[Entity]) -> Redacted:
-        """Return a document after redaction, given what the tagger predicts for its text."""
+        """Return a document after redaction, given what the tagger predicts for its text.
+
+        Raises:
+            CorpusError: If its record is nested so deeply that it cannot be searched.
+        """
+        try:
+            return self._redacted(document, entities)
+        except RecursionError as error:
+            place = document.place or "document"
+            raise CorpusError(place, "a record of ordinary depth", "one nested deeply", "flatten it") from error
+
+    def _redacted(self, document: Document, entities: Iterable[Entity]) -> Redacted:
         entities = [entity for entity in entities if self._wanted(entity.label) and entity.text not in self.never]
         replaced = self.thresholds(entities)
         changes = _everywhere(document.text, [*self._by_rules(document.text), *replaced])
@@ -319,10 +332,12 @@ class _Strings:
 
 
 def _piece(item: Any) -> str:
-    """Return an item of a list of tokens as a string, "" if it is none: itself, or the first string in an object."""
+    """Return an item of a list of tokens as a string: itself, the first in an object, those in a list; "" if none."""
     if isinstance(item, Mapping):
         return next((value for value in item.values() if isinstance(value, str)), "")
-    return item if isinstance(item, str) else "".join(map(_piece, item)) if isinstance(item, list | tuple) else ""
+    if isinstance(item, list | tuple):
+        return "".join(inner for inner in item if isinstance(inner, str))
+    return item if isinstance(item, str) else ""
 
 
 def _moved(document: Document, move: _Move, strings: _Strings) -> Document:
@@ -345,13 +360,15 @@ def _moved(document: Document, move: _Move, strings: _Strings) -> Document:
 
 
 def _joined_strings(value: Any) -> str:
-    """Return all strings of a value, the keys of its objects included, apart so that no pattern sees two as one."""
-    return "\n\0\n".join(_strings(value))
+    """Return all strings and large numbers in a value, keys included, apart so that no pattern sees two as one."""
+    return "\n\0\n".join(filter(None, _strings(value)))
 
 
 def _strings(value: Any) -> Iterator[str]:
     if isinstance(value, str):
         yield value
+    elif isinstance(value, int):
+        yield str(value) if value >= _LEAST else ""
     elif isinstance(value, Mapping):
         for key, inner in value.items():
             yield from (*_strings(key), *_strings(inner))
