@@ -174,7 +174,7 @@ def test_rules_read_the_whole_record_and_replace_in_numbers_too():
     text = "王小明 13812345678"
     redacted = Redactor(None).redact(Document(text, extra=record), entities(text, ("王小明", "PER")))
     assert redacted.document.extra == {
-        "id": "[PHONE_1]", "phone": "[PHONE_2]", "mobile": "[PHONE_1]", "more": "[PHONE_2]", 
+        "id": "[PHONE_1]", "phone": "[PHONE_2]", "mobile": "[PHONE_1]", "more": "[PHONE_2]",
         "note": ["[PER_1]，[EMAIL_1]"], "n": 1.5,
     }  # fmt: skip
     assert redacted.elsewhere == (("[PHONE_2]", "PHONE"), ("[EMAIL_1]", "EMAIL"))
