@@ -190,6 +190,15 @@ def test_answers_without_their_blanks_are_replaced_too():
     assert redacted.document.answers == ("[PER_1]", "小")
 
 
+def test_what_is_annotated_is_replaced_if_the_tagger_has_its_label():
+    text = "老马在武大看病"
+    document = Document(text, (Span(0, 2, "PER"), Span(3, 5, "ORG"), Span(6, 7, "X")))
+    tagger = planted(labels=("PER", "ORG"))
+    assert Redactor(tagger).redact(document, ()).document.text == "[PER_1]在[ORG_1]看病"
+    assert Redactor(None).redact(document, ()).document.text == text
+    assert Redactor(None, labels=frozenset({"X"})).redact(document, ()).document.text == "老马在武大看[X_1]"
+
+
 def test_tokens_and_blanks_do_not_give_away_what_was_replaced():
     record = {
         "tokens": [{"text": "王", "id": 0}, {"text": "小明", "id": 1}, {"text": "来", "id": 2}],

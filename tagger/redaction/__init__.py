@@ -39,8 +39,8 @@ class Redacted:
 
     Args:
         document: With the new text; its entities, their offsets and all else of the record have moved along.
-        changes: The replaced stretches of the old text, in order and apart; of what a rule or a list says, the score
-            is 1.
+        changes: The replaced stretches of the old text, in order and apart; of what a rule, a list or an annotation
+            says, the score is 1.
         replacements: What stands in the place of each.
         unsure: Entities for review: those replaced with a low probability, those too improbable to be replaced, and
             numbers in which only a check digit is wrong, with the score 0.
@@ -69,7 +69,7 @@ class Redacted:
 
 @dataclass(frozen=True)
 class Redactor:
-    """Replaces what a tagger, rules and lists say, wherever it occurs in a document.
+    """Replaces what a tagger, rules, lists and annotations say, wherever it occurs in a document.
 
     The tagger reads the text; rules and lists read all strings of the record, but for its `id`. A string of one
     character is replaced where it was found, and where the same character follows.
@@ -78,7 +78,8 @@ class Redactor:
         tagger: None for rules and lists alone.
         by: One of `REPLACEMENTS`.
         thresholds: How probable an entity must be to be replaced.
-        labels: Labels of entities and names of rules to replace; all if empty.
+        labels: Labels of entities, predicted or annotated, and names of rules to replace; if empty, all of the tagger
+            and all rules.
         always: Strings that are always replaced, with their labels.
         never: Strings that are never replaced, unless as a part of others that are.
         key: Makes stand-ins, and the numbers of labels, the same for the same string in all texts; empty for in each
@@ -116,7 +117,7 @@ class Redactor:
     def _redacted(self, document: Document, entities: Iterable[Entity]) -> Redacted:
         entities = [entity for entity in entities if self._wanted(entity.label) and entity.text not in self.never]
         replaced = self.thresholds(entities)
-        changes = _everywhere(document.text, [*self._by_rules(document.text), *replaced])
+        changes = _everywhere(document.text, [*self._by_rules(document.text), *self._annotated(document), *replaced])
         strings: dict[str, str] = {}
         for change in changes:
             strings.setdefault(change.text, change.label)
@@ -138,6 +139,13 @@ class Redactor:
 
     def _wanted(self, label: str) -> bool:
         return not self.labels or label in self.labels
+
+    def _annotated(self, document: Document) -> Iterator[Entity]:
+        """Yield the entities that the document is annotated with, of labels that the tagger has."""
+        wanted = self.labels or (self.tagger.labels if self.tagger else ())
+        for start, end, label in document.entities:
+            if label in wanted and document.text[start:end] not in self.never:
+                yield Entity(start, end, label, document.text[start:end], 1.0)
 
     def _by_rules(self, text: str) -> Iterator[Entity]:
         if not text:
