@@ -2,10 +2,9 @@
 
 import itertools
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Self, TypeVar
 
@@ -20,8 +19,9 @@ from tagger.cores import usable_cores
 from tagger.decode import Lattice, Transitions, best_span, lattice, log_softmax, mean_probabilities, viterbi
 from tagger.documents import Document, Entity, judged
 from tagger.gazetteer import Gazetteer
-from tagger.groups import Wait, gathered, in_order, seconds_to_wait, shown, strings
+from tagger.groups import Wait, gathered, grouped, in_order, seconds_to_wait, shown, strings
 from tagger.lookup import Lookup
+from tagger.risk import likely_spans
 from tagger.runtime import DEFAULT, Runtime, runtime_spec
 from tagger.score import Scores
 from tagger.sections import BatchesConfig
@@ -31,8 +31,6 @@ from tagger.text import UnitMaker, Units, pieces, windows
 Item = TypeVar("Item")
 
 _RUNTIME_TEXTS = 128  # most texts in a batch for the runtime
-
-_DECODER = BatchesConfig(units=20_000, texts=512)  # size of a batch for the decoder
 
 
 @dataclass(frozen=True)
@@ -274,17 +272,15 @@ class Tagger:
     def _tag_pieces(self, texts: list[str], answers: bool, outside: bool, certainty: bool) -> list[Result]:
         units = [self.units(text) for text in texts]
         scores = self.scores(units)
-        lengths = np.fromiter(map(len, units), np.int64, len(units))
         empty = np.zeros(0, np.float32) if outside else None
         blank = PathScore(0.0, 0) if certainty else None
         results = [Result(text, [], None, empty, blank) for text in texts]
-        for numbers in group(lengths, _DECODER):
-            numbers = numbers[lengths[numbers] > 0]
-            if len(numbers):
-                parts = [units[n] for n in numbers], [scores[n] for n in numbers]
-                decoded = self._decode(*parts, answers, outside, certainty)
-                for number, result in zip(numbers, decoded, strict=True):
-                    results[number] = result
+        lengths = list(map(len, units))
+        filled = (number for number, length in enumerate(lengths) if length)
+        for numbers in grouped(filled, lengths.__getitem__):
+            of_texts = [units[n] for n in numbers], [scores[n] for n in numbers]
+            for number, result in zip(numbers, self._decode(*of_texts, answers, outside, certainty), strict=True):
+                results[number] = result
         return results
 
     def scores(self, units: list[Units]) -> list[np.ndarray]:
@@ -313,67 +309,77 @@ class Tagger:
     ) -> list[Result]:
         """Return the results of texts that are not empty."""
         lengths = np.fromiter(map(len, texts), np.int64, len(texts))
-        padded = np.zeros((len(texts), int(lengths.max()), self.scheme.size), np.float32)
-        for row, score in enumerate(scores):
-            padded[row, : len(score)] = score
-        paths = viterbi(padded, lengths, self.transitions)
-        spans = [self.scheme.decode(path[:length]) for path, length in zip(paths, lengths, strict=True)]
-        by_mean = self.config.decode.score == "mean"
-        unanswered = [answers and not own and bool(units.text.strip()) for own, units in zip(spans, texts, strict=True)]
-        every = outside or certainty
-        needed = [row for row in range(len(texts)) if every or unanswered[row] or (spans[row] and not by_mean)]
-        marginals = lattice(padded[needed], lengths[needed], self.transitions) if needed else None
-        places = np.zeros(len(texts), np.int64)  # row of each text in the lattice
-        places[needed] = np.arange(len(needed))
-        if by_mean:
-            probabilities = _span_probabilities(
-                partial(mean_probabilities, padded, paths), spans, np.arange(len(texts))
-            )
-        else:
-            probabilities = _span_probabilities(marginals.spans if marginals else None, spans, places)
-        logs = marginals.log_probabilities(paths, lengths).tolist() if certainty and marginals else []
-        likely = [PathScore(log, size) for log, size in zip(logs, lengths.tolist(), strict=True)] if logs else None
+        flat = np.concatenate(scores)  # the units of all texts, (N, K)
+        rows, spans, probabilities, marginals = self._spans(flat, lengths, outside or certainty)
+        entities: list[list[Entity]] = [[] for _ in texts]
+        for row, span, score in zip(rows.tolist(), spans.tolist(), probabilities.tolist(), strict=True):
+            entities[row].append(self._entity(texts[row], UnitSpan(*span), score))
+        answered = [max(found, key=lambda e: e.score, default=None) for found in entities]
+        if answers:
+            self._answer_others(texts, flat, lengths, answered)
+        likely = []
+        if certainty and marginals:
+            likely = marginals.log_probabilities(viterbi(flat, lengths, self.transitions)).tolist()
         results = []
-        for row, (units, own_spans, own) in enumerate(zip(texts, spans, probabilities, strict=True)):
-            entities = [self._entity(units, span, score) for span, score in zip(own_spans, own, strict=True)]
-            answer = max(entities, key=lambda e: e.score, default=None)
-            if unanswered[row] and marginals is not None:
-                answer = self._entity(units, *best_span(marginals, int(places[row]), len(units), self.scheme))
+        for row, (units, found, answer) in enumerate(zip(texts, entities, answered, strict=True)):
             if answer:
                 answer = answer._replace(score=round(self.calibration.probability(answer.score), 4))
-            free = self._outside(marginals, int(places[row]), units) if outside and marginals is not None else None
-            predicted = self.thresholds(self.calibration(units.text, entities))
-            results.append(Result(units.text, predicted, answer, free, likely[row] if likely else None))
+            free = self._outside(marginals, row, units) if outside and marginals else None
+            predicted = self.thresholds(self.calibration(units.text, found)) if found else found
+            path = PathScore(likely[row], len(units)) if likely else None
+            results.append(Result(units.text, predicted, answer, free, path))
         return results
+
+    def _spans(
+        self, scores: np.ndarray, lengths: np.ndarray, every: bool
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, Lattice | None]:
+        """Return the spans in texts: text (S,), units and label (S, 3), probability (S,); and the lattice of all texts.
+
+        Args:
+            scores: Of the units of all texts, (N, K).
+            lengths: Units of each text, (B,).
+            every: Whether the lattice is wanted; without, there may be none.
+        """
+        if self.calibration.threshold:
+            marginals = lattice(scores, lengths, self.transitions)
+            return *likely_spans(marginals, self.calibration.threshold), marginals
+        paths = viterbi(scores, lengths, self.transitions)
+        spans = np.array(self.scheme.decode(paths), np.int64).reshape(-1, 3)
+        by_mean, ends = self.config.decode.score == "mean", lengths.cumsum()
+        rows = ends.searchsorted(spans[:, 0], "right")
+        own = spans.copy()  # numbered from the start of their text
+        own[:, :2] -= (ends - lengths)[rows, None]
+        needed = np.full(len(lengths), every)
+        needed[rows] |= not by_mean
+        weights, probabilities = None, np.zeros(0)
+        if needed.any():
+            weights = lattice(scores[needed.repeat(lengths)], lengths[needed], self.transitions)
+        if by_mean:
+            probabilities = mean_probabilities(scores, paths, spans[:, :2])
+        elif weights:
+            probabilities = weights.spans((needed.cumsum() - 1)[rows], own)
+        return rows, own, probabilities, weights if every else None
+
+    def _answer_others(
+        self, texts: list[Units], scores: np.ndarray, lengths: np.ndarray, answered: list[Entity | None]
+    ) -> None:
+        """Give the most probable span as the answer of each text that has none and is not blank."""
+        rows = [row for row, answer in enumerate(answered) if not answer and texts[row].text.strip()]
+        if rows:
+            others = np.isin(np.arange(len(texts)), rows)
+            marginals = lattice(scores[others.repeat(lengths)], lengths[others], self.transitions)
+            for place, row in enumerate(rows):
+                answered[row] = self._entity(texts[row], *best_span(marginals, place, self.scheme))
 
     def _outside(self, marginals: Lattice, row: int, units: Units) -> np.ndarray:
         """Return the probability that each character is in no entity, calibrated as that of an entity is."""
-        inside = 1 - marginals.marginals(row, len(units))[:, OUTSIDE]
+        inside = 1 - marginals.marginals(row)[:, OUTSIDE]
         free = [1 - self.calibration.probability(probability) for probability in inside.tolist()]
         return np.repeat(np.array(free, np.float32), np.diff(units.bounds))
 
     def _entity(self, units: Units, span: UnitSpan, score: float) -> Entity:
         start, end = int(units.bounds[span.start]), int(units.bounds[span.end])
         return Entity(start, end, self.scheme.labels[span.label], units.text[start:end], score)
-
-
-def _span_probabilities(
-    probability: Callable[[np.ndarray, np.ndarray], np.ndarray] | None,
-    spans: Sequence[Sequence[UnitSpan]],
-    places: np.ndarray,
-) -> list[list[float]]:
-    """Return the probability of each span of each text, all computed in one call.
-
-    Args:
-        probability: From rows (N,) and spans (N, 3) to probabilities (N,); None where there is no span.
-        spans: Spans of each text.
-        places: Row of each text, (B,).
-    """
-    counts = list(map(len, spans))
-    if probability is None or not any(counts):
-        return [[] for _ in counts]
-    flat = np.array([span for own in spans for span in own])
-    return _split(probability(np.repeat(places, counts), flat).tolist(), counts)
 
 
 def _split(items: Iterable[Item], counts: Iterable[int]) -> list[list[Item]]:
