@@ -114,7 +114,7 @@ class System:
         """Return the command line that puts a file through the system; see bench_peers for the modes."""
         if mode == "file" and self.bundle:
             folder, runtime = self.bundle
-            return tagger_command("predict", folder, source, "--out", out, "--runtime", runtime)
+            return tagger_command("predict", folder, source, "--out", out, "--runtime", runtime, "--force")
         python, name, *arguments = self.runner
         script = Path(__file__).with_name("bench_peers.py")
         return [str(part) for part in (python, "-W", "ignore", script, mode, name, source, out, *arguments)]
@@ -147,6 +147,7 @@ def parse_arguments() -> argparse.Namespace:
     crf = PROJECT / "bench-out" / "msra.crfsuite"
     add_data_option(parser, "msra")
     parser.add_argument("--default", type=Path, required=True, metavar="BUNDLE", help="with character units, of msra")
+    parser.add_argument("--small", type=Path, metavar="BUNDLE", help="by the preset small (without: no such rows)")
     parser.add_argument("--word", type=Path, metavar="BUNDLE", help="with word units, of msra (without: no such rows)")
     parser.add_argument("--crfsuite", type=Path, default=crf, metavar="F", help="trained if absent (%(default)s)")
     parser.add_argument("--peers", type=peer_list, default=list(PEERS), metavar="A,B", help=f"of {','.join(PEERS)}")
@@ -158,9 +159,9 @@ def parse_arguments() -> argparse.Namespace:
     options = parser.parse_args()
     if options.repeat < 1 or options.runs < 1:
         parser.error("--repeat and --runs must be at least 1")
-    for needed in (options.default / "manifest.json", options.word and options.word / "manifest.json",
-                   corpus_file(options.data, "msra", "dev")):  # fmt: skip
-        if needed and not needed.is_file():
+    bundles = [bundle / "manifest.json" for bundle in (options.default, options.small, options.word) if bundle]
+    for needed in (*bundles, corpus_file(options.data, "msra", "dev")):
+        if not needed.is_file():
             parser.error(f"{needed}: no such file")
     if options.docs:
         marked_part(NAME)
@@ -191,12 +192,13 @@ def processor() -> Figures:
 def planned(options: argparse.Namespace, folder: Path) -> Iterator[tuple[str, Callable[[], System]]]:
     """Yield name and maker of each row; a maker installs or trains what the system needs."""
     yield "2016 script, its loop", script_2016
-    for units, bundle, runtimes in (
+    for kind, bundle, runtimes in (
         ("characters", options.default, list(RUNTIMES)),
+        ("small", options.small, [name for name in RUNTIMES if name != "keras"]),
         ("words", options.word, [name for name in RUNTIMES if name != "int8"]),
     ):
         for runtime in runtimes if bundle else ():
-            yield f"tagger, {units}, {runtime}", partial(this_tagger, bundle.resolve(), runtime)
+            yield f"tagger, {kind}, {runtime}", partial(this_tagger, bundle.resolve(), runtime)
     yield "jieba.posseg", lambda: System((sys.executable, "jieba"), installed_mb("jieba"))
     yield "python-crfsuite", partial(crfsuite, options)
     for name in options.peers:

@@ -1,9 +1,11 @@
-"""Train three systems on every corpus, over several seeds: accuracy, reliability, time, memory, size.
+"""Train several systems on every corpus, over several seeds: accuracy, reliability, time, memory, size.
 
 `contest` is `tagger train --config contest` for 60 epochs, its vectors learnt from the training texts alone.
-`default` is `tagger train --config default` with vectors learnt once, before, by `tagger vectors` from the training
-texts of all corpora and the unlabelled texts, without any dev text; that takes two threads, so it is not repeatable to
-the bit, and its time is reported apart.
+`small`, `default` and `large` are `tagger train` with these presets and with vectors learnt once, before, by `tagger
+vectors` from the training texts of all corpora and the unlabelled texts, without any dev text; that takes two threads,
+so it is not repeatable to the bit, and its time is reported apart. (`large` has vectors of its own size.)
+`taught-small` and `taught-default` are `tagger distil`, whose teachers are the bundles of `default` of all seeds: these
+are kept beside the figures, made first if they are missing, and their time is not that of the student.
 `crfsuite` is a CRF without a network: see bench_crf.py. It has no seed, so it runs once.
 
 Scores are entity precision, recall and F1 (strict: start, end and label), on dev. For `contest` and `default` they are
@@ -53,7 +55,9 @@ from benching import (
 )
 
 NAME = "bench_accuracy"
-SYSTEMS = ("contest", "default", "crfsuite")
+PRESETS = ("contest", "small", "default", "large")
+TAUGHT = {"taught-small": "small", "taught-default": "default"}  # preset of the student
+SYSTEMS = (*PRESETS, *TAUGHT, "crfsuite")
 SEEDS, FEWER_SEEDS = [1, 2, 3], {"msra": [1]}
 NO_SEED = None
 TOP1_OF = "core2016"  # the corpus that has answers
@@ -78,7 +82,7 @@ def main() -> None:
     figures = load_figures(options.out, {**settings, "epochs": options.epochs}, machine(*PACKAGES))
     rename_shares(figures["runs"])
     for corpus, system, seed in planned(options, figures["runs"]):
-        if system == "default":
+        if system not in ("contest", "crfsuite"):
             learn_vectors(options, figures)
         say(f"== {corpus}: {system}" + ("" if seed is NO_SEED else f", seed {seed}"))
         with tempfile.TemporaryDirectory(prefix="bench_accuracy_") as folder:
@@ -95,7 +99,7 @@ def main() -> None:
 
 def parse_arguments() -> argparse.Namespace:
     """Return the options, checked before anything is trained."""
-    about = "Train the two presets and a CRF without a network on every corpus, over seeds."
+    about = "Train presets, students of several teachers and a CRF on every corpus, over several seeds."
     parser = argparse.ArgumentParser(NAME, description=about)
     vectors = PROJECT / "bench-out" / "vectors"
     add_data_option(parser, "corpora, each with train.jsonl and dev.jsonl, and unlabelled/*.gz")
@@ -177,15 +181,40 @@ def measure(options: argparse.Namespace, corpus: str, system: str, seed: int | N
     if seed is NO_SEED:
         scores, costs = measure_crfsuite(train, dev, folder)
     else:
-        epochs = options.epochs or (60 if system == "contest" else None)
-        more = ["--set", f"training.epochs={epochs}"] if epochs else []
-        more += ["--set", f"vectors.pretrained={options.vectors.resolve()}"] if system == "default" else []
-        bundle = folder / "bundle"
-        costs = run_measured(train_command(system, train, dev, bundle, seed, *more))
+        bundle = teacher(options, corpus, seed) if system == "default" else folder / "bundle"
+        teachers = taught_by(options, corpus) if system in TAUGHT else []
+        costs = run_measured(training(options, corpus, system, seed, bundle, *teachers))
         scores = json.loads((bundle / "metrics.json").read_text("utf-8"))
         costs["size_mb"] = size_mb(bundle)
     names = ["precision", "recall", "f1", *(["top1"] if corpus == TOP1_OF else []), "reliability", "epoch"]
     return {name: scores[name] for name in names if name in scores} | costs
+
+
+def training(options: argparse.Namespace, corpus: str, system: str, seed: int, out: Path, *teachers: Path) -> list[str]:
+    """Return the command that trains a system."""
+    train, dev = (corpus_file(options.data, corpus, name) for name in ("train", "dev"))
+    epochs = options.epochs or (60 if system == "contest" else None)
+    more: list[object] = ["--force", *teachers, *(["--set", f"training.epochs={epochs}"] if epochs else [])]
+    if system == "large":
+        more += ["--unlabelled", *sorted((options.data.resolve() / "unlabelled").glob("*.gz"))]
+    elif system != "contest":
+        more += ["--set", f"vectors.pretrained={options.vectors.resolve()}"]
+    verb = "distil" if system in TAUGHT else "train"
+    return train_command(TAUGHT.get(system, system), train, dev, out, seed, *more, verb=verb)
+
+
+def teacher(options: argparse.Namespace, corpus: str, seed: int) -> Path:
+    """Return where the bundle of `default` is kept."""
+    return options.out.resolve().parent / "teachers" / f"{corpus}-{seed}"
+
+
+def taught_by(options: argparse.Namespace, corpus: str) -> list[Path]:
+    """Return the teachers of a corpus's students, which are made if they are missing."""
+    teachers = {seed: teacher(options, corpus, seed) for seed in FEWER_SEEDS.get(corpus, SEEDS)}
+    for seed, bundle in teachers.items():
+        if not bundle.is_dir():
+            run_measured(training(options, corpus, "default", seed, bundle))
+    return list(teachers.values())
 
 
 def measure_crfsuite(train: Path, dev: Path, folder: Path) -> tuple[Figures, Figures]:

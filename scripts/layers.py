@@ -47,6 +47,7 @@ LAYERS = (
     "gazetteer",
     "vectors",
     "vector_files",
+    "joined_vectors",
     "lexicon",
     "lookup",
     "batches",

@@ -139,17 +139,18 @@ class Lattice:
         log = self.forward_scale[:length, row] + self.backward_scale[:length, row] - self.total[row]
         return shares * np.exp(log)[:, None]
 
-    def pairs(self, row: int, length: int) -> np.ndarray:
-        """Return the probability of each tag after each other at each unit of text `row`, (length, K, K).
+    def pairs(self, row: int, start: int, stop: int) -> np.ndarray:
+        """Return the probability of each tag after each other at units `start` to `stop` of a text, (N, K, K).
 
-        `[t, i, j]` is that of tag j at unit t and tag i before it; `[0, 0]` has the tags of the first unit.
+        `[n, i, j]` is that of tag j at unit start + n and tag i before; of a text's first unit, `[0, 0]` has the tags.
         """
-        scores = self.scores[row, :length]
-        after = np.exp(scores - scores.max(axis=1, keepdims=True)) * self.backward[:length, row]
-        found = np.zeros((length, *self.transitions.scores.shape), after.dtype)
-        found[0, 0] = self.forward[0, row] * self.backward[0, row]
-        np.multiply(self.forward[: length - 1, row, :, None], after[1:, None], out=found[1:])
-        found[1:] *= np.exp(self.transitions.scores)
+        scores = self.scores[row, start:stop]
+        after = np.exp(scores - scores.max(axis=1, keepdims=True)) * self.backward[start:stop, row]
+        before = np.zeros_like(after)
+        before[start == 0 :] = self.forward[max(start - 1, 0) : stop - 1, row]
+        found: np.ndarray = before[:, :, None] * np.exp(self.transitions.scores) * after[:, None]
+        if start == 0:
+            found[0, 0] = self.forward[0, row] * self.backward[0, row]
         found /= found.sum(axis=(1, 2), keepdims=True)
         return found
 

@@ -74,6 +74,11 @@ def renamed(some: np.ndarray, tags: np.ndarray) -> np.ndarray:
     return edges(some["unit"], tags[some["before"]], tags[some["tag"]], some["probability"])
 
 
+def shifted(some: np.ndarray, units: int) -> np.ndarray:
+    """Return edges as those of units so much later."""
+    return edges(some["unit"] + units, some["before"], some["tag"], some["probability"])
+
+
 def window(some: np.ndarray, start: int, stop: int) -> np.ndarray:
     """Return the edges into the units `start` to `stop` of a text, as those of a text of its own."""
     first, last = np.searchsorted(some["unit"], (start, stop))

@@ -9,6 +9,7 @@ from tagger import Tagger, default_bundle
 from tagger.cli import main
 from tagger.default_bundle import bundle_and_inputs, general_bundle
 from tagger.errors import BundleError, ConfigError
+from tagger.serve.retraining import Retraining, TrainingPlan
 from tests.conftest import GOLDEN_BUNDLE
 
 LINE = "第一届全国人民代表大会于1954年在北京召开。\n"
@@ -122,3 +123,10 @@ def test_tagger_load_without_a_path_is_the_general_tagger_wherever_it_is_unpickl
     shutil.copytree(GOLDEN_BUNDLE, tmp_path / "elsewhere")
     monkeypatch.setattr(default_bundle, "GENERAL", tmp_path / "elsewhere")
     assert pickle.loads(pickled)(LINE) == tagger(LINE)
+
+
+def test_what_a_page_trains_from_the_general_tagger_lies_in_the_current_folder(paths):
+    retraining = Retraining(TrainingPlan(default_bundle.GENERAL), paths / "corrected.jsonl", lambda folder: None)
+    assert retraining.base == paths / "general"
+    shutil.copytree(GOLDEN_BUNDLE, "general.2")
+    assert retraining.newest() == paths / "general.2"

@@ -45,7 +45,7 @@ class Teacher:
     def pairs(self, text):
         """Return the probabilities of pairs of tags of a text of characters."""
         (scores,), lengths = self.scores([self.units(text)]), np.array([len(text)])
-        return lattice(scores[None], lengths, self.transitions).pairs(0, len(text))
+        return lattice(scores[None], lengths, self.transitions).pairs(0, 0, len(text))
 
 
 def taught(*teachers, documents=None, temperature=1.0):
@@ -65,6 +65,13 @@ def test_what_one_teacher_believes_is_the_probability_of_each_pair_that_is_worth
         assert kept.sum(axis=(1, 2)) == pytest.approx(np.ones(len(text)), abs=1e-5)
         assert np.abs(kept - expected).max() < 0.1
         assert not kept[expected < 0.009].any()
+
+
+def test_a_long_text_is_taught_in_parts(monkeypatch):
+    whole = taught(Teacher())
+    monkeypatch.setattr("tagger.learning.posteriors._UNITS", 3)
+    for one, other in zip(taught(Teacher()), whole, strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_several_teachers_believe_the_mean_whatever_the_order_of_their_labels():

@@ -39,7 +39,9 @@ def test_the_pairs_of_a_lattice_are_those_of_all_paths(tags, seed):
     for row, length in enumerate(lengths.tolist()):
         paths, totals = all_paths(scores[row, :length], transitions)
         shares = np.exp(totals - np.logaddexp.reduce(totals))
-        pairs = weights.pairs(row, length)
+        pairs = weights.pairs(row, 0, length)
+        parts = [weights.pairs(row, unit, unit + 1) for unit in range(length)]
+        np.testing.assert_allclose(np.concatenate(parts), pairs, atol=1e-6)
         np.testing.assert_allclose(pairs, mean_path(paths, shares, tags), atol=1e-5)
         kept = edges.of_marginals(pairs, 0.0)
         np.testing.assert_allclose(dense(kept, length, tags), pairs, atol=1e-5)

@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+import urllib.request
 from itertools import chain
 
 import pytest
@@ -72,6 +73,16 @@ def test_it_serves(general):
     tagged, redacted = (asked(app, "POST", path, given, JSON).json for path in ("/tag", "/redact"))
     assert [entity["label"] for entity in tagged["entities"]] == ["PER", "LOC"]
     assert redacted["text"] == "[PER_1]去了[LOC_1]。"
+
+
+def test_the_server_needs_no_bundle():
+    command = [sys.executable, "-m", "tagger", "serve", "--port", "0"]
+    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
+        port = int(re.search(r"http://127\.0\.0\.1:(\d+)/", process.stderr.readline())[1])
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/about") as answer:
+            assert json.load(answer)["labels"] == ["LOC", "ORG", "PER"]
+        process.terminate()
+        assert process.wait(20) == 0
 
 
 def test_one_sentence_loads_only_what_it_needs():

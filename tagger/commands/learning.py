@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from tagger.config import Config
     from tagger.learning.labelling import Teachers
     from tagger.learning.run import Sources
+    from tagger.text import UnitMaker
+    from tagger.vectors import Table
 
 
 # ---- train --------------------------------------------------------------------------------------------------------
@@ -298,18 +300,37 @@ def vectors(options: argparse.Namespace) -> None:
 
     config = load_config(options)
     config = dataclasses.replace(config, vectors=dataclasses.replace(config.vectors, pretrained=""))
-    _check_files(options, config, "vectors", *options.files)
-    names, tables = TABLES[config.text.unit], list[Table]()
+    _check_files(options, config, "vectors", *options.files, *([options.join] if options.join else []))
+    units, names, tables = UnitMaker(config.text), TABLES[config.text.unit], list[Table]()
     with atomic_folder(options.out, options.force) as folder, tempfile.TemporaryDirectory() as spool:
         stages = Stages(vector_stages(names))
-        make_tables(config, options.files, UnitMaker(config.text), names, Path(spool), tables.append, stages)
+        make_tables(config, options.files, units, names, Path(spool), tables.append, stages)
+        if options.join:
+            tables = [
+                _joined(table, options.join, units, config) if table.name == "word" else table for table in tables
+            ]
         for table in tables:
             table.save(folder)
     for table in tables:
         print(f"{options.out}: {table.name} {len(table.vocabulary):,} x {table.dimensions}", file=sys.stderr)
 
 
+def _joined(table: "Table", file: Path, units: "UnitMaker", config: "Config") -> "Table":
+    import dataclasses
+
+    from tagger.joined_vectors import joined
+    from tagger.vector_files import load_word2vec
+
+    most = dataclasses.replace(config.vectors, limit=_READY_MADE, storage="float32")
+    return joined(table, load_word2vec(file, most, config.text.fold, config.text.simplify), units, config.vectors)
+
+
+_READY_MADE = 200_000  # words that are read of a file to join; its first are its most frequent
+
+
 def _add_vectors(parser: argparse.ArgumentParser) -> None:
+    about = "ready-made word vectors to join with those that are learnt: a file of word2vec (text or binary) or GloVe"
+    parser.add_argument("--join", metavar="F", type=Path, help=about)
     _add_texts(parser, "DIR", "the tables")
     _add_making(parser)
 
@@ -320,6 +341,7 @@ VECTORS = Command(
     """
   tagger vectors news.txt.gz train.jsonl --out vectors
   tagger train --train train.jsonl --dev dev.jsonl --out bundle --set vectors.pretrained=vectors
+  tagger vectors news.txt.gz train.jsonl --join wiki.vec.gz --out vectors
 """,
 )
 

@@ -15,7 +15,7 @@ from tagger import edges
 from tagger.alignment import Alignment, align
 from tagger.batches import group
 from tagger.cores import usable_cores
-from tagger.decode import Transitions, lattice
+from tagger.decode import Lattice, Transitions, lattice
 from tagger.documents import Document
 from tagger.errors import TrainingError
 from tagger.files.outputs import atomic_file
@@ -29,6 +29,8 @@ LEAST = 0.01  # probability of an edge that is kept
 _FEW = 0.001  # the same for an edge of one teacher, before it is joined with those of others
 
 _BATCH = BatchesConfig(units=4_000, texts=128)
+
+_UNITS = 1_000  # whose pairs of tags are in memory at once
 
 _GROUPS = 50  # groups of texts in a part
 
@@ -78,7 +80,7 @@ class Ensemble:
                 padded[row, : lengths[number]] = scores[number]
             weights = lattice(padded, lengths[numbers], transitions)
             for row, number in enumerate(numbers):
-                some = edges.of_marginals(weights.pairs(row, int(lengths[number])), _FEW)
+                some = _edges_in(weights, row, int(lengths[number]))
                 if len(units[number]) < len(units[number].text):
                     some = edges.of_characters(some, units[number].bounds, tagger.scheme)
                 found[number] = edges.renamed(some, tags)
@@ -92,6 +94,14 @@ class Ensemble:
             for label, part in zip(scheme.tag_labels[1:], scheme.parts[1:], strict=True)
         ]
         return np.array([0, *of_labels])
+
+
+def _edges_in(weights: Lattice, row: int, length: int) -> np.ndarray:
+    """Return the edges of a text of this length, made from a few units at a time."""
+    starts = range(0, length, _UNITS)
+    pairs = (weights.pairs(row, start, min(start + _UNITS, length)) for start in starts)
+    parts = [edges.of_marginals(part, _FEW) for part in pairs]
+    return np.concatenate([edges.shifted(part, start) for part, start in zip(parts, starts, strict=True)])
 
 
 def write_posteriors(ensemble: Ensemble, documents: Iterable[Document], folder: Path) -> None:
