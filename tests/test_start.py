@@ -97,6 +97,12 @@ def test_the_option_stands_for_the_setting():
     assert parsed("--start", "a", "--start", "new")["start"] is None
 
 
+def test_many_labelled_texts_begin_anew(tmp_path, monkeypatch):
+    assert start.paying(SAMPLE / "train.jsonl") == NETWORK
+    monkeypatch.setattr(start, "PAYS", 1000)
+    assert start.paying(SAMPLE / "train.jsonl") == NEW
+
+
 def test_contest_never_asks_what_pays(tmp_path):
     def asked():
         raise AssertionError

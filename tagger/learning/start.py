@@ -4,12 +4,14 @@ It is decided once, when the run begins, and kept in the run's folder.
 """
 
 import dataclasses
+import itertools
 import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
 from tagger import bundle as bundles
+from tagger import corpus
 from tagger.config import Config
 from tagger.default_bundle import GENERAL, general_bundle
 from tagger.errors import ConfigError, TrainingError
@@ -22,6 +24,8 @@ from tagger.settings import merge
 Files = TypeVar("Files", Sources, TextSources)
 
 NEW, VECTORS, NETWORK = "new", "vectors", "general"  # values of `training.start`
+
+PAYS = 150_000  # characters of labelled text, up to which the general tagger is the better start
 
 _ABOUT = {
     NEW: "new vectors and a new network",
@@ -76,9 +80,10 @@ def _with(sources: Files, start: str) -> Files:
     return dataclasses.replace(sources, vectors=GENERAL, start=GENERAL if start == NETWORK else None, extend=True)
 
 
-def paying(sources: Sources) -> str:
-    """Return what a training of these texts had best begin with, as measured on three corpora (see the docs)."""
-    return NETWORK
+def paying(train: Path) -> str:
+    """Return what a training of these labelled texts had best begin with: the general tagger, unless they are many."""
+    sizes = itertools.accumulate(len(document.text) for document in corpus.read(train))
+    return NEW if any(size > PAYS for size in sizes) else NETWORK
 
 
 def _decided(config: Config, pays: Callable[[], str]) -> str:

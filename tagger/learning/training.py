@@ -94,7 +94,7 @@ def train(
             return {}
         with locked(folder, "training"):
             run = RunFolder(folder, config, sources, resume)
-            config, sources = begun(config, sources, folder, lambda: paying(sources))
+            config, sources = begun(config, sources, folder, lambda: paying(sources.train))
             stages = stages or Stages([*table_stages(config, sources), _IDS, _TRAINING, _CALIBRATION])
             return _train(config, scheme, sources, out, run, replace, stages, replicas, kind)
 
