@@ -2,10 +2,9 @@
 
 import itertools
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Self, TypeVar
 
@@ -32,7 +31,7 @@ Item = TypeVar("Item")
 
 _RUNTIME_TEXTS = 128  # most texts in a batch for the runtime
 
-_DECODER = BatchesConfig(units=20_000, texts=512)  # size of a batch for the decoder
+_DECODED_UNITS, _DECODED_TEXTS = 20_000, 512  # that the decoder has at once, about
 
 
 @dataclass(frozen=True)
@@ -274,17 +273,16 @@ class Tagger:
     def _tag_pieces(self, texts: list[str], answers: bool, outside: bool, certainty: bool) -> list[Result]:
         units = [self.units(text) for text in texts]
         scores = self.scores(units)
-        lengths = np.fromiter(map(len, units), np.int64, len(units))
         empty = np.zeros(0, np.float32) if outside else None
         blank = PathScore(0.0, 0) if certainty else None
         results = [Result(text, [], None, empty, blank) for text in texts]
-        for numbers in group(lengths, _DECODER):
-            numbers = numbers[lengths[numbers] > 0]
-            if len(numbers):
-                parts = [units[n] for n in numbers], [scores[n] for n in numbers]
-                decoded = self._decode(*parts, answers, outside, certainty)
-                for number, result in zip(numbers, decoded, strict=True):
-                    results[number] = result
+        lengths = np.fromiter(map(len, units), np.int64, len(units))
+        filled = np.flatnonzero(lengths)
+        parts = np.cumsum(lengths[filled]) // _DECODED_UNITS + np.arange(len(filled)) // _DECODED_TEXTS
+        for numbers in np.split(filled, np.flatnonzero(np.diff(parts)) + 1) if len(filled) else ():
+            of_texts = [units[n] for n in numbers], [scores[n] for n in numbers]
+            for number, result in zip(numbers, self._decode(*of_texts, answers, outside, certainty), strict=True):
+                results[number] = result
         return results
 
     def scores(self, units: list[Units]) -> list[np.ndarray]:
@@ -313,67 +311,56 @@ class Tagger:
     ) -> list[Result]:
         """Return the results of texts that are not empty."""
         lengths = np.fromiter(map(len, texts), np.int64, len(texts))
-        padded = np.zeros((len(texts), int(lengths.max()), self.scheme.size), np.float32)
-        for row, score in enumerate(scores):
-            padded[row, : len(score)] = score
-        paths = viterbi(padded, lengths, self.transitions)
-        spans = [self.scheme.decode(path[:length]) for path, length in zip(paths, lengths, strict=True)]
+        flat = np.concatenate(scores)  # the units of all texts, (N, K)
+        paths = viterbi(flat, lengths, self.transitions)
+        spans = np.array(self.scheme.decode(paths), np.int64).reshape(-1, 3)
+        ends = lengths.cumsum()
+        rows = ends.searchsorted(spans[:, 0], "right")  # the text of each span
+        needed = np.full(len(texts), outside or certainty)  # which texts need probabilities of paths
         by_mean = self.config.decode.score == "mean"
-        unanswered = [answers and not own and bool(units.text.strip()) for own, units in zip(spans, texts, strict=True)]
-        every = outside or certainty
-        needed = [row for row in range(len(texts)) if every or unanswered[row] or (spans[row] and not by_mean)]
-        marginals = lattice(padded[needed], lengths[needed], self.transitions) if needed else None
-        places = np.zeros(len(texts), np.int64)  # row of each text in the lattice
-        places[needed] = np.arange(len(needed))
-        if by_mean:
-            probabilities = _span_probabilities(
-                partial(mean_probabilities, padded, paths), spans, np.arange(len(texts))
-            )
-        else:
-            probabilities = _span_probabilities(marginals.spans if marginals else None, spans, places)
-        logs = marginals.log_probabilities(paths, lengths).tolist() if certainty and marginals else []
-        likely = [PathScore(log, size) for log, size in zip(logs, lengths.tolist(), strict=True)] if logs else None
+        needed[rows] |= not by_mean
+        unanswered = set()
+        if answers:
+            with_entity = set(rows.tolist())
+            unanswered = {n for n, units in enumerate(texts) if n not in with_entity and units.text.strip()}
+            needed[list(unanswered)] = True
+        marginals = None
+        if needed.any():
+            marginals = lattice(flat[needed.repeat(lengths)], lengths[needed], self.transitions)
+        places = needed.cumsum() - 1  # of each text in the lattice
+        entities: list[list[Entity]] = [[] for _ in texts]
+        if len(spans):
+            own = spans.copy()  # numbered from the start of their text
+            own[:, :2] -= (ends - lengths)[rows, None]
+            if by_mean:
+                probabilities = mean_probabilities(flat, paths, spans[:, :2])
+            elif marginals is not None:
+                probabilities = marginals.spans(places[rows], own)
+            for row, span, score in zip(rows.tolist(), own.tolist(), probabilities.tolist(), strict=True):
+                entities[row].append(self._entity(texts[row], UnitSpan(*span), score))
+        likely = marginals.log_probabilities(paths).tolist() if certainty and marginals else []
         results = []
-        for row, (units, own_spans, own) in enumerate(zip(texts, spans, probabilities, strict=True)):
-            entities = [self._entity(units, span, score) for span, score in zip(own_spans, own, strict=True)]
-            answer = max(entities, key=lambda e: e.score, default=None)
-            if unanswered[row] and marginals is not None:
-                answer = self._entity(units, *best_span(marginals, int(places[row]), len(units), self.scheme))
+        for row, (units, found) in enumerate(zip(texts, entities, strict=True)):
+            answer = max(found, key=lambda e: e.score, default=None)
+            if row in unanswered and marginals is not None:
+                answer = self._entity(units, *best_span(marginals, int(places[row]), self.scheme))
             if answer:
                 answer = answer._replace(score=round(self.calibration.probability(answer.score), 4))
             free = self._outside(marginals, int(places[row]), units) if outside and marginals is not None else None
-            predicted = self.thresholds(self.calibration(units.text, entities))
-            results.append(Result(units.text, predicted, answer, free, likely[row] if likely else None))
+            predicted = self.thresholds(self.calibration(units.text, found)) if found else found
+            path = PathScore(likely[row], len(units)) if likely else None
+            results.append(Result(units.text, predicted, answer, free, path))
         return results
 
     def _outside(self, marginals: Lattice, row: int, units: Units) -> np.ndarray:
         """Return the probability that each character is in no entity, calibrated as that of an entity is."""
-        inside = 1 - marginals.marginals(row, len(units))[:, OUTSIDE]
+        inside = 1 - marginals.marginals(row)[:, OUTSIDE]
         free = [1 - self.calibration.probability(probability) for probability in inside.tolist()]
         return np.repeat(np.array(free, np.float32), np.diff(units.bounds))
 
     def _entity(self, units: Units, span: UnitSpan, score: float) -> Entity:
         start, end = int(units.bounds[span.start]), int(units.bounds[span.end])
         return Entity(start, end, self.scheme.labels[span.label], units.text[start:end], score)
-
-
-def _span_probabilities(
-    probability: Callable[[np.ndarray, np.ndarray], np.ndarray] | None,
-    spans: Sequence[Sequence[UnitSpan]],
-    places: np.ndarray,
-) -> list[list[float]]:
-    """Return the probability of each span of each text, all computed in one call.
-
-    Args:
-        probability: From rows (N,) and spans (N, 3) to probabilities (N,); None where there is no span.
-        spans: Spans of each text.
-        places: Row of each text, (B,).
-    """
-    counts = list(map(len, spans))
-    if probability is None or not any(counts):
-        return [[] for _ in counts]
-    flat = np.array([span for own in spans for span in own])
-    return _split(probability(np.repeat(places, counts), flat).tolist(), counts)
 
 
 def _split(items: Iterable[Item], counts: Iterable[int]) -> list[list[Item]]:

@@ -22,6 +22,16 @@ def case(tags, seed, texts=6, longest=4, spread=2.0):
     return scores, lengths, Transitions.legal(SCHEMES[tags], rng.normal(scale=spread, size=(tags, tags)))
 
 
+def flat(scores, lengths):
+    """Return the scores of each text's own units, one text after the other, (N, K)."""
+    return np.concatenate([row[:length] for row, length in zip(scores, lengths, strict=True)])
+
+
+def by_text(values, lengths):
+    """Return the values of each text's units."""
+    return np.split(values, np.cumsum(lengths)[:-1])
+
+
 def all_paths(scores, transitions):
     """Return every tag path of one text, (P, T), and the score of each by definition, (P,)."""
     length, tags = scores.shape
@@ -36,42 +46,49 @@ def all_spans(length, labels):
     return [UnitSpan(start, end, label) for (start, end), label in itertools.product(bounds, range(labels))]
 
 
-@pytest.mark.parametrize("few", [0, 1000])
+@pytest.mark.parametrize("few", [0, 100])
 @pytest.mark.parametrize(("tags", "seed"), CASES)
 def test_viterbi_is_the_best_of_all_paths(tags, seed, few, monkeypatch):
     monkeypatch.setattr(decode, "_FEW", few)
     scores, lengths, transitions = case(tags, seed)
-    found = viterbi(scores, lengths, transitions)
+    found = viterbi(flat(scores, lengths), lengths, transitions)
     assert found.dtype == np.int32
-    for row, length in enumerate(lengths):
+    for row, (path, length) in enumerate(zip(by_text(found, lengths), lengths, strict=True)):
         paths, totals = all_paths(scores[row, :length], transitions)
-        assert found[row, :length].tolist() == paths[totals.argmax()].tolist()
-        assert not found[row, length:].any()
+        assert path.tolist() == paths[totals.argmax()].tolist()
+
+
+@pytest.mark.parametrize("short", [0, 1000])
+def test_the_path_of_a_single_text_is_that_which_it_has_among_others(short, monkeypatch):
+    monkeypatch.setattr(decode, "_SHORT", short)
+    scores, lengths, transitions = case(9, 1, texts=30, longest=20)
+    together = by_text(viterbi(flat(scores, lengths), lengths, transitions), lengths)
+    for row, length in enumerate(lengths):
+        alone = viterbi(scores[row, :length], lengths[row : row + 1], transitions)
+        assert alone.tolist() == together[row].tolist()
 
 
 @pytest.mark.parametrize(("tags", "seed"), CASES)
 def test_the_lattice_sums_over_all_paths(tags, seed):
     scores, lengths, transitions = case(tags, seed)
-    weights = lattice(scores, lengths, transitions)
+    weights = lattice(flat(scores, lengths), lengths, transitions)
     for row, length in enumerate(lengths):
         paths, totals = all_paths(scores[row, :length], transitions)
         log_total = np.logaddexp.reduce(totals)
         shares = np.exp(totals - log_total)
         assert weights.total[row] == pytest.approx(log_total, abs=1e-4)
         marginals = [[shares[paths[:, t] == tag].sum() for tag in range(tags)] for t in range(length)]
-        np.testing.assert_allclose(weights.marginals(row, length), marginals, atol=1e-5)
+        np.testing.assert_allclose(weights.marginals(row), marginals, atol=1e-5)
         spans = all_spans(length, len(SCHEMES[tags].labels))
         expected = {}
         for span in spans:
             inside = SCHEMES[tags].encode([UnitSpan(0, span.end - span.start, span.label)], span.end - span.start)
             expected[span] = shares[(paths[:, span.start : span.end] == inside).all(axis=1)].sum()
             assert probability(weights, row, span) == pytest.approx(expected[span], abs=1e-5)
-        lone = lattice(scores[row : row + 1], lengths[row : row + 1], transitions)
+        lone = lattice(scores[row, :length], lengths[row : row + 1], transitions)
         for path, share in zip(paths[:40], shares[:40], strict=True):
-            padded = np.pad(path, (0, scores.shape[1] - length), constant_values=1)[None]
-            log = lone.log_probabilities(padded, lengths[row : row + 1])
-            assert np.exp(log) == pytest.approx(share, abs=1e-5)
-        best, likely = best_span(weights, row, length, SCHEMES[tags])
+            assert np.exp(lone.log_probabilities(path)) == pytest.approx(share, abs=1e-5)
+        best, likely = best_span(weights, row, SCHEMES[tags])
         assert expected[best] == pytest.approx(max(expected.values()), abs=1e-5)
         assert likely == pytest.approx(expected[best], abs=1e-5)
 
@@ -79,8 +96,9 @@ def test_the_lattice_sums_over_all_paths(tags, seed):
 @pytest.mark.parametrize(("tags", "seed"), CASES)
 def test_the_best_path_has_its_share_of_all_paths(tags, seed):
     scores, lengths, transitions = case(tags, seed)
-    best = viterbi(scores, lengths, transitions)
-    logs = lattice(scores, lengths, transitions).log_probabilities(best, lengths)
+    own = flat(scores, lengths)
+    best = viterbi(own, lengths, transitions)
+    logs = lattice(own, lengths, transitions).log_probabilities(best)
     for row, length in enumerate(lengths):
         _, totals = all_paths(scores[row, :length], transitions)
         assert logs[row] == pytest.approx(totals.max() - np.logaddexp.reduce(totals), abs=1e-4)
@@ -88,23 +106,22 @@ def test_the_best_path_has_its_share_of_all_paths(tags, seed):
 
 @pytest.mark.parametrize("seed", range(6))
 def test_what_a_text_is_batched_with_changes_nothing(seed):
-    scores, lengths, transitions = case(9, seed)
-    wide = np.concatenate([scores, np.full((len(scores), 3, 9), 1e4, np.float32)], axis=1)
-    for row, length in enumerate(lengths):
-        wide[row, length:] = 1e4 * (-1) ** row
-    paths, weights = viterbi(wide, lengths, transitions), lattice(wide, lengths, transitions)
-    for row, length in enumerate(lengths):
-        alone = scores[row : row + 1, :length], lengths[row : row + 1], transitions
+    scores, lengths, transitions = case(9, seed, texts=40, longest=12)
+    beside = np.full((7, 9), 1e4, np.float32) * (-1) ** np.arange(7)[:, None]
+    own, own_lengths = np.concatenate([beside, flat(scores, lengths), beside]), np.array([7, *lengths, 7])
+    paths, weights = viterbi(own, own_lengths, transitions), lattice(own, own_lengths, transitions)
+    for row, (path, length) in enumerate(zip(by_text(paths, own_lengths)[1:-1], lengths, strict=True)):
+        alone = scores[row, :length], lengths[row : row + 1], transitions
         lonely = lattice(*alone)
-        assert paths[row, :length].tolist() == viterbi(*alone)[0].tolist()
-        np.testing.assert_allclose(weights.marginals(row, length), lonely.marginals(0, length), atol=1e-9)
-        assert weights.total[row] == pytest.approx(lonely.total[0], abs=1e-9)
-        assert probability(weights, row, UnitSpan(0, length, 1)) == pytest.approx(
-            probability(lonely, 0, UnitSpan(0, length, 1)), abs=1e-9
+        assert path.tolist() == viterbi(*alone).tolist()
+        np.testing.assert_allclose(weights.marginals(row + 1), lonely.marginals(0), atol=1e-6)
+        assert weights.total[row + 1] == pytest.approx(lonely.total[0], abs=1e-6)
+        assert probability(weights, row + 1, UnitSpan(0, length, 1)) == pytest.approx(
+            probability(lonely, 0, UnitSpan(0, length, 1)), abs=1e-6
         )
 
 
-@pytest.mark.parametrize("few", [0, 1000])
+@pytest.mark.parametrize("few", [0, 100])
 @pytest.mark.parametrize("make", [Transitions.legal, Transitions.contest], ids=["legal", "contest"])
 @pytest.mark.parametrize("tags", SCHEMES)
 def test_no_path_starts_or_ends_inside_an_entity(make, tags, few, monkeypatch):
@@ -112,18 +129,19 @@ def test_no_path_starts_or_ends_inside_an_entity(make, tags, few, monkeypatch):
     scheme = SCHEMES[tags]
     scores, lengths, _ = case(tags, 1, texts=40, longest=9)
     scores[:, :, [tag for tag, name in enumerate(scheme.names) if name[0] in "BME"]] += 5
-    for row, (path, length) in enumerate(zip(viterbi(scores, lengths, make(scheme)), lengths, strict=True)):
-        covered = sum(end - start for start, end, _ in scheme.decode(path[:length]))
-        assert covered == np.count_nonzero(path[:length]), row
+    paths = viterbi(flat(scores, lengths), lengths, make(scheme))
+    for row, path in enumerate(by_text(paths, lengths)):
+        covered = sum(end - start for start, end, _ in scheme.decode(path))
+        assert covered == np.count_nonzero(path), row
         assert scheme.starts[path[0]]
-        assert scheme.ends[path[length - 1]]
+        assert scheme.ends[path[-1]]
 
 
 def test_two_entities_side_by_side_are_possible_under_the_table_of_2016():
     scheme = SCHEMES[5]
     spans = [UnitSpan(0, 2, 0), UnitSpan(2, 3, 0), UnitSpan(3, 6, 0)]
-    scores = 20 * np.eye(5, dtype=np.float32)[scheme.encode(spans, 6)][None]
-    assert scheme.decode(viterbi(scores, np.array([6]), Transitions.contest(scheme))[0]) == spans
+    scores = 20 * np.eye(5, dtype=np.float32)[scheme.encode(spans, 6)]
+    assert scheme.decode(viterbi(scores, np.array([6]), Transitions.contest(scheme))) == spans
 
 
 def test_the_table_of_2016_for_any_number_of_labels():
@@ -136,15 +154,15 @@ def test_the_table_of_2016_for_any_number_of_labels():
     np.testing.assert_array_equal(two[5:, 5:], one[1:, 1:])
 
 
-def test_ties_take_the_lower_tag():
+@pytest.mark.parametrize("few", [0, 100])
+def test_ties_take_the_lower_tag(few, monkeypatch):
+    monkeypatch.setattr(decode, "_FEW", few)
     free = Transitions(np.zeros((3, 3), np.float32), np.zeros(3, np.float32), np.zeros(3, np.float32))
-    assert not viterbi(np.zeros((2, 5, 3), np.float32), np.array([5, 3]), free).any()
+    assert not viterbi(np.zeros((8, 3), np.float32), np.array([5, 3]), free).any()
 
 
-def test_no_texts_and_no_units_have_no_path():
-    legal = Transitions.legal(SCHEMES[5])
-    assert viterbi(np.zeros((0, 4, 5), np.float32), np.zeros(0, int), legal).shape == (0, 4)
-    assert viterbi(np.zeros((2, 0, 5), np.float32), np.zeros(2, int), legal).shape == (2, 0)
+def test_no_texts_have_no_path():
+    assert viterbi(np.zeros((0, 5), np.float32), np.zeros(0, int), Transitions.legal(SCHEMES[5])).shape == (0,)
 
 
 def large(make, sign, units=2_000):
@@ -180,16 +198,17 @@ def log_marginals(scores, transitions):
 def test_large_scores_over_long_texts_stay_finite(make, sign):
     scores, lengths = large(make, sign), np.array([2_000, 1_234])
     transitions = Transitions.legal(SCHEMES[9], np.random.default_rng(1).normal(scale=5, size=(9, 9)))
-    weights = lattice(scores, lengths, transitions)
+    own = flat(scores, lengths)
+    weights = lattice(own, lengths, transitions)
     assert np.isfinite(weights.total).all()
-    path = viterbi(scores, lengths, transitions)
+    path = by_text(viterbi(own, lengths, transitions), lengths)
     for row, length in enumerate(lengths):
-        marginals = weights.marginals(row, length)
+        marginals = weights.marginals(row)
         expected, total = log_marginals(scores[row, :length], transitions)
         np.testing.assert_allclose(marginals, np.exp(expected), atol=1e-4)
         np.testing.assert_allclose(marginals.sum(axis=1), 1, atol=1e-4)
         assert weights.total[row] == pytest.approx(total, abs=1e-3)
-        tags = path[row, :length]
+        tags = path[row]
         best = scores[row, np.arange(length), tags].sum(dtype=np.float64)
         best += transitions.scores[tags[:-1], tags[1:]].sum(dtype=np.float64)
         assert best <= weights.total[row] + 1e-3
@@ -199,12 +218,13 @@ def test_large_scores_over_long_texts_stay_finite(make, sign):
 
 def test_a_text_with_large_scores_leaves_those_beside_it_alone():
     scores, lengths, transitions = case(9, 1, longest=20, texts=30)
-    beside = np.concatenate([np.pad(scores, ((0, 0), (0, 280), (0, 0))), large("random", 1, 300)])
+    own = flat(scores, lengths)
+    beside = np.concatenate([own, *large("random", 1, 300)])
     both = lattice(beside, np.append(lengths, [300, 300]), transitions)
-    alone = lattice(scores, lengths, transitions)
+    alone = lattice(own, lengths, transitions)
     assert (alone.forward.dtype, both.forward.dtype) == (np.float32, np.float64)  # summed in double precision
-    for row, length in enumerate(lengths):
-        np.testing.assert_allclose(both.marginals(row, length), alone.marginals(row, length), atol=1e-7)
+    for row in range(len(lengths)):
+        np.testing.assert_allclose(both.marginals(row), alone.marginals(row), atol=1e-7)
     assert (both.total[: len(lengths)] == alone.total).all()
 
 
@@ -250,12 +270,11 @@ def test_crfsuite_finds_the_same_paths_and_marginals(crfsuite):
     rng = random.Random(2)
     texts = [[rng.choice(words) for _ in range(rng.randint(1, 12))] for _ in range(20)]
     lengths = np.array([len(text) for text in texts])
-    scores = np.zeros((20, 12, 9), np.float32)
-    for row, text in enumerate(texts):
-        scores[row, : len(text)] = [[info.state_features.get((word, name), 0.0) for name in names] for word in text]
-    paths, weights = viterbi(scores, lengths, transitions), lattice(scores, lengths, transitions)
+    scores = [[info.state_features.get((word, name), 0.0) for name in names] for text in texts for word in text]
+    given = np.array(scores, np.float32), lengths, transitions
+    paths, weights = viterbi(*given), lattice(*given)
     assert np.count_nonzero(paths) > 20
-    for row, text in enumerate(texts):
-        assert [names[tag] for tag in paths[row, : len(text)]] == crfsuite.tag([[word] for word in text])
+    for row, (text, path) in enumerate(zip(texts, by_text(paths, lengths), strict=True)):
+        assert [names[tag] for tag in path] == crfsuite.tag([[word] for word in text])
         expected = [[crfsuite.marginal(name, t) for name in names] for t in range(len(text))]
-        np.testing.assert_allclose(weights.marginals(row, len(text)), expected, atol=1e-4)
+        np.testing.assert_allclose(weights.marginals(row), expected, atol=1e-4)

@@ -45,7 +45,7 @@ class Teacher:
     def pairs(self, text):
         """Return the probabilities of pairs of tags of a text of characters."""
         (scores,), lengths = self.scores([self.units(text)]), np.array([len(text)])
-        return lattice(scores[None], lengths, self.transitions).pairs(0, 0, len(text))
+        return lattice(scores, lengths, self.transitions).pairs(0, 0, len(text))
 
 
 def taught(*teachers, documents=None, temperature=1.0):

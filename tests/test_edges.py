@@ -9,7 +9,7 @@ from tagger import edges
 from tagger.decode import lattice
 from tagger.tags import TagScheme, UnitSpan
 from tests.samples import few
-from tests.test_decode import CASES, all_paths, case
+from tests.test_decode import CASES, all_paths, case, flat
 
 SCHEME = TagScheme(("A", "B"))
 
@@ -35,7 +35,7 @@ def mean_path(paths, shares, size=SCHEME.size):
 @pytest.mark.parametrize(("tags", "seed"), CASES)
 def test_the_pairs_of_a_lattice_are_those_of_all_paths(tags, seed):
     scores, lengths, transitions = case(tags, seed)
-    weights = lattice(scores, lengths, transitions)
+    weights = lattice(flat(scores, lengths), lengths, transitions)
     for row, length in enumerate(lengths.tolist()):
         paths, totals = all_paths(scores[row, :length], transitions)
         shares = np.exp(totals - np.logaddexp.reduce(totals))

@@ -1,3 +1,4 @@
+import itertools
 import json
 import subprocess
 import sys
@@ -231,6 +232,6 @@ def test_the_onnx_folder_describes_all_that_another_language_needs(bundle, tmp_p
     assert out["normal"] == [normal(text, settings.fold, settings.simplify) for text in TEXTS]
     for ours, theirs, length in zip(out["ids"], ids, lengths, strict=True):
         np.testing.assert_array_equal(ours, theirs[:length])
-    paths = viterbi(keras if bundle.config.model.crf else log_softmax(keras), lengths, bundle.transitions)
-    for ours, path, length in zip(out["tags"], paths, lengths, strict=True):
-        assert ours == [bundle.scheme.names[tag] for tag in path[:length]]
+    own = inside(keras, lengths)
+    tags = viterbi(own if bundle.config.model.crf else log_softmax(own), lengths, bundle.transitions)
+    assert list(itertools.chain(*out["tags"])) == [bundle.scheme.names[tag] for tag in tags]

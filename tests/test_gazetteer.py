@@ -86,8 +86,8 @@ def network(text, seed=0):
 
 def decoded(scores, transitions):
     lengths = np.array([len(scores)])
-    around = lattice(scores[None], lengths, transitions)
-    spans = SCHEME.decode(viterbi(scores[None], lengths, transitions)[0])
+    around = lattice(scores, lengths, transitions)
+    spans = SCHEME.decode(viterbi(scores, lengths, transitions))
     return {span: probability(around, 0, span) for span in spans}, around
 
 

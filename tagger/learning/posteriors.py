@@ -75,10 +75,7 @@ class Ensemble:
             numbers = numbers[lengths[numbers] > 0]
             if not len(numbers):
                 continue
-            padded = np.zeros((len(numbers), int(lengths[numbers].max()), tagger.scheme.size), np.float32)
-            for row, number in enumerate(numbers):
-                padded[row, : lengths[number]] = scores[number]
-            weights = lattice(padded, lengths[numbers], transitions)
+            weights = lattice(np.concatenate([scores[number] for number in numbers]), lengths[numbers], transitions)
             for row, number in enumerate(numbers):
                 some = _edges_in(weights, row, int(lengths[number]))
                 if len(units[number]) < len(units[number].text):
