@@ -3,7 +3,7 @@ occurs in a text."""
 
 import math
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 
 import numpy as np
 
@@ -23,11 +23,14 @@ class Calibration:
         slope, offset: The log-odds of an entity become `slope * log-odds + offset`.
         repeats: Probability that another occurrence of an entity's string is an entity too, as a share of the
             probability of that entity; 0 where other occurrences are not marked.
+        threshold: Probability, before correction, that a span needs to be an entity (`tagger.risk`); 0 where the
+            entities are those of the best tag path.
     """
 
     slope: float = 1.0
     offset: float = 0.0
     repeats: float = 0.0
+    threshold: float = 0.0
 
     def probability(self, score: float) -> float:
         """Return the corrected probability for a probability."""
@@ -129,9 +132,14 @@ def repeated(text: str, entities: Iterable[Entity]) -> Iterator[Entity]:
 
 
 class Calibrator:
-    """Collects the predictions of an uncalibrated tagger on labelled documents, and fits a `Calibration` to them."""
+    """Collects the predictions of an uncalibrated tagger on labelled documents, and fits a `Calibration` to them.
 
-    def __init__(self) -> None:
+    Args:
+        threshold: That of the tagger; it stays.
+    """
+
+    def __init__(self, threshold: float = 0.0) -> None:
+        self._threshold = threshold
         self._predicted: list[tuple[float, bool]] = []  # probability, and whether it is correct
         self._repeated: list[tuple[float, bool]] = []
 
@@ -147,10 +155,10 @@ class Calibrator:
         if self._predicted:
             probabilities, correct = np.array(self._predicted, np.float64).T
             slope, offset = _logistic(probabilities, correct)
-        calibration = Calibration(slope, offset)
+        calibration = Calibration(slope, offset, threshold=self._threshold)
         expected = sum(calibration.probability(score) for score, _ in self._repeated)
         repeats = min(1.0, sum(correct for _, correct in self._repeated) / (expected + 1))
-        return Calibration(slope, offset, repeats if repeats >= 0.5 else 0.0)
+        return replace(calibration, repeats=repeats if repeats >= 0.5 else 0.0)
 
 
 def _outcomes(entities: Iterable[Entity], gold: Container[Span]) -> list[tuple[float, bool]]:

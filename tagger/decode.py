@@ -201,12 +201,16 @@ class Lattice:
     backward_scale: np.ndarray
     total: np.ndarray
 
+    @cached_property
+    def tags(self) -> np.ndarray:
+        """Probability of each tag at each unit, (N, K)."""
+        log = self.forward_scale + self.backward_scale - self.total.repeat(self.lengths)
+        shares: np.ndarray = self.forward * self.backward * np.exp(log)[:, None]
+        return shares
+
     def marginals(self, row: int) -> np.ndarray:
         """Return the probability of each tag at each unit of text `row`, (T, K)."""
-        own = slice(self._firsts[row], self._firsts[row] + self.lengths[row])
-        log = self.forward_scale[own] + self.backward_scale[own] - self.total[row]
-        shares: np.ndarray = self.forward[own] * self.backward[own] * np.exp(log)[:, None]
-        return shares
+        return self.tags[self._firsts[row] : self._firsts[row] + self.lengths[row]]
 
     def pairs(self, row: int, start: int, stop: int) -> np.ndarray:
         """Return the probability of each tag after each other at units `start` to `stop` of a text, (S, K, K).

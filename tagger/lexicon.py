@@ -120,7 +120,7 @@ class Lexicon:
         inner = np.repeat(np.arange(len(start)), length - 2)  # the word, for each character between its first and last
         inside = start[inner] + np.arange(len(inner)) - np.repeat(np.cumsum(length - 2) - length + 1, length - 2)
         covers[inside], longest[1, inside] = words[inner], length[inner]
-        begin, cover, end = np.clip(longest - 1, 0, 3)
+        begin, cover, end = np.maximum(np.minimum(longest, 4) - 1, 0)
         joint = 16 * begin + 4 * cover + end
         return Features(joint[None], self._tags[numbers].astype(np.int32), self._ids[numbers[1:]])
 
@@ -130,11 +130,11 @@ class Lexicon:
         Row and column are the length less 1 and the start of the string; `len(self)` where it is not a word.
         """
         size = len(codes)
-        codes = np.append(codes, np.full(LONGEST - 1, _SPACE))
-        steps = np.stack([codes[row : row + size] for row in range(LONGEST)])  # each string's last character
+        codes = np.concatenate([codes, np.full(LONGEST - 1, _SPACE)])
+        steps = np.ndarray((LONGEST, size), codes.dtype, codes, strides=2 * codes.strides)  # a string's last character
         states, state = np.empty_like(steps), np.zeros(size, np.uint32)
-        for row in range(LONGEST):
-            states[row] = state = _on(state, steps[row])
+        for state_after, step in zip(states, steps, strict=True):
+            state = _on(state, step, state_after)
         keys = _key(states, np.arange(1, LONGEST + 1, dtype=np.uint32)[:, None])
         numbers = self.find(keys.ravel()).reshape(keys.shape)
         numbers[np.logical_or.accumulate(steps == _SPACE)] = len(self)  # whatever its key: it may be from two texts
@@ -201,9 +201,15 @@ def jieba_lexicon(config: TextConfig, vocabulary: Vocabulary) -> Lexicon:
     return Lexicon.of(words(), vocabulary, config.fold)
 
 
-def _on(state: np.ndarray, codes: np.ndarray) -> np.ndarray:
-    """Return the states of the hash after one more character of each string."""
-    return (state ^ codes) * np.uint32(0x9E3779B1) + np.uint32(0x7F4A7C15)
+_FACTOR, _TERM = np.uint32(0x9E3779B1), np.uint32(0x7F4A7C15)
+
+
+def _on(state: np.ndarray, codes: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+    """Return the states of the hash after one more character of each string, in `out` if given."""
+    out = np.bitwise_xor(state, codes, out=out)
+    out *= _FACTOR
+    out += _TERM
+    return out
 
 
 def _key(state: np.ndarray, length: np.ndarray | np.uint32) -> np.ndarray:

@@ -23,6 +23,8 @@ POSITIONS = 10
 
 _WORD_STARTS = (1, 2, 4, 7)  # positions at which a word begins
 
+_SPACE = np.array([32], np.uint32)
+
 
 @dataclass(frozen=True)
 class Column:
@@ -190,7 +192,8 @@ class Lookup:
         """Return the columns of the characters of these words, by name, each (N,) int32."""
         lengths = np.fromiter(map(len, words), np.int32, len(words))
         characters = codes("".join(words))
-        bigrams = self._bigrams.ids(np.append(np.uint32(32), characters), np.append(characters, np.uint32(32)))
+        around = np.concatenate([_SPACE, characters, _SPACE])
+        bigrams = self._bigrams.ids(around[:-1], around[1:])
         columns = {
             "char": self._characters.ids(characters),
             "next bigram": bigrams[1:],
@@ -243,8 +246,12 @@ class Lookup:
 
     def vectors(self, ids: np.ndarray) -> np.ndarray:
         """Return the frozen vectors of rows of ids: (..., F) int32 -> (..., D) float32."""
-        rows = [table.rows(ids[..., column]) for column, table in self.looked_up]
-        return rows[0] if len(rows) == 1 else np.concatenate(rows, axis=-1)
+        vectors = np.empty((*ids.shape[:-1], self.dimensions), np.float32)
+        end = 0
+        for column, table in self.looked_up:
+            start, end = end, end + table.dimensions
+            table.rows(ids[..., column], vectors[..., start:end])
+        return vectors
 
 
 def _make_unknown(ids: np.ndarray, column: int, chosen: np.ndarray) -> None:
@@ -255,7 +262,7 @@ def _make_unknown(ids: np.ndarray, column: int, chosen: np.ndarray) -> None:
 
 def word_positions(lengths: np.ndarray) -> np.ndarray:
     """Return each character's position in its word, 1 to 9, for words of these lengths: (sum(lengths),) int32."""
-    first = np.choose(np.minimum(lengths, 4) - 1, _WORD_STARTS).astype(np.int32)  # of each word
+    first = np.array(_WORD_STARTS, np.int32)[np.minimum(lengths, 4) - 1]  # of each word
     positions = np.repeat(first + 1, lengths)
     ends = np.cumsum(lengths)
     positions[ends - lengths] = first

@@ -19,8 +19,9 @@ from tagger.cores import usable_cores
 from tagger.decode import Lattice, Transitions, best_span, lattice, log_softmax, mean_probabilities, viterbi
 from tagger.documents import Document, Entity, judged
 from tagger.gazetteer import Gazetteer
-from tagger.groups import Wait, gathered, in_order, seconds_to_wait, shown, strings
+from tagger.groups import Wait, gathered, grouped, in_order, seconds_to_wait, shown, strings
 from tagger.lookup import Lookup
+from tagger.risk import likely_spans
 from tagger.runtime import DEFAULT, Runtime, runtime_spec
 from tagger.score import Scores
 from tagger.sections import BatchesConfig
@@ -30,8 +31,6 @@ from tagger.text import UnitMaker, Units, pieces, windows
 Item = TypeVar("Item")
 
 _RUNTIME_TEXTS = 128  # most texts in a batch for the runtime
-
-_DECODED_UNITS, _DECODED_TEXTS = 20_000, 512  # that the decoder has at once, about
 
 
 @dataclass(frozen=True)
@@ -276,10 +275,9 @@ class Tagger:
         empty = np.zeros(0, np.float32) if outside else None
         blank = PathScore(0.0, 0) if certainty else None
         results = [Result(text, [], None, empty, blank) for text in texts]
-        lengths = np.fromiter(map(len, units), np.int64, len(units))
-        filled = np.flatnonzero(lengths)
-        parts = np.cumsum(lengths[filled]) // _DECODED_UNITS + np.arange(len(filled)) // _DECODED_TEXTS
-        for numbers in np.split(filled, np.flatnonzero(np.diff(parts)) + 1) if len(filled) else ():
+        lengths = list(map(len, units))
+        filled = (number for number, length in enumerate(lengths) if length)
+        for numbers in grouped(filled, lengths.__getitem__):
             of_texts = [units[n] for n in numbers], [scores[n] for n in numbers]
             for number, result in zip(numbers, self._decode(*of_texts, answers, outside, certainty), strict=True):
                 results[number] = result
@@ -312,45 +310,66 @@ class Tagger:
         """Return the results of texts that are not empty."""
         lengths = np.fromiter(map(len, texts), np.int64, len(texts))
         flat = np.concatenate(scores)  # the units of all texts, (N, K)
-        paths = viterbi(flat, lengths, self.transitions)
-        spans = np.array(self.scheme.decode(paths), np.int64).reshape(-1, 3)
-        ends = lengths.cumsum()
-        rows = ends.searchsorted(spans[:, 0], "right")  # the text of each span
-        needed = np.full(len(texts), outside or certainty)  # which texts need probabilities of paths
-        by_mean = self.config.decode.score == "mean"
-        needed[rows] |= not by_mean
-        unanswered = set()
-        if answers:
-            with_entity = set(rows.tolist())
-            unanswered = {n for n, units in enumerate(texts) if n not in with_entity and units.text.strip()}
-            needed[list(unanswered)] = True
-        marginals = None
-        if needed.any():
-            marginals = lattice(flat[needed.repeat(lengths)], lengths[needed], self.transitions)
-        places = needed.cumsum() - 1  # of each text in the lattice
+        rows, spans, probabilities, marginals = self._spans(flat, lengths, outside or certainty)
         entities: list[list[Entity]] = [[] for _ in texts]
-        if len(spans):
-            own = spans.copy()  # numbered from the start of their text
-            own[:, :2] -= (ends - lengths)[rows, None]
-            if by_mean:
-                probabilities = mean_probabilities(flat, paths, spans[:, :2])
-            elif marginals is not None:
-                probabilities = marginals.spans(places[rows], own)
-            for row, span, score in zip(rows.tolist(), own.tolist(), probabilities.tolist(), strict=True):
-                entities[row].append(self._entity(texts[row], UnitSpan(*span), score))
-        likely = marginals.log_probabilities(paths).tolist() if certainty and marginals else []
+        for row, span, score in zip(rows.tolist(), spans.tolist(), probabilities.tolist(), strict=True):
+            entities[row].append(self._entity(texts[row], UnitSpan(*span), score))
+        answered = [max(found, key=lambda e: e.score, default=None) for found in entities]
+        if answers:
+            self._answer_others(texts, flat, lengths, answered)
+        likely = []
+        if certainty and marginals:
+            likely = marginals.log_probabilities(viterbi(flat, lengths, self.transitions)).tolist()
         results = []
-        for row, (units, found) in enumerate(zip(texts, entities, strict=True)):
-            answer = max(found, key=lambda e: e.score, default=None)
-            if row in unanswered and marginals is not None:
-                answer = self._entity(units, *best_span(marginals, int(places[row]), self.scheme))
+        for row, (units, found, answer) in enumerate(zip(texts, entities, answered, strict=True)):
             if answer:
                 answer = answer._replace(score=round(self.calibration.probability(answer.score), 4))
-            free = self._outside(marginals, int(places[row]), units) if outside and marginals is not None else None
+            free = self._outside(marginals, row, units) if outside and marginals else None
             predicted = self.thresholds(self.calibration(units.text, found)) if found else found
             path = PathScore(likely[row], len(units)) if likely else None
             results.append(Result(units.text, predicted, answer, free, path))
         return results
+
+    def _spans(
+        self, scores: np.ndarray, lengths: np.ndarray, every: bool
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, Lattice | None]:
+        """Return the spans in texts: text (S,), units and label (S, 3), probability (S,); and the lattice of all texts.
+
+        Args:
+            scores: Of the units of all texts, (N, K).
+            lengths: Units of each text, (B,).
+            every: Whether the lattice is wanted; without, there may be none.
+        """
+        if self.calibration.threshold:
+            marginals = lattice(scores, lengths, self.transitions)
+            return *likely_spans(marginals, self.calibration.threshold), marginals
+        paths = viterbi(scores, lengths, self.transitions)
+        spans = np.array(self.scheme.decode(paths), np.int64).reshape(-1, 3)
+        by_mean, ends = self.config.decode.score == "mean", lengths.cumsum()
+        rows = ends.searchsorted(spans[:, 0], "right")
+        own = spans.copy()  # numbered from the start of their text
+        own[:, :2] -= (ends - lengths)[rows, None]
+        needed = np.full(len(lengths), every)
+        needed[rows] |= not by_mean
+        weights, probabilities = None, np.zeros(0)
+        if needed.any():
+            weights = lattice(scores[needed.repeat(lengths)], lengths[needed], self.transitions)
+        if by_mean:
+            probabilities = mean_probabilities(scores, paths, spans[:, :2])
+        elif weights:
+            probabilities = weights.spans((needed.cumsum() - 1)[rows], own)
+        return rows, own, probabilities, weights if every else None
+
+    def _answer_others(
+        self, texts: list[Units], scores: np.ndarray, lengths: np.ndarray, answered: list[Entity | None]
+    ) -> None:
+        """Give the most probable span as the answer of each text that has none and is not blank."""
+        rows = [row for row, answer in enumerate(answered) if not answer and texts[row].text.strip()]
+        if rows:
+            others = np.isin(np.arange(len(texts)), rows)
+            marginals = lattice(scores[others.repeat(lengths)], lengths[others], self.transitions)
+            for place, row in enumerate(rows):
+                answered[row] = self._entity(texts[row], *best_span(marginals, place, self.scheme))
 
     def _outside(self, marginals: Lattice, row: int, units: Units) -> np.ndarray:
         """Return the probability that each character is in no entity, calibrated as that of an entity is."""

@@ -318,7 +318,7 @@ class DistilConfig:
     )
     characters: int = setting(
         3_000_000,
-        "Characters of unlabelled text to use at most, sampled evenly from all there is; 0 for no limit.",
+        "Characters of unlabelled text that teachers tag at most, sampled evenly from all there is; 0 for no limit.",
         least=0,
     )
 
@@ -336,6 +336,11 @@ class DecodeConfig:
         "marginal",
         "Score of an entity: the marginal probability of its whole span, or the mean log-probability of its tags, as "
         "in 2016.",
+    )
+    spans: Literal["auto", "path"] = setting(
+        "auto",
+        "Which spans become entities: path, those of the best tag path; auto, those that are probable enough one by "
+        "one, where calibration finds on dev that this raises F1.",
     )
     calibrate: bool = setting(
         True,

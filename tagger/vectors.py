@@ -59,10 +59,13 @@ class Vocabulary:
 
         The ending says most about a Chinese word: an unknown 遵义会议纪念馆 gets the id of 纪念馆.
         """
-        ids = self._ids
-        endings = (word[start:] for start in range(len(word)))
-        beginnings = (word[:stop] for stop in range(len(word) - 1, 0, -1))
-        return next((ids[part] for part in itertools.chain(endings, beginnings) if part in ids), UNKNOWN)
+        for start in range(len(word)):
+            if found := self._ids.get(word[start:]):
+                return found
+        for stop in range(len(word) - 1, 0, -1):
+            if found := self._ids.get(word[:stop]):
+                return found
+        return UNKNOWN
 
     def ids(self, words: Sequence[str]) -> np.ndarray:
         """Return the id of each word, (len(words),) int32."""
@@ -98,10 +101,11 @@ class Table:
         """Largest absolute number in the vectors."""
         return float(np.abs(self.vectors).max() if self.scales is None else 127 * self.scales.max())
 
-    def rows(self, ids: np.ndarray) -> np.ndarray:
-        """Return the vectors of `ids`, (..., D) float32."""
-        vectors: np.ndarray = self.vectors[ids]
-        return vectors if self.scales is None else vectors * self.scales[ids]
+    def rows(self, ids: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+        """Return the vectors of `ids`, (..., D) float32, in `out` if given."""
+        scales = np.float32(1) if self.scales is None else self.scales[ids]
+        vectors: np.ndarray = np.multiply(self.vectors[ids], scales, out=out)
+        return vectors
 
     def head(self, limit: int) -> "Table":
         """Return the table of the first `limit` words, the most frequent; of all for 0.

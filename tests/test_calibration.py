@@ -1,4 +1,5 @@
 import itertools
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -6,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tagger.calibration import Calibration, Calibrator, repeated
+from tagger.config import load
 from tagger.documents import Document, Entity, Span
 from tests.samples import few
 
@@ -93,3 +95,31 @@ def test_no_evidence_changes_nothing():
     calibrator.add(Document("某地", (Span(0, 2, "LOC"),)), [entity(0, 2, 0.9, text="某地")])
     assert calibrator.fit().probability(0.9) == pytest.approx(0.9, abs=0.02)
     assert calibrator.fit().repeats == 0
+
+
+class Deciding:
+    """A tagger whose F1 depends on the threshold that it is calibrated with."""
+
+    def __init__(self, f1, spans="auto", score="marginal"):
+        self.config, self.calibration, self.f1s = load("default", [f"decode.spans={spans}"]), Calibration(), f1
+        if score != "marginal":
+            self.config = load("contest")
+
+    def evaluate(self, documents):
+        return SimpleNamespace(f1=self.f1s.get(self.calibration.threshold, 0.5))
+
+
+@pytest.mark.parametrize(
+    ("tagger", "threshold"),
+    [
+        (Deciding({0.4: 0.52, 0.45: 0.53}), 0.45),
+        (Deciding({0.4: 0.502}), 0.0),  # may be chance
+        (Deciding({0.4: 0.6}, spans="path"), 0.0),
+        (Deciding({0.4: 0.6}, score="mean"), 0.0),
+    ],
+)
+def test_likely_spans_take_the_place_of_best_paths_where_dev_gains(tagger, threshold, small_corpus):
+    from tagger.learning.training import best_threshold
+
+    assert best_threshold(tagger, small_corpus / "dev.jsonl") == threshold
+    assert Calibrator(threshold).fit() == Calibration(threshold=threshold)

@@ -43,7 +43,8 @@ CASES = [
 @pytest.mark.parametrize("row", CASES, ids=lambda row: row[0])
 def test_rules_find_what_they_must_and_leave_look_alikes(row):
     text, *expected = row
-    assert [f"{text[start:end]} {label}" for start, end, label in matches(text)] == expected
+    changes = Redactor(None).redact(Document(text), ()).changes
+    assert [f"{change.text} {change.label}" for change in changes] == expected
 
 
 def identity_number(draw):
@@ -176,6 +177,17 @@ def test_answers_without_their_blanks_are_replaced_too():
     document = Document("我是 王 小明", answers=("王小明", "小"))
     redacted = Redactor(None).redact(document, [Entity(3, 7, "PER", "王 小明", 1.0)])
     assert redacted.document.answers == ("[PER_1]", "小")
+
+
+def test_tokens_and_blanks_do_not_give_away_what_was_replaced():
+    record = {
+        "tokens": [{"text": "王", "id": 0}, {"text": "小明", "id": 1}, {"text": "来", "id": 2}],
+        "cut": "王 小明 来了", "words": [["王"], ["小", "明来"]], "names": ["王小明", "来"],
+        "more": {"chars": [*"王小明"]},
+    }  # fmt: skip
+    redacted = Redactor(None).redact(Document("王小明来", extra=record), [Entity(0, 3, "PER", "王小明", 1.0)])
+    assert redacted.document.extra == {"cut": "[PER_1] 来了", "names": ["[PER_1]", "来"], "more": {}}
+    assert redacted.left_out == 3
 
 
 def test_a_single_character_is_replaced_where_it_was_found_and_before_the_same_character():

@@ -3,7 +3,6 @@
 import hashlib
 import hmac
 import itertools
-import re
 import secrets
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping
@@ -16,6 +15,7 @@ from tagger.calibration import Thresholds
 from tagger.documents import Document, Entity, Span, distinct, squeeze
 from tagger.errors import ConfigError
 from tagger.pipeline import Tagger
+from tagger.redaction.occurrences import Occurrences
 from tagger.redaction.rules import RULES, look_alikes, matches
 from tagger.redaction.stand_ins import stand_in
 
@@ -44,6 +44,7 @@ class Redacted:
             numbers in which only a check digit is wrong, with the score 0.
         elsewhere: What stands in the other values of the record in the place of what rules and lists found there alone,
             and its label.
+        left_out: How many lists of the record were left out, as what was replaced stood there in pieces: tokens.
     """
 
     document: Document
@@ -51,6 +52,7 @@ class Redacted:
     replacements: tuple[str, ...]
     unsure: tuple[Entity, ...]
     elsewhere: tuple[tuple[str, str], ...] = ()
+    left_out: int = 0
 
     @property
     def replaced(self) -> list[dict[str, Any]]:
@@ -105,29 +107,33 @@ class Redactor:
         strings: dict[str, str] = {}
         for change in changes:
             strings.setdefault(change.text, change.label)
-        others = _joined_strings({key: value for key, value in document.extra.items() if key != "id"})
-        elsewhere = {found.text: found.label for found in self._by_rules(others) if found.text not in strings}
+        values = _joined_strings({key: value for key, value in document.extra.items() if key != "id"})
+        found = _joined(values, self._by_rules(values))
+        elsewhere = {entity.text: entity.label for entity in found if entity.text not in strings}
         new = self._replacements(strings | elsewhere)
         move = _Move(changes, [new[change.text] for change in changes])
         unsure = [entity for entity in entities if entity not in replaced or entity.score < _UNSURE]
+        others = _Strings(new)
         return Redacted(
-            _moved(document, move, new),
+            _moved(document, move, others),
             tuple(changes),
             tuple(move.replacements),
             (*unsure, *self._look_alikes(document.text, changes)),
             tuple((new[string], label) for string, label in elsewhere.items()),
+            others.left_out,
         )
 
     def _wanted(self, label: str) -> bool:
         return not self.labels or label in self.labels
 
     def _by_rules(self, text: str) -> Iterator[Entity]:
+        if not text:
+            return
         for start, end, label in matches(text, self._rules):
             if text[start:end] not in self.never:
                 yield Entity(start, end, label, text[start:end], 1.0)
-        for string, label in self.always.items():
-            for start in _occurrences(text, string):
-                yield Entity(start, start + len(string), label, string, 1.0)
+        for start, string in self._always(text):
+            yield Entity(start, start + len(string), self.always[string], string, 1.0)
 
     def _look_alikes(self, text: str, changes: list[Entity]) -> Iterator[Entity]:
         starts = [change.start for change in changes]
@@ -135,6 +141,10 @@ class Redactor:
             before = bisect_left(starts, end) - 1
             if (before < 0 or changes[before].end <= start) and text[start:end] not in self.never:
                 yield Entity(start, end, label, text[start:end], 0.0)
+
+    @cached_property
+    def _always(self) -> Occurrences:
+        return Occurrences(self.always)
 
     @property
     def _rules(self) -> list[str]:
@@ -145,7 +155,7 @@ class Redactor:
         key = self.key or secrets.token_bytes(16)
         counts: dict[str, int] = {}
         new: dict[str, str] = {}
-        taken = _Substrings(strings)
+        taken = Occurrences(strings)
         for string, label in strings.items():
             digest = hmac.digest(key, f"{label}\0{string}".encode("utf-8", "surrogatepass"), hashlib.sha256)
             if self.by == "mask":
@@ -176,27 +186,7 @@ def parse_labels(given: str, labels: Iterable[str], name: str = "--labels") -> f
     return wanted
 
 
-class _Substrings:
-    """A set of strings, each of which is looked for in others in time that does not grow with the set."""
-
-    def __init__(self, strings: Iterable[str]) -> None:
-        self._strings: set[str] = set()
-        self._lengths: set[int] = set()
-        for given in strings:
-            self.add(given)
-
-    def add(self, given: str) -> None:
-        self._strings.add(given)
-        self._lengths.add(len(given))
-
-    def are_in(self, text: str) -> bool:
-        """Return whether one of the strings occurs in a text."""
-        return any(
-            text[at : at + length] in self._strings for length in self._lengths for at in range(len(text) - length + 1)
-        )
-
-
-def _fresh(label: str, string: str, random: Random, taken: _Substrings) -> str:
+def _fresh(label: str, string: str, random: Random, taken: Occurrences) -> str:
     """Return a stand-in in which none of the strings taken occurs; asterisks if there is none."""
     for _ in range(_TRIES):
         made = stand_in(label, string, random)
@@ -216,9 +206,8 @@ def _everywhere(text: str, given: Iterable[Entity]) -> list[Entity]:
         searched.update(new)
         further = [
             Entity(start, start + len(change.text), change.label, change.text, change.score)
-            for sought, change in new.items()
-            if len(sought) > 1
-            for start in _occurrences(text, sought)
+            for start, sought in Occurrences(sought for sought in new if len(sought) > 1)(text)
+            for change in [new[sought]]
         ]
         changes = _joined(text, [*changes, *further])
     return changes
@@ -230,28 +219,24 @@ def _sought(text: str, change: Entity) -> str:
     return text[change.start : max(change.end, change.start + 2)]
 
 
-def _occurrences(text: str, string: str) -> Iterator[int]:
-    """Yield where a string begins in a text, overlapping occurrences included."""
-    at = text.find(string)
-    while at >= 0:
-        yield at
-        at = text.find(string, at + 1)
-
-
 def _joined(text: str, given: Iterable[Entity]) -> list[Entity]:
-    joined: list[Entity] = []
+    joined: list[Span] = []
+    scores: list[float] = []
     longest = 0
     for entity in sorted(given, key=lambda entity: (entity.start, -entity.end, -entity.score)):
+        length = entity.end - entity.start
         if joined and entity.start < joined[-1].end:
             last = joined[-1]
-            end, score = max(last.end, entity.end), max(last.score, entity.score)
-            label = entity.label if entity.end - entity.start > longest else last.label
-            longest = max(longest, entity.end - entity.start)
-            joined[-1] = Entity(last.start, end, label, text[last.start : end], score)
-        elif entity.end > entity.start:
-            joined.append(entity)
-            longest = entity.end - entity.start
-    return joined
+            joined[-1] = Span(last.start, max(last.end, entity.end), entity.label if length > longest else last.label)
+            scores[-1], longest = max(scores[-1], entity.score), max(longest, length)
+        elif length:
+            joined.append(Span(*entity[:3]))
+            scores.append(entity.score)
+            longest = length
+    return [
+        Entity(start, end, label, text[start:end], score)
+        for (start, end, label), score in zip(joined, scores, strict=True)
+    ]
 
 
 # ---- what moves along ---------------------------------------------------------------------------------------------
@@ -285,32 +270,62 @@ class _Move:
 
 
 class _Strings:
-    """The strings that are replaced, to be replaced in the other values of a record."""
+    """The strings that are replaced, to be replaced in the other values of a record, whatever blanks are in them.
+
+    Attributes:
+        left_out: Lists that were left out, as they had a string in pieces: the tokens of a text.
+    """
 
     def __init__(self, new: Mapping[str, str]) -> None:
-        self._new = new
-
-    @cached_property
-    def _pattern(self) -> re.Pattern[str]:
-        longest_first = sorted((string for string in self._new if len(string) > 1), key=len, reverse=True)
-        return re.compile("|".join(map(re.escape, longest_first)) or "(?!)")
+        self._new = {squeeze(string): replacement for string, replacement in new.items()}
+        self._occurrences = Occurrences(string for string in self._new if len(string) > 1)
+        self.left_out = 0
 
     def replaced(self, value: Any) -> Any:
         """Return a value with all strings in it changed, the keys of its objects included."""
         if isinstance(value, str):
-            return self._new.get(value) or self._pattern.sub(lambda match: self._new[match[0]], value)
+            return self._new.get(value) or self._in_string(value)
         if isinstance(value, int | float) and not isinstance(value, bool):
             return self._new.get(str(value), value)
         if isinstance(value, Mapping):
-            return {self.replaced(key): self.replaced(inner) for key, inner in value.items()}
+            return {self.replaced(key): self.replaced(inner) for key, inner in value.items() if not self._spelt(inner)}
         if isinstance(value, list | tuple):
-            return [self.replaced(inner) for inner in value]
+            return [self.replaced(inner) for inner in value if not self._spelt(inner)]
         return value
 
+    def record(self, extra: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the values of a record, under the same keys."""
+        return {key: self.replaced(value) for key, value in extra.items() if not self._spelt(value)}
 
-def _moved(document: Document, move: _Move, new: Mapping[str, str]) -> Document:
-    strings = _Strings(new)
-    squeezed = _Strings({squeeze(string): replacement for string, replacement in new.items()})
+    def _in_string(self, value: str) -> str:
+        places = [place for place, sign in enumerate(value) if not sign.isspace()]
+        parts, end = [], 0
+        for start, string in self._occurrences.apart("".join([value[place] for place in places])):
+            parts += [value[end : places[start]], self._new[string]]
+            end = places[start + len(string) - 1] + 1
+        return "".join([*parts, value[end:]])
+
+    def _spelt(self, value: Any) -> bool:
+        """Return whether a list has a string in several of its items, as the tokens of a text, and count it."""
+        if not isinstance(value, list | tuple):
+            return False
+        ends = [0, *itertools.accumulate(len(squeeze(_piece(item))) for item in value)]
+        joined = squeeze("".join(map(_piece, value)))
+        is_spelt = any(
+            ends[bisect_right(ends, start)] < start + len(string) for start, string in self._occurrences(joined)
+        )
+        self.left_out += is_spelt
+        return is_spelt
+
+
+def _piece(item: Any) -> str:
+    """Return an item of a list of tokens as a string, "" if it is none: itself, or the first string in an object."""
+    if isinstance(item, Mapping):
+        return next((value for value in item.values() if isinstance(value, str)), "")
+    return item if isinstance(item, str) else "".join(map(_piece, item)) if isinstance(item, list | tuple) else ""
+
+
+def _moved(document: Document, move: _Move, strings: _Strings) -> Document:
     text = move.text(document.text)
     entities = _apart(Span(*move.span(start, end), label) for start, end, label in document.entities)
     return replace(
@@ -318,9 +333,9 @@ def _moved(document: Document, move: _Move, new: Mapping[str, str]) -> Document:
         text=text,
         entities=entities,
         scores=document.scores if len(entities) == len(document.entities) else (),
-        answers=distinct(map(squeezed.replaced, document.answers)),
+        answers=distinct(map(strings.replaced, document.answers)),
         unlabelled=tuple(move.span(start, end) for start, end in document.unlabelled),
-        extra={key: strings.replaced(value) for key, value in document.extra.items()},
+        extra=strings.record(document.extra),
         predicted=tuple(
             entity._replace(start=start, end=end, text=text[start:end])
             for entity in document.predicted

@@ -30,7 +30,9 @@ _ALONE = (
     r"(?=[0-9A-Za-z+(（])"  # first, as it is fast
     rf"(?:(?<![0-9A-Za-z])(?<![0-9][.\-])|(?m:(?<=^[0-9]\.)|(?<=^[0-9][0-9]\.))|(?i:(?!){_LABELLED}))"
 )
-_END = r"(?!(?!(?i:vx|wx|qq|tel))[A-Za-z]*[0-9])(?![.\-][0-9])"
+_END = r"(?!(?!(?i:vx|wx|we|qq|tel))[0-9A-Za-z])(?!\.[0-9]|-(?!1[3-9][0-9]{9}(?![0-9]))[0-9])"
+
+_DIGIT = re.compile("[0-9]")
 
 _HAN = r"[\u3400-\u9fff]"
 
@@ -50,10 +52,11 @@ _EXTENSION = r"(?:\s?(?:[-转#x]|转接|分机号?|ext\.?)\s?[:：]?[0-9]{1,6}(?
 
 _DATE = (
     rf"(?:(?:[0-9]{{4}}|[0-9]{{2}}(?=年)|[〇○零一二三四五六七八九]{{2,4}}(?=年))\s?(?:年|[./-])"
-    rf"(?:\s?{_NUMERAL}{{1,3}}\s?(?:月|[./-](?=\s?[0-9])|(?![0-9]))(?:\s?{_NUMERAL}{{1,3}}\s?[日号]?)?)?|[0-9]{{8}}(?![0-9]))"
+    rf"(?:\s?{_NUMERAL}{{1,3}}\s?(?:月|[./-](?=\s?[0-9])|(?![0-9]))(?:\s?{_NUMERAL}{{1,3}}\s?[日号]?)?)?|[0-9]{{8}}(?![0-9])"
+    r"|[0-9]{1,2}[/.-][0-9]{1,2}[/.-][0-9]{4}(?![0-9]))"
 )
 
-_AMOUNT = r"(?>[0-9]{1,20}+(?:,[0-9]{3}){0,6}+(?:\.[0-9]{1,6}+)?)"
+_AMOUNT = r"(?>[0-9]{1,20}+(?:,[0-9]{3}){0,6}+(?:\.[0-9]{1,6}+)?)(?![0-9])"
 _LARGE = "(?:万亿|亿|千万|百万|十万|多万|余万|万|千)"
 _CURRENCY = r"(?:人民币|美元|美金|欧元|英镑|日元|港元|港币|台币|新台币|澳元|加元|韩元|卢布|元|块钱|块|圆)"
 _FORMAL = "[壹贰叁肆伍陆柒捌玖零拾佰仟万亿]"
@@ -69,11 +72,11 @@ _HOUSE = (
     r"(?:[甲乙丙丁A-Za-z]?(?:[0-9]{1,5}(?:[-—之至][0-9]{1,4})?(?:号楼|号院|号|弄|栋|幢|座|室|组|楼|单元|层|门)"
     r"|(?<!第)[一二三四五六七八九十百]{1,5}+(?:号楼|号院|号|弄|栋|幢|室|组|单元)))"
 )
-_BETWEEN = rf"(?:(?![第那这的有了是])(?:{_HAN}))"
+_BETWEEN = rf"(?:(?![第那这的有了是])(?:{_HAN}|[A-Za-z ]))"
 _ROOM = (
     rf"(?:{_BETWEEN}{{0,8}}?附?[A-Za-z]?(?:[0-9]{{1,5}}(?:[-—][0-9]{{1,4}}){{0,3}}|[一二三四五六七八九十]{{1,5}}+)"
     r"(?:号楼|号库|号|栋|幢|座|单元|层|楼|室|户|房|门|组|铺)"
-    r"|[A-Z]座|[0-9]{1,4}-[0-9]{1,4}(?:-[0-9]{1,4})?|[之附][0-9一二三四五六七八九十]{1,3}|[A-Z]?[0-9]{3,4}(?![0-9]))"
+    r"|[A-Z](?:座|塔)|[0-9]{1,4}-[0-9]{1,4}(?:-[0-9]{1,4})?|[之附][0-9一二三四五六七八九十]{1,3}|[A-Z]?[0-9]{3,4}(?![0-9]))"
 )
 # Where an address begins, whatever stands before it: provinces, and the cities that are their capitals.
 _PROVINCES = (
@@ -93,7 +96,8 @@ class Rule:
         patterns: What matches is the group `it`, or all of the match.
         holds: Whether a match, without blanks, hyphens and brackets, is one indeed.
         keeps: Whether `holds` needs blanks, hyphens and brackets.
-        resembles: Whether a match that does not hold may be a mistyped one.
+        resembles: Whether a match that does not hold may be a mistyped one; None for never.
+        digits: How many digits a text must have for it.
         starts: What leads up to it and is cut off at the start of a match; nothing by default.
     """
 
@@ -101,7 +105,8 @@ class Rule:
     patterns: tuple[re.Pattern[str], ...]
     holds: Callable[[str], bool] = lambda found: True
     keeps: bool = False
-    resembles: Callable[[str], bool] = lambda found: False
+    resembles: Callable[[str], bool] | None = None
+    digits: int = 0
     starts: re.Pattern[str] = re.compile("")
 
     def matches(self, narrow: str) -> Iterator[tuple[int, int, str]]:
@@ -138,6 +143,7 @@ RULES = {
             rf"(?<![A-Za-z0-9@.])(?i:www)\.(?:(?:[A-Za-z0-9-]|{_HAN}){{1,60}}\.){{1,4}}{_TOP}{_PATH}",
             r"(?<![A-Za-z0-9@.-])(?:[a-z0-9-]{1,60}\.){1,4}(?:com|cn|org|net|edu|gov|io|cc|top|vip|xyz)(?![A-Za-z0-9.-])"
             + _PATH,
+            r"(?<![A-Za-z0-9@.-])(?:[a-z0-9-]{1,60}\.){1,4}[a-z]{2,6}/[!-~]*[A-Za-z0-9]",
         ),
         keeps=True,
     ),
@@ -162,11 +168,15 @@ RULES = {
         ),
         is_identity_number,
         resembles=resembles_identity_number,
+        digits=7,
     ),
     "CREDIT_CODE": Rule(
         "codes of Chinese organisations, 18 characters with a check character",
-        _patterns(rf"{_ALONE}(?i:[0-9A-HJ-NP-RTUWXY]{{2}}[0-9]{{6}}[0-9A-HJ-NP-RTUWXY]{{10}}(?![0-9A-Z])){_END}"),
+        _patterns(
+            rf"{_ALONE}(?i:[0-9A-HJ-NP-RTUWXY]{{2}}[0-9]{{6}}[0-9A-HJ-NP-RTUWXY]{{10}}(?![0-9A-Z])){_END}",
+        ),
         is_credit_code,
+        digits=6,
     ),
     "BANK_CARD": Rule(
         "numbers of payment cards, 13 to 19 digits of a known issuer with a check digit",
@@ -184,6 +194,7 @@ RULES = {
         ),
         is_card_number,
         resembles=resembles_card_number,
+        digits=13,
     ),
     "PHONE": Rule(
         "mobile and fixed-line numbers of China, with their extensions; others where they begin with + and a country",
@@ -191,7 +202,9 @@ RULES = {
             *(
                 f"{_ALONE}{form}{_END}"
                 for form in (
-                    rf"{_CHINA}?1[3-9](?:[0-9](?:[ .-]?[0-9]{{4}}){{2}}|[0-9]{{2}}[ -][0-9]{{3}}[ -]?[0-9]{{4}})",
+                    rf"{_CHINA}?1[3-9][0-9](?:[ .-]?[0-9]{{4}}){{2}}{_EXTENSION}",
+                    rf"{_CHINA}?1[3-9][0-9]{{2}}[ -][0-9]{{3}}[ -]?[0-9]{{4}}",
+                    r"1 [3-9](?: [0-9]){9}",
                     rf"{_CHINA}?[(（]?0{_AREA}[)）]?[ -]?{_LOCAL}{_EXTENSION}",
                     rf"{_CHINA}[(（]?{_AREA}[)）]?[ -]?{_LOCAL}{_EXTENSION}",
                     rf"[48]00[ -]?(?:[0-9]{{3}}[ -]?[0-9]{{4}}|[0-9]{{4}}[ -]?[0-9]{{3}}){_EXTENSION}",
@@ -202,6 +215,7 @@ RULES = {
             ),
             rf"(?:电话|座机|固话|传真|手机|(?i:tel|fax))(?:号码?)?{_IS}"
             rf"(?P<it>[2-9][0-9]{{2,3}}[ -]?[0-9]{{4}}{_EXTENSION}){_END}",
+            rf"(?<=1[3-9][0-9]{{9}}-)1[3-9][0-9]{{9}}{_END}",
             rf"(?<!{_SPOKEN})[一幺][三四五六七八九]{_SPOKEN}{{9}}(?!{_SPOKEN})",
         ),
         lambda found: len(found) >= 7,
@@ -209,9 +223,11 @@ RULES = {
     "ACCOUNT": Rule(
         "names and numbers of accounts in QQ, WeChat and the like, where the text says so",
         _patterns(
-            rf"(?i:qq|企鹅)(?:号码?|群号?)?{_IS}(?P<it>[1-9][0-9]{{4,10}}){_END}",
+            rf"(?i:qq|企鹅|扣扣)(?:号码?|群号?)?{_IS}(?P<it>[1-9][0-9]{{4,10}}){_END}",
             r"(?:(?i:微信|薇信|v信|vx|wechat)(?:号码?|(?i:id))?|(?:微博|抖音|小红书|支付宝|快手|陌陌)(?:账号|号|(?i:id)))"
             r"(?:\s?[:：是为]\s?|(?<=[号Dd])\s?)@?(?P<it>[A-Za-z0-9_][A-Za-z0-9_.-]{4,29})",
+            r"(?:(?i:微信|薇信|v信|vx)|(?<![A-Za-z])[加+][vV])[:：]?\s?"
+            r"(?P<it>(?=[A-Za-z-]{1,19}[0-9_])[A-Za-z][A-Za-z0-9_-]{5,19})",
             r"(?<![A-Za-z0-9_])(?P<it>wxid_[A-Za-z0-9]{6,})",
         ),
         keeps=True,
@@ -219,14 +235,15 @@ RULES = {
     "DOCUMENT": Rule(
         "numbers of passports, permits, licences, insured people, patients and pupils, where the text says so",
         _patterns(
-            r"(?:护照|通行证|回乡证|台胞证|军官证|驾驶证|驾照|社保|医保|病历|住院|门诊|学籍|档案|考生|准考证|(?i:passport))"
-            rf"(?:卡|档案)?(?:号码?|编号|证号|(?i:\s?no\.?))?{_IS}(?P<it>[A-Za-z]{{0,3}}[0-9][0-9-]{{4,18}}[0-9Xx])(?![0-9])",
+            r"(?:护照|通行证|回乡证|台胞证|军官证|驾驶证|驾照|社保|医保|病历|住院|门诊|学籍|档案|考生|准考证|学号|工号|保单|社会保障"
+            r"|(?i:passport))"
+            rf"(?:卡|档案)?[(（]?(?:号码?|编号|证号|(?i:\s?no\.?))?{_IS}(?P<it>[A-Za-z]{{0,3}}[0-9][0-9-]{{4,18}}[0-9Xx])(?![0-9])",
         ),
     ),
     "PLATE": Rule(
         "licence plates of China",
         _patterns(
-            r"[京津沪渝冀豫云辽黑湘皖鲁新苏浙赣鄂桂甘晋蒙陕吉闽贵粤青藏川宁琼][A-HJ-Za-hj-z][ ·・•-]?"
+            r"[京津沪渝冀豫云辽黑湘皖鲁新苏浙赣鄂桂甘晋蒙陕吉闽贵粤青藏川宁琼][ ·]?[A-HJ-Za-hj-z][ ·・•-]?"
             r"(?=[A-Za-z]{0,5}[0-9])(?:[A-HJ-NP-Z0-9]{4}[A-HJ-NP-Z0-9挂学警港澳领试超]|[A-HJ-NP-Z0-9]{6}"
             r"|[a-hj-np-z]{0,2}[0-9]{3,5}[a-hj-np-z]{0,2}(?<=[A-Za-z0-9]{5}))(?![A-Za-z0-9])",
             r"(?<![A-Za-z0-9])(?:使 ?[0-9]{6}|WJ ?[\u4e00-\u9fff] ?[0-9]{4}[0-9A-Z])(?![A-Za-z0-9])",
@@ -247,10 +264,10 @@ RULES = {
     "MONEY": Rule(
         "amounts of money",
         _patterns(
-            rf"(?:(?:HK|US|NT|S|A|C)?[¥￥$€£]|RMB|CNY|USD|HKD|人民币)\s?{_AMOUNT}\s?{_LARGE}?{_CURRENCY}?",
-            rf"(?<![0-9.]){_AMOUNT}\s?{_LARGE}?\s?多?余?{_CURRENCY}",
+            rf"(?:(?:HK|US|NT|S|A|C)?[¥￥$€£]|(?<![0-9A-Za-z])(?:RMB|CNY|USD|HKD)|人民币)\s?{_AMOUNT}\s?{_LARGE}?{_CURRENCY}?",
+            rf"(?<![0-9.]){_AMOUNT}\s?{_LARGE}?\s?多?余?(?:{_CURRENCY}|(?:RMB|CNY|USD|HKD)(?![A-Za-z0-9]))",
             rf"(?<!{_FORMAL}){_FORMAL}{{1,30}}+[元圆](?:[壹贰叁肆伍陆柒捌玖零]角)?(?:[壹贰叁肆伍陆柒捌玖零]分)?[整正]?",
-            rf"(?<!{_COUNT}){_COUNT}{{1,20}}+多?(?:块钱|元(?![旦宵月年素里次]))",
+            rf"(?<!{_COUNT}){_COUNT}{{1,20}}+多?(?:块钱|(?![元块圆]){_CURRENCY}|元(?![旦宵月年素里次]))",
             rf"(?:月薪|年薪|工资|薪资|月收入|年收入)[^0-9\n]{{0,4}}(?P<it>{_AMOUNT}\s?(?:万|千|[kKwW](?![A-Za-z]))?)",
         ),
         keeps=True,
@@ -262,6 +279,7 @@ RULES = {
             rf"(?>{_HAN}{{2,7}}?(?:省|自治区))?+(?>{_HAN}{{2,7}}?(?:市|自治州|地区|盟))?+"
             rf"(?>{_HAN}{{1,7}}?(?:(?<![小社])区|县|旗|市))?+(?>{_HAN}{{1,7}}?(?:街道|镇|乡))?+"
             rf"{_HAN}{{1,9}}?{_ROAD}(?:{_BETWEEN}{{0,10}}?{_HOUSE})(?:{_ROOM}){{0,6}}",
+            r"(?<![0-9A-Za-z])[A-Z]?[0-9]{1,3}(?:号楼|号院|栋|幢|座|单元)(?:[0-9一二三四五六七八九十]{1,4}(?:单元|层|楼|室|号|户))+",
         ),
         keeps=True,
         starts=re.compile(
@@ -274,30 +292,30 @@ RULES = {
 
 # ---- applying them ------------------------------------------------------------------------------------------------
 def matches(text: str, names: Iterable[str] = tuple(RULES)) -> Iterator[Span]:
-    """Yield what rules match in a text, in order and without overlaps; of two that overlap, the longer one.
+    """Yield what rules match in a text; matches may overlap.
 
     Args:
         text: Any string.
         names: Of the rules to apply.
     """
     narrow = _narrow(text)
-    spans = (
-        Span(start, end, name)
-        for name in names
-        for start, end, found in RULES[name].matches(narrow)
-        if RULES[name].holds(found)
-    )
-    yield from without_overlaps(spans, Notes())
+    digits = len(_DIGIT.findall(narrow))
+    for name in names:
+        rule = RULES[name]
+        if digits >= rule.digits:
+            yield from (Span(start, end, name) for start, end, found in rule.matches(narrow) if rule.holds(found))
 
 
 def look_alikes(text: str, names: Iterable[str] = tuple(RULES)) -> Iterator[Span]:
-    """Yield what may be a mistyped number: all is right but the check digit; arguments and order as for `matches`."""
+    """Yield what may be a mistyped number: all is right but the check digit; in order, and apart."""
     narrow = _narrow(text)
+    digits = len(_DIGIT.findall(narrow))
     spans = (
         Span(start, end, name)
         for name in names
+        if (resembles := RULES[name].resembles) and digits >= RULES[name].digits
         for start, end, found in RULES[name].matches(narrow)
-        if not RULES[name].holds(found) and RULES[name].resembles(found)
+        if not RULES[name].holds(found) and resembles(found)
     )
     yield from without_overlaps(spans, Notes())
 

@@ -1,5 +1,6 @@
 """Scores by OpenVINO."""
 
+import contextlib
 import ctypes
 import os
 import platform
@@ -16,7 +17,7 @@ from tagger.imports import import_openvino
 from tagger.lookup import Lookup
 from tagger.sections import ModelConfig
 
-_MULTIPLE = 4  # the number of texts in a batch, and of units in a text, is padded to a multiple of this
+_MULTIPLE = 4  # the number of several texts in a batch, and of units in a text, is padded to a multiple of this
 
 
 class OpenvinoRuntime:
@@ -58,12 +59,14 @@ class OpenvinoRuntime:
         """See `Runtime.scores`."""
         texts, longest, _ = ids.shape
         # A shape seen before is faster than a new one: padding keeps the number of shapes small.
-        more_texts, more_units = -texts % _MULTIPLE, -longest % _MULTIPLE
-        ids = np.pad(ids, ((0, more_texts), (0, more_units), (0, 0)))
-        lengths = np.pad(lengths, (0, more_texts), constant_values=1)
-        positions, ends = np.arange(longest + more_units, dtype=np.int32), lengths[:, None]
-        mirrored = np.where(positions < ends, ends - 1 - positions, positions)
-        feed = {"ids": ids, "lengths": lengths, "mirrored": mirrored}
+        rows = texts + (-texts % _MULTIPLE if texts > 1 else 0)
+        padded = np.zeros((rows, longest + -longest % _MULTIPLE, ids.shape[2]), np.int32)
+        padded[:texts, :longest] = ids
+        ends = np.ones(rows, np.int32)
+        ends[:texts] = lengths
+        positions = np.arange(padded.shape[1], dtype=np.int32)
+        mirrored = np.where(positions < ends[:, None], ends[:, None] - 1 - positions, positions)
+        feed = {"ids": padded, "lengths": ends, "mirrored": mirrored}
         return self._here().scores(feed)[:texts, :longest]
 
     def _here(self) -> "_Compiled":
@@ -81,9 +84,11 @@ class OpenvinoRuntime:
             nodes = core.read_model(self._content).get_ops()
             constants = {node.get_friendly_name(): node.data for node in nodes if node.get_type_name() == "Constant"}
             weights = onnx_graph.from_constants(constants, self._config, self._lookup)
-            model = openvino_graph.build(weights, self._lookup, self._eight_bits)
-            return core.compile_model(model, "CPU", self._options)
-        except RuntimeError as error:
+            if self._eight_bits:
+                with contextlib.suppress(RuntimeError):  # it has no such LSTM for processors without AVX2
+                    return core.compile_model(openvino_graph.build(weights, self._lookup, True), "CPU", self._options)
+            return core.compile_model(openvino_graph.build(weights, self._lookup, False), "CPU", self._options)
+        except (RuntimeError, KeyError, ValueError, IndexError) as error:
             reason = str(error).splitlines()[0]
             raise BundleError(f"{self._path}: OpenVINO cannot load it: {reason}") from error
 
