@@ -453,7 +453,7 @@ def test_a_start_from_the_bundle_unless_other_parts_are_asked_for(copy, tmp_path
 
     assert "--start" in options("training.epochs=3")
     assert "--start" not in options("model.layers=[8]")
-    before = ["--set", "text.simplify=false", "--set", "training.start=new"]  # which an older bundle's settings lack
+    before = ["--set", "text.simplify=false", "--set", 'training.start="new"']  # which an older bundle's settings lack
     assert options("training.epochs=3")[-7:] == [*before, "--set", "training.epochs=3", "--resume"]
     cards = [option for option in options("training.gpu=2") if "gpu" in option]
     assert cards == ["training.gpu=auto", "training.gpu=2"]  # the bundle's card is another machine's; the last counts
