@@ -14,7 +14,6 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -43,6 +42,15 @@ from tagger.redaction import Redacted, Redactor, way_back
 PAGE = PROJECT / "tagger" / "docs" / "redaction.md"
 SENTENCES = PROJECT / "data" / "general"
 GENERAL = PROJECT / "tagger" / "general"
+WORDS = (
+    ("what, of, count", "内容, 总数, 数目"),
+    ("files restored byte for byte", "逐字节还原的文件"),
+    ("numbers with a right check digit: replaced", "校验码正确的号码：替换了"),
+    ("look-alikes: replaced", "形似的号码：替换了"),
+    ("replaced strings of two or more characters: left in their document", "替换过的字符串（两个字以上）：文本中还剩"),
+    ("planted, replaced:", "加入的号码，替换了："),
+    ("people (`PER`) replaced as a whole:", "完整替换的人名（`PER`）："),
+)
 RECALL = {"UNER, dev": "open/uner/dev.jsonl", "MSRA, dev": "msra/dev.jsonl"}
 
 
@@ -53,7 +61,8 @@ def main() -> None:
         figures = measure(options, Path(folder))
     print(plain_table(rows(figures)))
     if options.docs:
-        fill_page("bench-redaction", markdown_table(rows(figures)), page=PAGE)
+        for language, page in enumerate((PAGE, PAGE.with_name("redaction.zh.md"))):
+            fill_page("bench-redaction", markdown_table(rows(figures, language)), page=page)
     write_json(options.out, {**machine("cryptography", "onnxruntime"), **figures})
 
 
@@ -82,7 +91,7 @@ def measure(options: argparse.Namespace, folder: Path) -> Figures:
     draw = random.Random(options.seed)
     tagger = Tagger.load(options.bundle) if options.bundle else None
     sentences = [document for file in sorted(SENTENCES.glob("*.txt")) for document in corpus.read(file, "inline")]
-    figures: Figures = {"tagger": str(options.bundle.name) if options.bundle else "", "files": options.files}
+    figures: Figures = {"tagger": options.bundle.name if options.bundle else ""}
     figures |= redact_files(draw, sentences, tagger, options.files, folder)
     say("look-alikes")
     figures |= count_look_alikes(draw, sentences, options.look_alikes)
@@ -94,28 +103,22 @@ def measure(options: argparse.Namespace, folder: Path) -> Figures:
     return figures
 
 
-def rows(figures: Figures) -> Rows:
-    """Return the table of the figures, its heading first."""
-
-    def row(what: str, name: str, of: Any = None) -> tuple[str, ...]:
-        return what, f"{of or figures[f'{name}_of']:,}", f"{figures[name]:,}"
-
-    planted = [
-        (f"planted, {label}: replaced", f"{of:,}", f"{figures['replaced'][label]:,}")
-        for label, of in figures["planted"].items()
-    ]
-    recalls = [
-        (f"people (`PER`) replaced, {name}", f"{of:,}", f"{found:,} ({100 * found / max(of, 1):.1f} %)")
-        for name, (found, of) in figures.get("recall", {}).items()
-    ]
+def rows(figures: Figures, language: int = 0) -> Rows:
+    """Return the table of the figures, its heading first, in English (0) or Chinese (1)."""
+    heading, *names = [words[language] for words in WORDS]
+    counts = [(figures[f"{name}_of"], figures[name]) for name in ("restored", "checked", "look_alikes", "left")]
+    *names, planted, people = names
     return [
-        ("what", "of", "count"),
-        row("files restored byte for byte", "restored", figures["files"]),
-        row("planted numbers with a right check digit: replaced", "checked"),
-        row("look-alikes: replaced", "look_alikes"),
-        row("replaced mentions of two or more characters: left in their document", "left"),
-        *planted,
-        *recalls,
+        tuple(heading.split(", ")),
+        *((name, f"{of:,}", f"{count:,}") for name, (of, count) in zip(names, counts, strict=True)),
+        *(
+            (f"{planted} `{label}`", f"{of:,}", f"{figures['replaced'][label]:,}")
+            for label, of in figures["planted"].items()
+        ),
+        *(
+            (f"{people} {name}", f"{of:,}", f"{found:,} ({100 * found / max(of, 1):.1f} %)")
+            for name, (found, of) in figures.get("recall", {}).items()
+        ),
     ]
 
 
@@ -155,9 +158,9 @@ def redact_files(
                 say(f"{number + 1} files, {restored} restored")
     checked = [label for label in planted if PLANTED[label].checked]
     return {
-        "restored": restored, "planted": dict(sorted(planted.items())), "replaced": dict(replaced),
+        "restored": restored, "restored_of": count, "left": left, "left_of": mentions,
+        "planted": dict(sorted(planted.items())), "replaced": dict(replaced),
         "checked": sum(replaced[label] for label in checked), "checked_of": sum(planted[label] for label in checked),
-        "left": left, "left_of": mentions,
     }  # fmt: skip
 
 
@@ -248,9 +251,10 @@ def count_look_alikes(draw: random.Random, sentences: list[Document], count: int
 
 def recall_of_people(documents: Iterator[Document], tagger: Any, most: int) -> tuple[int, int]:
     """Return how many people in the first sentences of a corpus are replaced as a whole, and how many there are."""
-    given = [replace(document, extra={}) for document, _ in zip(documents, range(most), strict=False)]
+    given = [document for document, _ in zip(documents, range(most), strict=False)]
+    texts = [Document(document.text) for document in given]
     found = total = 0
-    for document, redacted in zip(given, Redactor(tagger)(given), strict=True):
+    for document, redacted in zip(given, Redactor(tagger)(texts), strict=True):
         for start, end, label in document.entities:
             if label == "PER":
                 total += 1

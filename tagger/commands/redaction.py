@@ -192,7 +192,7 @@ class _Report:
 
     def __init__(self) -> None:
         self._counts: Counter[str] = Counter()
-        self._unsure = 0
+        self._unsure = self._left_out = 0
         self._write: Any = None
 
     @contextlib.contextmanager
@@ -210,6 +210,7 @@ class _Report:
         self._counts.update(change.label for change in redacted.changes)
         self._counts.update(label for _, label in redacted.elsewhere)
         self._unsure += len(redacted.unsure)
+        self._left_out += redacted.left_out
         if self._write and (redacted.changes or redacted.unsure or redacted.elsewhere):
             unsure = [entity._asdict() for entity in redacted.unsure]
             further = {"elsewhere": [{"label": label, "text": text} for text, label in redacted.elsewhere]}
@@ -220,6 +221,9 @@ class _Report:
     def show(self, texts: int) -> None:
         rows = [(label, f"{count:,}") for label, count in self._counts.most_common()]
         print_table(["replaced", "times"], rows, sys.stderr)
+        if self._left_out:
+            about = "lists that had replaced strings in pieces, such as tokens, are left out"
+            print(f"tagger: {self._left_out:,} {about}", file=sys.stderr)
         print(f"{texts:,} texts; {self._unsure:,} to review (--report F.jsonl lists them)", file=sys.stderr)
 
 
@@ -237,8 +241,9 @@ def _add_redact(parser: argparse.ArgumentParser) -> None:
     about = "; ".join(f"{name}: {what}" for name, what in REPLACEMENTS.items())
     parser.add_argument("--by", choices=REPLACEMENTS, default="label", help=f"what mentions are replaced by; {about}")
     about = (
-        f"labels to replace, with commas between (default: those of the tagger, and of the rules {', '.join(RULES)})"
+        "labels to replace, predicted or annotated, with commas between (default: those of the tagger, and of the rules"
     )
+    about = f"{about} {', '.join(RULES)})"
     parser.add_argument("--labels", default="", metavar="A,B", help=about)
     parser.add_argument("--rules-only", action="store_true", help="use no tagger: rules, and the lists below, alone")
     about = "strings that are always replaced, a string, a tab and its label on each line"

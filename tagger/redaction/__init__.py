@@ -13,7 +13,7 @@ from typing import Any
 
 from tagger.calibration import Thresholds
 from tagger.documents import Document, Entity, Span, distinct, squeeze
-from tagger.errors import ConfigError
+from tagger.errors import ConfigError, CorpusError
 from tagger.pipeline import Tagger
 from tagger.redaction.occurrences import Occurrences
 from tagger.redaction.rules import RULES, look_alikes, matches
@@ -28,6 +28,8 @@ REPLACEMENTS = {
 
 _UNSURE = 0.5  # probability below which a replaced entity is reported for review
 
+_LEAST = 10**10  # a number in a record from which it may be that of a telephone
+
 _TRIES = 100  # stand-ins that are made until one is no mention
 
 
@@ -37,13 +39,14 @@ class Redacted:
 
     Args:
         document: With the new text; its entities, their offsets and all else of the record have moved along.
-        changes: The replaced stretches of the old text, in order and apart; of what a rule or a list says, the score
-            is 1.
+        changes: The replaced stretches of the old text, in order and apart; of what a rule, a list or an annotation
+            says, the score is 1.
         replacements: What stands in the place of each.
         unsure: Entities for review: those replaced with a low probability, those too improbable to be replaced, and
             numbers in which only a check digit is wrong, with the score 0.
         elsewhere: What stands in the other values of the record in the place of what rules and lists found there alone,
             and its label.
+        left_out: How many lists of the record were left out, as what was replaced stood there in pieces: tokens.
     """
 
     document: Document
@@ -51,6 +54,7 @@ class Redacted:
     replacements: tuple[str, ...]
     unsure: tuple[Entity, ...]
     elsewhere: tuple[tuple[str, str], ...] = ()
+    left_out: int = 0
 
     @property
     def replaced(self) -> list[dict[str, Any]]:
@@ -65,7 +69,7 @@ class Redacted:
 
 @dataclass(frozen=True)
 class Redactor:
-    """Replaces what a tagger, rules and lists say, wherever it occurs in a document.
+    """Replaces what a tagger, rules, lists and annotations say, wherever it occurs in a document.
 
     The tagger reads the text; rules and lists read all strings of the record, but for its `id`. A string of one
     character is replaced where it was found, and where the same character follows.
@@ -74,7 +78,8 @@ class Redactor:
         tagger: None for rules and lists alone.
         by: One of `REPLACEMENTS`.
         thresholds: How probable an entity must be to be replaced.
-        labels: Labels of entities and names of rules to replace; all if empty.
+        labels: Labels of entities, predicted or annotated, and names of rules to replace; if empty, all of the tagger
+            and all rules.
         always: Strings that are always replaced, with their labels.
         never: Strings that are never replaced, unless as a part of others that are.
         key: Makes stand-ins, and the numbers of labels, the same for the same string in all texts; empty for in each
@@ -98,29 +103,49 @@ class Redactor:
             yield self.redact(document, next(predicted) if predicted else ())
 
     def redact(self, document: Document, entities: Iterable[Entity]) -> Redacted:
-        """Return a document after redaction, given what the tagger predicts for its text."""
+        """Return a document after redaction, given what the tagger predicts for its text.
+
+        Raises:
+            CorpusError: If its record is nested so deeply that it cannot be searched.
+        """
+        try:
+            return self._redacted(document, entities)
+        except RecursionError as error:
+            place = document.place or "document"
+            raise CorpusError(place, "a record of ordinary depth", "one nested deeply", "flatten it") from error
+
+    def _redacted(self, document: Document, entities: Iterable[Entity]) -> Redacted:
         entities = [entity for entity in entities if self._wanted(entity.label) and entity.text not in self.never]
         replaced = self.thresholds(entities)
-        changes = _everywhere(document.text, [*self._by_rules(document.text), *replaced])
+        changes = _everywhere(document.text, [*self._by_rules(document.text), *self._annotated(document), *replaced])
         strings: dict[str, str] = {}
         for change in changes:
             strings.setdefault(change.text, change.label)
-        others = _joined_strings({key: value for key, value in document.extra.items() if key != "id"})
-        found = _joined(others, self._by_rules(others))
+        values = _joined_strings({key: value for key, value in document.extra.items() if key != "id"})
+        found = _joined(values, self._by_rules(values))
         elsewhere = {entity.text: entity.label for entity in found if entity.text not in strings}
         new = self._replacements(strings | elsewhere)
         move = _Move(changes, [new[change.text] for change in changes])
         unsure = [entity for entity in entities if entity not in replaced or entity.score < _UNSURE]
+        others = _Strings(new)
         return Redacted(
-            _moved(document, move, new),
+            _moved(document, move, others),
             tuple(changes),
             tuple(move.replacements),
             (*unsure, *self._look_alikes(document.text, changes)),
             tuple((new[string], label) for string, label in elsewhere.items()),
+            others.left_out,
         )
 
     def _wanted(self, label: str) -> bool:
         return not self.labels or label in self.labels
+
+    def _annotated(self, document: Document) -> Iterator[Entity]:
+        """Yield the entities that the document is annotated with, of labels that the tagger has."""
+        wanted = self.labels or (self.tagger.labels if self.tagger else ())
+        for start, end, label in document.entities:
+            if label in wanted and document.text[start:end] not in self.never:
+                yield Entity(start, end, label, document.text[start:end], 1.0)
 
     def _by_rules(self, text: str) -> Iterator[Entity]:
         if not text:
@@ -266,31 +291,64 @@ class _Move:
 
 
 class _Strings:
-    """The strings that are replaced, to be replaced in the other values of a record."""
+    """The strings that are replaced, to be replaced in the other values of a record, whatever blanks are in them.
+
+    Attributes:
+        left_out: Lists that were left out, as they had a string in pieces: the tokens of a text.
+    """
 
     def __init__(self, new: Mapping[str, str]) -> None:
-        self._new = new
-
-    @cached_property
-    def _occurrences(self) -> Occurrences:
-        return Occurrences(string for string in self._new if len(string) > 1)
+        self._new = {squeeze(string): replacement for string, replacement in new.items()}
+        self._occurrences = Occurrences(string for string in self._new if len(string) > 1)
+        self.left_out = 0
 
     def replaced(self, value: Any) -> Any:
         """Return a value with all strings in it changed, the keys of its objects included."""
         if isinstance(value, str):
-            return self._new.get(value) or self._occurrences.replaced(value, self._new)
+            return self._new.get(value) or self._in_string(value)
         if isinstance(value, int | float) and not isinstance(value, bool):
             return self._new.get(str(value), value)
         if isinstance(value, Mapping):
-            return {self.replaced(key): self.replaced(inner) for key, inner in value.items()}
+            return {self.replaced(key): self.replaced(inner) for key, inner in value.items() if not self._spelt(inner)}
         if isinstance(value, list | tuple):
-            return [self.replaced(inner) for inner in value]
+            return [self.replaced(inner) for inner in value if not self._spelt(inner)]
         return value
 
+    def record(self, extra: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the values of a record, under the same keys."""
+        return {key: self.replaced(value) for key, value in extra.items() if not self._spelt(value)}
 
-def _moved(document: Document, move: _Move, new: Mapping[str, str]) -> Document:
-    strings = _Strings(new)
-    squeezed = _Strings({squeeze(string): replacement for string, replacement in new.items()})
+    def _in_string(self, value: str) -> str:
+        places = [place for place, sign in enumerate(value) if not sign.isspace()]
+        parts, end = [], 0
+        for start, string in self._occurrences.apart("".join([value[place] for place in places])):
+            parts += [value[end : places[start]], self._new[string]]
+            end = places[start + len(string) - 1] + 1
+        return "".join([*parts, value[end:]])
+
+    def _spelt(self, value: Any) -> bool:
+        """Return whether a list has a string in several of its items, as the tokens of a text, and count it."""
+        if not isinstance(value, list | tuple):
+            return False
+        ends = [0, *itertools.accumulate(len(squeeze(_piece(item))) for item in value)]
+        joined = squeeze("".join(map(_piece, value)))
+        is_spelt = any(
+            ends[bisect_right(ends, start)] < start + len(string) for start, string in self._occurrences(joined)
+        )
+        self.left_out += is_spelt
+        return is_spelt
+
+
+def _piece(item: Any) -> str:
+    """Return an item of a list of tokens as a string: itself, the first in an object, those in a list; "" if none."""
+    if isinstance(item, Mapping):
+        return next((value for value in item.values() if isinstance(value, str)), "")
+    if isinstance(item, list | tuple):
+        return "".join(inner for inner in item if isinstance(inner, str))
+    return item if isinstance(item, str) else ""
+
+
+def _moved(document: Document, move: _Move, strings: _Strings) -> Document:
     text = move.text(document.text)
     entities = _apart(Span(*move.span(start, end), label) for start, end, label in document.entities)
     return replace(
@@ -298,9 +356,9 @@ def _moved(document: Document, move: _Move, new: Mapping[str, str]) -> Document:
         text=text,
         entities=entities,
         scores=document.scores if len(entities) == len(document.entities) else (),
-        answers=distinct(map(squeezed.replaced, document.answers)),
+        answers=distinct(map(strings.replaced, document.answers)),
         unlabelled=tuple(move.span(start, end) for start, end in document.unlabelled),
-        extra={key: strings.replaced(value) for key, value in document.extra.items()},
+        extra=strings.record(document.extra),
         predicted=tuple(
             entity._replace(start=start, end=end, text=text[start:end])
             for entity in document.predicted
@@ -310,13 +368,15 @@ def _moved(document: Document, move: _Move, new: Mapping[str, str]) -> Document:
 
 
 def _joined_strings(value: Any) -> str:
-    """Return all strings of a value, the keys of its objects included, apart so that no pattern sees two as one."""
-    return "\n\0\n".join(_strings(value))
+    """Return all strings and large numbers in a value, keys included, apart so that no pattern sees two as one."""
+    return "\n\0\n".join(filter(None, _strings(value)))
 
 
 def _strings(value: Any) -> Iterator[str]:
     if isinstance(value, str):
         yield value
+    elif isinstance(value, int):
+        yield str(value) if value >= _LEAST else ""
     elif isinstance(value, Mapping):
         for key, inner in value.items():
             yield from (*_strings(key), *_strings(inner))

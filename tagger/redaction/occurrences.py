@@ -1,6 +1,6 @@
 """Where strings of a set occur in texts, in time that does not grow with the set."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 
 _KEY = 4  # characters of a string by which it is looked up
 
@@ -43,11 +43,10 @@ class Occurrences:
         """Return whether one of the strings occurs in a text."""
         return next(self(text), None) is not None
 
-    def replaced(self, text: str, new: Mapping[str, str]) -> str:
-        """Return a text with other strings in the place of these; where two overlap, of the first, the longer one."""
-        parts, at = [], 0
+    def apart(self, text: str) -> Iterator[tuple[int, str]]:
+        """Yield occurrences in order, without overlaps: of two, the first; of those that begin alike, the longest."""
+        end = 0
         for start, string in sorted(self(text), key=lambda found: (found[0], -len(found[1]))):
-            if start >= at:
-                parts += [text[at:start], new[string]]
-                at = start + len(string)
-        return "".join([*parts, text[at:]])
+            if start >= end:
+                yield start, string
+                end = start + len(string)
