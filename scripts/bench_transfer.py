@@ -1,8 +1,10 @@
-"""Learning curves: what unlabelled text adds to few and to many labelled texts, over several seeds.
+"""Learning curves: what unlabelled text, or the general tagger, adds to few and to many labelled texts, over seeds.
 
-For each number of labelled texts, drawn at random by the seed, four runs:
+For each number of labelled texts, drawn at random by the seed, six runs:
 
-`supervised` is `tagger train --config default`, its vectors learnt from these texts alone.
+`supervised` is `tagger train --config default --start new`, its vectors learnt from these texts alone.
+`vectors` is the same with --start vectors: the general tagger's vectors, and more for words that they lack.
+`general` is the same with --start general: its vectors and its network.
 `joint vectors` is the same with --vectors, which `tagger vectors` learns from all text, once, before.
 `transfer` is `tagger transfer --config default` with the same vectors, started from a network that `tagger pretrain`
 trains on all text, once, before (its time is reported apart). Round 0 is `pretrained`; the result is the best round
@@ -10,7 +12,8 @@ on dev.
 `contest` is `tagger transfer --config contest --recipe contest` with 60 epochs in round 0; its `first prediction` is
 round 0, and the result is the last round, as in 2016.
 
-The unlabelled text is that of all training and dev texts. Scores are those on dev, which also picks the epoch, and the
+The unlabelled text is that of all training and dev texts; with --more, the first three learn vectors from the text of
+these files as well. Scores are those on dev, which also picks the epoch, and the
 round of `transfer`. Top-1 is the share of texts whose most probable entity is an answer. Each run is a process of its
 own; spreads are sample standard deviations over seeds.
 """
@@ -48,10 +51,12 @@ from benching import (
 )
 
 NAME = "bench_transfer"
-JOBS = ("supervised", "joint", "transfer", "contest")
+JOBS = ("supervised", "vectors", "general", "joint", "transfer", "contest")
 # What the tables show: name, the run it is of, and which of the run's rounds: the first, the last, or the best.
 CURVES = [
     ("supervised", "supervised", "first"),
+    ("general vectors", "vectors", "first"),
+    ("general start", "general", "first"),
     ("joint vectors", "joint", "first"),
     ("pretrained", "transfer", "first"),
     ("transfer", "transfer", "best"),
@@ -68,6 +73,7 @@ def main() -> None:
     options = parse_arguments()
     settings = {"corpus": options.corpus, "data": str(options.data.resolve())}
     settings |= {"vectors": str(options.vectors.resolve()), "set": options.set}
+    settings |= {"more": list(map(str, options.more))} if options.more else {}
     figures = load_figures(options.out, settings, machine("tensorflow", "keras", "gensim", "numpy"))
     for texts, job, seed in planned(options, figures["runs"]):
         if job in ("joint", "transfer"):
@@ -79,7 +85,7 @@ def main() -> None:
             run = {"texts": texts, "job": job, "seed": seed, **measure(options, texts, job, seed, Path(folder))}
         save_run(options.out, figures, run, key)
     tables = [rows(figures["runs"], measure) for measure in MEASURES]
-    print("\n\n".join(plain_table(table) for table in tables if table))
+    print("\n\n".join(plain_table(table) for table in [*tables, seconds(figures["runs"])] if table))
     picture = options.out.with_suffix(".png")
     draw(figures["runs"], picture)
     if options.docs:
@@ -89,7 +95,7 @@ def main() -> None:
 
 def parse_arguments() -> argparse.Namespace:
     """Return the options, checked before anything is trained."""
-    about = "What unlabelled text adds to few and to many labelled texts, over seeds."
+    about = "What unlabelled text, or the general tagger, adds to few and to many labelled texts, over seeds."
     parser = argparse.ArgumentParser(NAME, description=about)
     add_data_option(parser, "corpora, each with train.jsonl and dev.jsonl")
     parser.add_argument("--corpus", default="core2016", metavar="NAME", help="one of them (default: %(default)s)")
@@ -105,6 +111,10 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument(
         "--pretrained", type=Path, metavar="BUNDLE", help="made if absent (default: pretrained_CORPUS beside --out)"
+    )
+    about = "more text to learn vectors from, in supervised, vectors and general"
+    parser.add_argument(
+        "--more", nargs="+", default=[], type=lambda file: Path(file).resolve(), metavar="F", help=about
     )
     parser.add_argument("--set", action="append", default=[], metavar="section.key=value", help="in every run")
     add_out_option(parser, "transfer")
@@ -176,8 +186,11 @@ def measure(options: argparse.Namespace, texts: int, job: str, seed: int, folder
     lines = full.read_text("utf-8").splitlines(keepends=True)
     chosen = sorted(random.Random(seed).sample(range(len(lines)), texts or len(lines)))
     train.write_text("".join(lines[number] for number in chosen), "utf-8")
+    text = ["--unlabelled", *options.more] if options.more else []
     jobs: dict[str, tuple[str, str, list[object]]] = {
-        "supervised": ("default", "train", []),
+        "supervised": ("default", "train", ["--start", "new", *text]),
+        "vectors": ("default", "train", ["--start", "vectors", *text]),
+        "general": ("default", "train", ["--start", "general", *text]),
         "joint": ("default", "train", [*with_vectors(options)]),
         "transfer": ("default", "transfer", [*with_vectors(options), "--start", options.pretrained.resolve()]),
         "contest": ("contest", "transfer", ["--set", "training.epochs=60", "--recipe", "contest"]),
@@ -219,6 +232,19 @@ def rows(runs: list[Figures], measure: str) -> Rows:
         if set(cells) != {"-"}:
             table.append((name, *cells))
     return table if len(table) > 1 else []
+
+
+def seconds(runs: list[Figures]) -> Rows:
+    """Return mean and spread of the time from command to bundle, a row for each job."""
+    table: Rows = [("seconds with labelled texts", *map(named, columns(runs)))]
+    for job in JOBS:
+        times = [
+            [run["total_seconds"] for run in runs if (run["texts"], run["job"]) == (texts, job)]
+            for texts in columns(runs)
+        ]
+        if any(times):
+            table.append((job, *(mean_and_spread(of_size, ".0f") for of_size in times)))
+    return table
 
 
 def draw(runs: list[Figures], path: Path) -> None:

@@ -56,7 +56,7 @@ from tagger.weights import Weights, fresh_model
 FORMAT_VERSION, OLDEST_FORMAT = 4, 3
 
 # For each format after `OLDEST_FORMAT`: the settings that came with it, by section and name, and their value before.
-SETTINGS_BEFORE: dict[int, dict[str, dict[str, Any]]] = {4: {"text": {"simplify": False}}}
+SETTINGS_BEFORE: dict[int, dict[str, dict[str, Any]]] = {4: {"text": {"simplify": False}, "training": {"start": "new"}}}
 
 ONNX, EIGHT_BITS = "model.onnx", "model.int8.onnx"
 
@@ -306,6 +306,15 @@ def read_settings(path: Path) -> Config:
         return read_config((path / "config.toml").read_text("utf-8"), manifest["format"])
     except (OSError, ValueError, ConfigError) as error:
         raise BundleError(f"{path}: {error}") from error
+
+
+def digest(path: Path) -> str:
+    """Return the SHA-256 of a bundle's manifest, which holds that of every other file.
+
+    Raises:
+        BundleError: If it is no bundle that can be loaded.
+    """
+    return _read_manifest(path)[1]
 
 
 def settings_since(path: Path) -> list[str]:

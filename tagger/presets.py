@@ -36,7 +36,7 @@ PRESETS: Mapping[str, Preset] = {
             "activity_l1": 0.01,
         },
         "training": {
-            "epochs": 200, "learning_rate": 0.001, "schedule": "constant", "clip_norm": 0.0,
+            "start": "new", "epochs": 200, "learning_rate": 0.001, "schedule": "constant", "clip_norm": 0.0,
             "ema_momentum": 0.0, "patience": 0,
         },
         "decode": {"transitions": "contest", "score": "mean", "calibrate": False},

@@ -161,6 +161,12 @@ class ModelConfig:
 class TrainingConfig:
     """How the network is fitted, and on which device."""
 
+    start: Literal["auto", "new", "vectors", "general"] = setting(
+        "auto",
+        "What a training begins with where no bundle is given: new vectors and a new network; the general tagger's "
+        "vectors, with more for the words that they lack; or its network, too (general). auto for what pays, by the "
+        "number of texts and by the settings: see `tagger help how-it-works`.",
+    )
     epochs: int | Literal["auto"] = setting(
         "auto",
         "Passes over the training texts; auto for about six million units in all, 12 to 24 passes.",

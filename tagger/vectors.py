@@ -31,7 +31,7 @@ _SPACE = "\u2581"  # replaces a space inside a word in the temporary files that 
 
 _LONGEST = 10_000  # items of a sentence; gensim drops the rest
 
-_COUNTED = 2_000_000  # different items counted at once; beyond this the rarest are dropped, so that memory is bounded
+COUNTED = 2_000_000  # different items counted at once; beyond this the rarest are dropped, so that memory is bounded
 
 
 class Vocabulary:
@@ -171,6 +171,23 @@ def make_table(name: str, words: Sequence[str], vectors: np.ndarray, config: Vec
     return Table(name, Vocabulary(words), np.clip(np.rint(rows / scales), -127, 127).astype(np.int8), scales)
 
 
+def appended(table: Table, words: Sequence[str], vectors: np.ndarray, config: VectorsConfig) -> Table:
+    """Return a table with more words behind its own, scaled and stored as those of `make_table` are.
+
+    Args:
+        table: Its rows, that of unknown words too, and their ids stay as they are.
+        words, vectors: As for `make_table`; D is that of the table.
+        config: The `[vectors]` section, whose `storage` is that of the table.
+    """
+    more = make_table(table.name, words, vectors, config)
+    joined = [
+        None if old is None or new is None else np.concatenate([old, new[RESERVED:]])
+        for old, new in ((table.vectors, more.vectors), (table.scales, more.scales))
+    ]
+    vocabulary = Vocabulary([*table.vocabulary.words, *words])
+    return Table(table.name, vocabulary, np.asarray(joined[0]), joined[1])
+
+
 # The items of a segmented text, in order, from which the vectors of each table are learnt.
 def _words(words: Sequence[str]) -> Sequence[str]:
     return words
@@ -301,7 +318,7 @@ def _word2vec(name: str, corpus: Path, epochs: int, config: VectorsConfig, seed:
                 negative=config.negative,
                 min_count=config.min_count,
                 max_final_vocab=config.limit or None,
-                max_vocab_size=_COUNTED,
+                max_vocab_size=COUNTED,
                 sample=config.sample * (1 if name == "word" else 10),
                 epochs=epochs,
                 alpha=config.learning_rate,

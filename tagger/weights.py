@@ -59,7 +59,7 @@ class Weights:
         )
 
     def assign_to(self, model: Any, output: bool = True) -> None:
-        """Copy the weights into a `TaggerModel` of the same shape.
+        """Copy the weights into a `TaggerModel` of the same shape; its small tables may have more rows, which stay.
 
         Args:
             model: A built model.
@@ -69,7 +69,9 @@ class Weights:
             ValueError: If a shape differs.
         """
         for table, (_, rows) in zip(model.embeddings, self.embeddings, strict=True):
-            table.embeddings.assign(rows)
+            own = table.embeddings.numpy()
+            own[: len(rows)] = rows
+            table.embeddings.assign(own)
         for layer, directions in zip(model.layers_, self.layers, strict=True):
             for lstm, direction in zip((layer.forward, layer.backward), directions, strict=True):
                 lstm.set_weights(direction)

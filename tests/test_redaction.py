@@ -1,5 +1,6 @@
 """Redaction: rules and their check digits, replacements, what moves along, and the way back."""
 
+import functools
 import io
 import json
 import random
@@ -14,7 +15,7 @@ from tagger import corpus
 from tagger.calibration import Thresholds
 from tagger.cli import main
 from tagger.documents import Document, Entity, Span, labelled
-from tagger.errors import RedactionError
+from tagger.errors import CorpusError, RedactionError
 from tagger.redaction import REPLACEMENTS, Redactor
 from tagger.redaction.numbers import (
     credit_check,
@@ -162,13 +163,23 @@ def test_annotations_and_records_move_along():
 
 
 def test_rules_read_the_whole_record_and_replace_in_numbers_too():
-    record = {"id": "13812345678", "phone": "13900000001", "mobile": 13812345678, "note": ["王小明，a@b.cn"], "n": 1.5}
+    record = {
+        "id": "13812345678",
+        "phone": "13900000001",
+        "mobile": 13812345678,
+        "more": 13900000001,
+        "note": ["王小明，a@b.cn"],
+        "n": 1.5,
+    }
     text = "王小明 13812345678"
     redacted = Redactor(None).redact(Document(text, extra=record), entities(text, ("王小明", "PER")))
     assert redacted.document.extra == {
-        "id": "[PHONE_1]", "phone": "[PHONE_2]", "mobile": "[PHONE_1]", "note": ["[PER_1]，[EMAIL_1]"], "n": 1.5,
+        "id": "[PHONE_1]", "phone": "[PHONE_2]", "mobile": "[PHONE_1]", "more": "[PHONE_2]",
+        "note": ["[PER_1]，[EMAIL_1]"], "n": 1.5,
     }  # fmt: skip
     assert redacted.elsewhere == (("[PHONE_2]", "PHONE"), ("[EMAIL_1]", "EMAIL"))
+    with pytest.raises(CorpusError, match="flatten it"):
+        Redactor(None).redact(Document("", extra={"a": functools.reduce(lambda inner, _: [inner], range(5000), 1)}), ())
     alone = Document("无", extra={"id": "13812345678"})
     assert Redactor(None).redact(alone, ()).document.extra == alone.extra
 
@@ -177,6 +188,15 @@ def test_answers_without_their_blanks_are_replaced_too():
     document = Document("我是 王 小明", answers=("王小明", "小"))
     redacted = Redactor(None).redact(document, [Entity(3, 7, "PER", "王 小明", 1.0)])
     assert redacted.document.answers == ("[PER_1]", "小")
+
+
+def test_what_is_annotated_is_replaced_if_the_tagger_has_its_label():
+    text = "老马在武大看病"
+    document = Document(text, (Span(0, 2, "PER"), Span(3, 5, "ORG"), Span(6, 7, "X")))
+    tagger = planted(labels=("PER", "ORG"))
+    assert Redactor(tagger).redact(document, ()).document.text == "[PER_1]在[ORG_1]看病"
+    assert Redactor(None).redact(document, ()).document.text == text
+    assert Redactor(None, labels=frozenset({"X"})).redact(document, ()).document.text == "老马在武大看[X_1]"
 
 
 def test_tokens_and_blanks_do_not_give_away_what_was_replaced():

@@ -4,7 +4,7 @@ import argparse
 import functools
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 from tagger.commands.base import (
     Command,
@@ -23,6 +23,7 @@ from tagger.errors import ConfigError
 from tagger.imports import import_ray, import_tensorflow
 from tagger.presets import RECIPES
 from tagger.progress import silence
+from tagger.sections import TrainingConfig
 
 if TYPE_CHECKING:
     from tagger.config import Config
@@ -45,7 +46,7 @@ def train(options: argparse.Namespace) -> None:
     if options.cluster == SLURM:
         set_from_slurm()
     elif options.cluster:
-        _check_files(options, "train", options.train, options.dev, *options.unlabelled)
+        _check_files(options, config, "train", options.train, options.dev, *options.unlabelled)
         _check_corpora(options)
         alone = argparse.Namespace(**{**vars(options), "cluster": "", "replicas": 1})
         work = functools.partial(_train_here, alone)
@@ -63,7 +64,7 @@ def _train_here(options: argparse.Namespace) -> dict[str, Any]:
     if not workers_here().chief:
         silence()
     config = load_config(options)
-    _check_files(options, "train", options.train, options.dev, *options.unlabelled)
+    _check_files(options, config, "train", options.train, options.dev, *options.unlabelled)
     _check_corpora(options)
     import_tensorflow()
     from tagger.learning import training
@@ -82,16 +83,19 @@ def _print_metrics(options: argparse.Namespace, metrics: dict[str, Any]) -> None
     print_scores(metrics, sys.stderr)
 
 
-def _check_files(options: argparse.Namespace, command: str, *corpora: Path) -> None:
+def _check_files(options: argparse.Namespace, config: "Config", command: str, *corpora: Path) -> None:
     """Check what is read and written, before what takes long to import is imported."""
     from tagger.bundle import require_bundle
     from tagger.corpus import require_files
     from tagger.files.outputs import check_writable
+    from tagger.learning.start import require_fitting
 
     require_files(corpora, command)
     start = getattr(options, "start", None)
     if start:
         require_bundle(start)
+    else:
+        require_fitting(config)
     check_writable(options.out, options.force, [*corpora, start], folder=True)
 
 
@@ -139,7 +143,7 @@ def transfer(options: argparse.Namespace) -> None:
 
     require_alone("tagger transfer")
     config = load_config(options)
-    _check_files(options, "transfer", options.train, options.dev, *options.unlabelled)
+    _check_files(options, config, "transfer", options.train, options.dev, *options.unlabelled)
     _check_corpora(options)
     import_tensorflow()
     from tagger.learning import self_training
@@ -213,7 +217,7 @@ def distil(options: argparse.Namespace) -> None:
     config = load_config(options)
     for teacher in options.teachers:
         require_bundle(teacher)
-    _check_files(options, "distil", options.train, options.dev, *options.unlabelled)
+    _check_files(options, config, "distil", options.train, options.dev, *options.unlabelled)
     _check_corpora(options)
     import_tensorflow()
     from tagger.learning import distillation
@@ -253,12 +257,12 @@ def pretrain(options: argparse.Namespace) -> None:
 
     require_alone("tagger pretrain")
     config = load_config(options)
-    _check_files(options, "pretrain", *options.files)
+    _check_files(options, config, "pretrain", *options.files)
     import_tensorflow()
     from tagger.learning import pretraining
     from tagger.learning.run import TextSources
 
-    sources = TextSources(tuple(options.files), options.start)
+    sources = TextSources(tuple(options.files), vectors=options.start, start=options.start)
     with resumable(f"{options.out}.training"):
         pretraining.pretrain(config, sources, options.out, options.resume, options.force)
     print(f"{options.out}: written; start from it with: tagger train --start {options.out} ...", file=sys.stderr)
@@ -296,7 +300,7 @@ def vectors(options: argparse.Namespace) -> None:
 
     config = load_config(options)
     config = dataclasses.replace(config, vectors=dataclasses.replace(config.vectors, pretrained=""))
-    _check_files(options, "vectors", *options.files, *([options.join] if options.join else []))
+    _check_files(options, config, "vectors", *options.files, *([options.join] if options.join else []))
     units, names, tables = UnitMaker(config.text), TABLES[config.text.unit], list[Table]()
     with atomic_folder(options.out, options.force) as folder, tempfile.TemporaryDirectory() as spool:
         stages = Stages(vector_stages(names))
@@ -365,12 +369,26 @@ def _add_out(parser: argparse.ArgumentParser, name: str, what: str) -> None:
 
 
 def _add_fitting(parser: argparse.ArgumentParser, start: bool = True) -> None:
-    about = "trained or pretrained bundle whose vectors and network to start from"
     if start:
-        parser.add_argument("--start", metavar="BUNDLE", type=Path, help=about)
+        about = (
+            "what to start from: the vectors and the network of a trained or pretrained bundle; or new, vectors or "
+            "general, the same as --set training.start=..."
+        )
+        parser.add_argument("--start", metavar="BUNDLE|new|vectors|general", action=_Start, help=about)
     add_setting(parser, "--seed", "training.seed")
     parser.add_argument("--resume", action="store_true", help="continue what was interrupted")
     _add_making(parser)
+
+
+class _Start(argparse.Action):
+    """Takes the value of `--start`: one of the setting `training.start`, or the folder of a bundle."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, value: Any, option: str | None = None
+    ) -> None:
+        known = value in get_args(get_type_hints(TrainingConfig)["start"])
+        setattr(namespace, "training.start", value if known else None)
+        namespace.start = None if known else Path(value)
 
 
 def _add_making(parser: argparse.ArgumentParser) -> None:

@@ -241,8 +241,9 @@ def _add_redact(parser: argparse.ArgumentParser) -> None:
     about = "; ".join(f"{name}: {what}" for name, what in REPLACEMENTS.items())
     parser.add_argument("--by", choices=REPLACEMENTS, default="label", help=f"what mentions are replaced by; {about}")
     about = (
-        f"labels to replace, with commas between (default: those of the tagger, and of the rules {', '.join(RULES)})"
+        "labels to replace, predicted or annotated, with commas between (default: those of the tagger, and of the rules"
     )
+    about = f"{about} {', '.join(RULES)})"
     parser.add_argument("--labels", default="", metavar="A,B", help=about)
     parser.add_argument("--rules-only", action="store_true", help="use no tagger: rules, and the lists below, alone")
     about = "strings that are always replaced, a string, a tab and its label on each line"

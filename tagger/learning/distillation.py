@@ -22,6 +22,7 @@ from tagger.learning.checks import check_corpora
 from tagger.learning.device import use_device
 from tagger.learning.posteriors import Ensemble, write_posteriors
 from tagger.learning.run import Sources, claim, clear, finish
+from tagger.learning.start import begun
 from tagger.learning.training import train
 from tagger.learning.unlabelled import Disk, gather_unlabelled
 from tagger.pipeline import Tagger
@@ -61,6 +62,7 @@ def distil(config: Config, sources: Sources, out: Path, resume: bool = False, re
         for teacher in sources.teachers:
             _require_labels(teacher, labels, sources.train)
         claim(folder, config, sources, resume, "teacher_*", "posteriors", "student*")
+        config, sources = begun(config, sources, folder)
         kind = kept_kind(folder, use_device(config.training).kind)
         return _distil(config, sources, labels, out, folder, replace, kind)
 
@@ -115,7 +117,7 @@ def _distil(
 
     def learn(bundle: Path) -> None:
         theirs = over(config, config.distil.teacher).text
-        vectors = teachers[0] if made and theirs == config.text else None
+        vectors = sources.vectors or (teachers[0] if made and theirs == config.text else None)
         settings, own = student_step(config, sources, texts, posteriors, vectors)
         metrics.update(train(settings, own, bundle, resume=True, stages=Stages(), kind=kind))
 
@@ -133,7 +135,8 @@ def teaching_step(number: int, config: Config, sources: Sources, teachers: list[
     """Return settings and files of the training of a teacher; all but the first use the vectors of the first."""
     settings = over(config, config.distil.teacher)
     settings = merge(settings, {"training": {"seed": config.training.seed + number}}, "distil.teachers")
-    return settings, dataclasses.replace(sources, vectors=teachers[0]) if number else sources
+    own = dataclasses.replace(sources, start=None)  # whose network has the student's size
+    return settings, dataclasses.replace(own, vectors=teachers[0], extend=False) if number else own
 
 
 def student_step(

@@ -36,6 +36,7 @@ from tagger.learning.fitting import (
 from tagger.learning.memory import say_expected, say_peak
 from tagger.learning.preparation import ALIGNMENT, NO_TAGS, alignment_report, make_lookup, text_store
 from tagger.learning.run import RunFolder, TextSources, run_folder_of
+from tagger.learning.start import begun
 from tagger.learning.tables import table_stages, vectors_origin
 from tagger.lookup import Lookup
 from tagger.progress import Stages, say, time_left
@@ -76,10 +77,12 @@ def pretrain(
     if config.text.unit != "char":
         raise ConfigError('tagger pretrain needs text.unit = "char"')
     check_writable(out, replace, sources.paths, folder=True)
-    stages = stages or Stages([*table_stages(config, sources), _IDS, _PRETRAINING])
     folder = run_folder_of(out)
     with locked(folder, "training"):
-        return _pretrain(config, sources, out, RunFolder(folder, config, sources, resume), replace, texts, stages, kind)
+        run = RunFolder(folder, config, sources, resume)
+        config, sources = begun(config, sources, folder)
+        stages = stages or Stages([*table_stages(config, sources), _IDS, _PRETRAINING])
+        return _pretrain(config, sources, out, run, replace, texts, stages, kind)
 
 
 _IDS, _PRETRAINING = "ids", "pretraining"  # stages

@@ -30,6 +30,8 @@ _RECORD, _CHECKPOINT = "run.json", "checkpoint.npz"
 
 DECIDED = "decided.json"  # what "auto" became
 
+BEGINNING = "start.json"  # what the run begins with
+
 _PATIENCE = 90  # seconds in which a file must appear that another machine has written
 
 PROGRESS = "progress.json"  # how far the epochs are, for other processes to read
@@ -41,7 +43,8 @@ _DEVICE_SETTINGS = ("gpu", "gpu_memory_growth", "gpu_memory_mib")
 _LEFT = (".*.part.*", ".*.lock", "tmp*")
 _KEPT = (
     _RECORD, _CHECKPOINT, DECIDED, "tables", "vectors.json", "store", PROGRESS, "texts.jsonl.gz", "pretrained",
-    "pretrained.*", "round_*", "rounds.json", "rounds.png", "teacher_*", "posteriors", "student", "student.*", *_LEFT,
+    "pretrained.*", "round_*", "rounds.json", "rounds.png", "teacher_*", "posteriors", "student", "student.*",
+    BEGINNING, *_LEFT,
 )  # fmt: skip
 
 
@@ -58,6 +61,7 @@ class Sources:
         posteriors: Folder of what teachers believe of the labelled and the predicted texts, in this order.
         vectors: Bundle whose vectors are used instead of new ones.
         start: Bundle whose network is trained further instead of a new one; its vectors are those of `vectors`.
+        extend: Whether words of the texts that these vectors lack get some.
         teachers: Bundles that teach (distillation).
     """
 
@@ -69,6 +73,7 @@ class Sources:
     posteriors: Path | None = None
     vectors: Path | None = None
     start: Path | None = None
+    extend: bool = False
     teachers: tuple[Path, ...] = ()
 
     @property
@@ -93,25 +98,22 @@ class TextSources:
 
     Args:
         vector_texts: Files that the vectors are learnt from, at least one.
-        start: Bundle whose vectors and network are used instead of new ones.
+        vectors, start, extend: As in `Sources`.
     """
 
     vector_texts: tuple[Path, ...]
+    vectors: Path | None = None
     start: Path | None = None
+    extend: bool = False
 
     @property
     def paths(self) -> tuple[Path | None, ...]:
         """All files and bundles that are read; None for what is not given."""
-        return (*self.vector_texts, self.start)
-
-    @property
-    def vectors(self) -> Path | None:
-        """Bundle whose vectors are used instead of new ones."""
-        return self.start
+        return (*self.vector_texts, self.vectors, self.start)
 
     def fingerprint(self) -> dict[str, str]:
         """Return the SHA-256 of each corpus and bundle by its path."""
-        return fingerprint(self.vector_texts, [self.start])
+        return fingerprint(self.vector_texts, [self.vectors, self.start])
 
 
 def fingerprint(corpora: Iterable[Path], bundle_folders: Iterable[Path | None]) -> dict[str, str]:

@@ -24,6 +24,7 @@ from tagger.learning.labelling import Teachers, label_texts, on_this_machine
 from tagger.learning.plots import draw_rounds
 from tagger.learning.pretraining import pretrain
 from tagger.learning.run import Sources, TextSources, claim, clear, finish, read_record
+from tagger.learning.start import begun
 from tagger.learning.tables import corpus_texts
 from tagger.learning.training import train
 from tagger.learning.unlabelled import Disk, TextSize, document_writer, gather_unlabelled
@@ -66,6 +67,7 @@ def transfer(
             clear(folder)
         check_corpora(sources.train, sources.dev)
         claim(folder, config, sources, resume, "pretrained*", "round_*")
+        config, sources = begun(config, sources, folder)
         kind = kept_kind(folder, use_device(config.training).kind)
         return _transfer(config, sources, out, folder, replace, kind, teachers)
 
@@ -81,7 +83,7 @@ def _transfer(
         gather_unlabelled(sources, config.transfer.characters, config.training.seed, Disk.of_rounds(config), texts)
     if pretrains:
         pretrained = _pretrained(config, sources, folder, texts, stages, kind)
-        first_sources = dataclasses.replace(sources, vectors=pretrained, start=pretrained)
+        first_sources = dataclasses.replace(sources, vectors=pretrained, start=pretrained, extend=False)
     else:
         first_sources = sources
     history: list[dict[str, Any]] = []
@@ -123,7 +125,7 @@ def _pretrained(config: Config, sources: Sources, folder: Path, texts: Path, sta
     bundle = folder / "pretrained"
 
     def run(out: Path) -> None:
-        learnt_from = TextSources(sources.vector_texts)
+        learnt_from = TextSources(sources.vector_texts, sources.vectors, sources.start, sources.extend)
         pretrain(config, learnt_from, out, resume=True, texts=[sources.train, texts], stages=Stages(), kind=kind)
 
     finish(bundle, _PRETRAINING, run, stages)

@@ -1,5 +1,6 @@
 """The tables of vectors of a run: ready-made, reused from an earlier run, or learnt. Each is kept once it is there."""
 
+import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from tagger.config import Config
 from tagger.errors import BundleError, VectorsError
 from tagger.files.outputs import atomic_folder, write_json
 from tagger.learning.cache import Entry, exact_entry, similar_entry
+from tagger.learning.induction import extended
 from tagger.learning.run import RunFolder, Sources, TextSources, read_record
 from tagger.learning.sketch import Sketch
 from tagger.progress import Stages, bar, say
@@ -19,7 +21,11 @@ from tagger.vectors import TABLES, Table, fitted, learn, load_tables, vector_sta
 
 _TABLES, _ORIGIN = "tables", "vectors.json"
 
-Origin = dict[str, Any]  # where tables come from: `reused` from which entry of the cache, `texts`, `differing`
+_EXTENDING = "vectors of new words"  # a stage
+
+# Where tables come from: `reused` from which entry of the cache, `texts`, `differing`; or `general`, the manifest's
+# hash of the general tagger, and the rows `added` to each of its tables.
+Origin = dict[str, Any]
 
 
 def corpus_texts(paths: Iterable[Path]) -> Iterator[str]:
@@ -32,8 +38,8 @@ def vector_tables(
 ) -> list[Table]:
     """Return the tables of vectors: those of the bundle given by `sources`, or those of the run folder.
 
-    What the run folder lacks is added to it, table by table. Only a network that is trained further needs the tables of
-    its bundle as they are; a new one takes as much of them as the settings say.
+    What the run folder lacks is added to it, table by table. A network that is trained further needs the tables of its
+    bundle as they are, or with more rows; a new one takes as much of them as the settings say.
 
     Raises:
         BundleError: If the bundle's vectors are looked up in another form than these settings say.
@@ -41,7 +47,7 @@ def vector_tables(
     unit = config.text.unit
     if sources.vectors:
         _require_same_form(config, sources.vectors)
-        if sources.start:
+        if sources.start and not sources.extend:
             return load_tables(sources.vectors, unit)
     missing = [name for name in TABLES[unit] if not run.holds(f"{_TABLES}/{name}")]
 
@@ -50,8 +56,17 @@ def vector_tables(
             table.save(part)
 
     if missing and sources.vectors:
-        for name in missing:
-            keep(fitted(Table.load(sources.vectors, name), config.vectors))
+        theirs = [fitted(table, config.vectors) for table in load_tables(sources.vectors, unit)]
+        if sources.extend:
+            (stages or Stages()).begin(_EXTENDING)
+            texts = functools.partial(corpus_texts, sources.vector_texts)
+            ours = extended(theirs, texts, units, config.vectors)
+            added = {table.name: len(table.vectors) - len(old.vectors) for table, old in zip(ours, theirs, strict=True)}
+            write_json(run.folder / _ORIGIN, {"general": bundles.digest(sources.vectors), "added": added})
+            theirs = ours
+        for table in theirs:
+            if table.name in missing:
+                keep(table)
     elif missing:
         origin = make_tables(config, sources.vector_texts, units, missing, run.folder, keep, stages)
         write_json(run.folder / _ORIGIN, origin)
@@ -70,6 +85,8 @@ def _require_same_form(config: Config, folder: Path) -> None:
 def table_stages(config: Config, sources: Sources | TextSources) -> list[str]:
     """Return the titles of the stages that `vector_tables` announces at most."""
     pretrained = config.vectors.pretrained
+    if sources.extend:
+        return [_EXTENDING]
     if sources.vectors or (pretrained and Path(pretrained).is_dir()):
         return []
     return vector_stages([name for name in TABLES[config.text.unit] if not (pretrained and name == "word")])
@@ -77,7 +94,7 @@ def table_stages(config: Config, sources: Sources | TextSources) -> list[str]:
 
 def vectors_origin(run: RunFolder, sources: Sources | TextSources) -> Origin:
     """Return where the vectors of a run come from, for `metrics.json`: `{"vectors": {...}}`, or nothing if unknown."""
-    if sources.vectors:
+    if sources.vectors and not sources.extend:
         record = sources.vectors / "metrics.json"
         return {key: value for key, value in read_record(record).items() if key == "vectors"} if record.exists() else {}
     record = run.folder / _ORIGIN

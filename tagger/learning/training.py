@@ -37,6 +37,7 @@ from tagger.learning.plots import draw_curves
 from tagger.learning.preparation import ALIGNMENT, alignment_report, make_lookup, training_store
 from tagger.learning.replicas import PartsMaker, Replicas, told_of_others, total, use_replicas
 from tagger.learning.run import JoinedRun, RunFolder, Sources, run_folder_of
+from tagger.learning.start import begun, paying
 from tagger.learning.tables import table_stages, vectors_origin
 from tagger.lookup import Lookup
 from tagger.pipeline import Tagger
@@ -85,7 +86,6 @@ def train(
     """
     check_writable(out, replace, sources.paths, folder=True)
     scheme = TagScheme(tuple(labels) or check_corpora(sources.train, sources.dev))
-    stages = stages or Stages([*table_stages(config, sources), _IDS, _TRAINING, _CALIBRATION])
     folder = run_folder_of(out)
     replicas = use_replicas(config.training, cards)
     with told_of_others(replicas.workers, folder):
@@ -94,6 +94,8 @@ def train(
             return {}
         with locked(folder, "training"):
             run = RunFolder(folder, config, sources, resume)
+            config, sources = begun(config, sources, folder, lambda: paying(sources.train))
+            stages = stages or Stages([*table_stages(config, sources), _IDS, _TRAINING, _CALIBRATION])
             return _train(config, scheme, sources, out, run, replace, stages, replicas, kind)
 
 
@@ -149,6 +151,7 @@ def follow(config: Config, scheme: TagScheme, sources: Sources, folder: Path, re
     """Share the steps of a training whose chief is another process."""
     replicas.agree()
     run = JoinedRun(folder, config)
+    config, sources = begun(config, sources, folder)
     units = UnitMaker(config.text)
     lookup = make_lookup(run, config, sources, units)
     store = training_store(run, sources, units, lookup, scheme, config.distil.share)

@@ -13,7 +13,7 @@ from typing import Any
 
 from tagger.calibration import Thresholds
 from tagger.documents import Document, Entity, Span, distinct, squeeze
-from tagger.errors import ConfigError
+from tagger.errors import ConfigError, CorpusError
 from tagger.pipeline import Tagger
 from tagger.redaction.occurrences import Occurrences
 from tagger.redaction.rules import RULES, look_alikes, matches
@@ -28,6 +28,8 @@ REPLACEMENTS = {
 
 _UNSURE = 0.5  # probability below which a replaced entity is reported for review
 
+_LEAST = 10**10  # a number in a record from which it may be that of a telephone
+
 _TRIES = 100  # stand-ins that are made until one is no mention
 
 
@@ -37,8 +39,8 @@ class Redacted:
 
     Args:
         document: With the new text; its entities, their offsets and all else of the record have moved along.
-        changes: The replaced stretches of the old text, in order and apart; of what a rule or a list says, the score
-            is 1.
+        changes: The replaced stretches of the old text, in order and apart; of what a rule, a list or an annotation
+            says, the score is 1.
         replacements: What stands in the place of each.
         unsure: Entities for review: those replaced with a low probability, those too improbable to be replaced, and
             numbers in which only a check digit is wrong, with the score 0.
@@ -67,7 +69,7 @@ class Redacted:
 
 @dataclass(frozen=True)
 class Redactor:
-    """Replaces what a tagger, rules and lists say, wherever it occurs in a document.
+    """Replaces what a tagger, rules, lists and annotations say, wherever it occurs in a document.
 
     The tagger reads the text; rules and lists read all strings of the record, but for its `id`. A string of one
     character is replaced where it was found, and where the same character follows.
@@ -76,7 +78,8 @@ class Redactor:
         tagger: None for rules and lists alone.
         by: One of `REPLACEMENTS`.
         thresholds: How probable an entity must be to be replaced.
-        labels: Labels of entities and names of rules to replace; all if empty.
+        labels: Labels of entities, predicted or annotated, and names of rules to replace; if empty, all of the tagger
+            and all rules.
         always: Strings that are always replaced, with their labels.
         never: Strings that are never replaced, unless as a part of others that are.
         key: Makes stand-ins, and the numbers of labels, the same for the same string in all texts; empty for in each
@@ -100,10 +103,21 @@ class Redactor:
             yield self.redact(document, next(predicted) if predicted else ())
 
     def redact(self, document: Document, entities: Iterable[Entity]) -> Redacted:
-        """Return a document after redaction, given what the tagger predicts for its text."""
+        """Return a document after redaction, given what the tagger predicts for its text.
+
+        Raises:
+            CorpusError: If its record is nested so deeply that it cannot be searched.
+        """
+        try:
+            return self._redacted(document, entities)
+        except RecursionError as error:
+            place = document.place or "document"
+            raise CorpusError(place, "a record of ordinary depth", "one nested deeply", "flatten it") from error
+
+    def _redacted(self, document: Document, entities: Iterable[Entity]) -> Redacted:
         entities = [entity for entity in entities if self._wanted(entity.label) and entity.text not in self.never]
         replaced = self.thresholds(entities)
-        changes = _everywhere(document.text, [*self._by_rules(document.text), *replaced])
+        changes = _everywhere(document.text, [*self._by_rules(document.text), *self._annotated(document), *replaced])
         strings: dict[str, str] = {}
         for change in changes:
             strings.setdefault(change.text, change.label)
@@ -125,6 +139,13 @@ class Redactor:
 
     def _wanted(self, label: str) -> bool:
         return not self.labels or label in self.labels
+
+    def _annotated(self, document: Document) -> Iterator[Entity]:
+        """Yield the entities that the document is annotated with, of labels that the tagger has."""
+        wanted = self.labels or (self.tagger.labels if self.tagger else ())
+        for start, end, label in document.entities:
+            if label in wanted and document.text[start:end] not in self.never:
+                yield Entity(start, end, label, document.text[start:end], 1.0)
 
     def _by_rules(self, text: str) -> Iterator[Entity]:
         if not text:
@@ -319,10 +340,12 @@ class _Strings:
 
 
 def _piece(item: Any) -> str:
-    """Return an item of a list of tokens as a string, "" if it is none: itself, or the first string in an object."""
+    """Return an item of a list of tokens as a string: itself, the first in an object, those in a list; "" if none."""
     if isinstance(item, Mapping):
         return next((value for value in item.values() if isinstance(value, str)), "")
-    return item if isinstance(item, str) else "".join(map(_piece, item)) if isinstance(item, list | tuple) else ""
+    if isinstance(item, list | tuple):
+        return "".join(inner for inner in item if isinstance(inner, str))
+    return item if isinstance(item, str) else ""
 
 
 def _moved(document: Document, move: _Move, strings: _Strings) -> Document:
@@ -345,13 +368,15 @@ def _moved(document: Document, move: _Move, strings: _Strings) -> Document:
 
 
 def _joined_strings(value: Any) -> str:
-    """Return all strings of a value, the keys of its objects included, apart so that no pattern sees two as one."""
-    return "\n\0\n".join(_strings(value))
+    """Return all strings and large numbers in a value, keys included, apart so that no pattern sees two as one."""
+    return "\n\0\n".join(filter(None, _strings(value)))
 
 
 def _strings(value: Any) -> Iterator[str]:
     if isinstance(value, str):
         yield value
+    elif isinstance(value, int):
+        yield str(value) if value >= _LEAST else ""
     elif isinstance(value, Mapping):
         for key, inner in value.items():
             yield from (*_strings(key), *_strings(inner))
