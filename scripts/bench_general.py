@@ -80,8 +80,8 @@ def main() -> None:
     sets = {name: documents[: options.lines] for name, documents in texts(options.data).items()}
     figures: Figures = {"machine": {**machine(*PACKAGES), **processor()}, "rows": []}
     with tempfile.TemporaryDirectory(prefix="bench_general_") as folder:
-        measure = partial(measured, sets=sets, options=options, folder=Path(folder))
-        for row in rows_of(planned(options, Path(folder)), measure):
+        of_system = partial(measured, sets=sets, options=options, folder=Path(folder))
+        for row in rows_of(planned(options, Path(folder)), of_system):
             figures["rows"].append(row)
             write_json(options.out, figures)  # after each row: a stopped benchmark leaves what it has measured
     table = table_rows(figures["rows"])
