@@ -453,8 +453,8 @@ def test_a_start_from_the_bundle_unless_other_parts_are_asked_for(copy, tmp_path
 
     assert "--start" in options("training.epochs=3")
     assert "--start" not in options("model.layers=[8]")
-    before = ["--set", "text.simplify=false"]  # which the settings of an older bundle lack
-    assert options("training.epochs=3")[-5:] == [*before, "--set", "training.epochs=3", "--resume"]
+    before = ["--set", "text.simplify=false", "--set", 'training.start="new"']  # which an older bundle's settings lack
+    assert options("training.epochs=3")[-7:] == [*before, "--set", "training.epochs=3", "--resume"]
     cards = [option for option in options("training.gpu=2") if "gpu" in option]
     assert cards == ["training.gpu=auto", "training.gpu=2"]  # the bundle's card is another machine's; the last counts
 

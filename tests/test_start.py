@@ -1,6 +1,7 @@
 """What a run begins with: the general tagger, as far as the settings fit it; decided once; new words get vectors."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -10,8 +11,9 @@ from tagger.config import load
 from tagger.default_bundle import GENERAL
 from tagger.errors import ConfigError, TrainingError
 from tagger.learning import induction, start
-from tagger.learning.run import BEGINNING, Sources, TextSources
+from tagger.learning.run import BEGINNING, RunFolder, Sources, TextSources
 from tagger.learning.start import NETWORK, NEW, VECTORS, begun, contradiction
+from tagger.learning.tables import vector_tables, vectors_origin
 from tagger.text import UnitMaker
 from tagger.vectors import load_tables
 from tests.conftest import SAMPLE
@@ -168,6 +170,19 @@ def test_texts_without_a_known_item_are_no_error():
     tables, config = load_tables(GENERAL, "char"), load()
     grown = induction.extended(tables, lambda: ["\U00020001" * 9], UnitMaker(config.text), config.vectors)
     assert all(np.isfinite(table.rows(np.arange(len(table.vectors)))).all() for table in grown)
+
+
+def test_tables_that_a_killed_run_lacks_are_made_again(tmp_path):
+    config, files = load(), TextSources((SAMPLE / "train.jsonl",), vectors=GENERAL, extend=True)
+    run = RunFolder(tmp_path / "run", config, files, resume=False)
+    first = vector_tables(run, config, files, UnitMaker(config.text))
+    origin = vectors_origin(run, files)
+    assert origin["vectors"]["added"]["word"] == len(first[-1].vectors) - len(load_tables(GENERAL, "char")[-1].vectors)
+    rows = np.array(first[-1].vectors)
+    shutil.rmtree(run.folder / "tables" / "word")
+    again = vector_tables(run, config, files, UnitMaker(config.text))
+    np.testing.assert_array_equal(again[-1].vectors, rows)
+    assert vectors_origin(run, files) == origin
 
 
 @pytest.mark.train

@@ -66,7 +66,8 @@ def begun(config: Config, sources: Files, folder: Path, pays: Callable[[], str] 
     if not record.exists():
         start = _decided(config, pays)
         write_json(record, {"start": start, "general": "" if start == NEW else bundles.digest(GENERAL)})
-        say(f"start: {_ABOUT[start]}" + ("" if start == NEW else "; for new ones add --start new"))
+        if config.training.start == "auto":
+            say(f"start: {_ABOUT[start]}" + ("" if start == NEW else "; for new ones add --start new"))
     kept = read_record(record)
     if kept["general"] not in ("", bundles.digest(general_bundle()) if kept["general"] else ""):
         raise TrainingError(f"{folder}: was begun with another general tagger; delete the folder and start again")

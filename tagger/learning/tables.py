@@ -65,7 +65,8 @@ def vector_tables(
             write_json(run.folder / _ORIGIN, {"general": bundles.digest(sources.vectors), "added": added})
             theirs = ours
         for table in theirs:
-            keep(table)
+            if table.name in missing:
+                keep(table)
     elif missing:
         origin = make_tables(config, sources.vector_texts, units, missing, run.folder, keep, stages)
         write_json(run.folder / _ORIGIN, origin)

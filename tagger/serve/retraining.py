@@ -82,7 +82,7 @@ class TrainingPlan:
         if (before.text, before.vectors, before.model) == (after.text, after.vectors, after.model):
             options += ["--start", str(start)]
         # Which card the bundle was trained on says nothing of this machine, nor what it began with of these settings.
-        for setting in ("training.gpu=auto", *older, "training.start=auto", *self.settings):
+        for setting in ("training.gpu=auto", "training.start=auto", *older, *self.settings):
             options += ["--set", setting]
         return [*options, "--resume"]  # or begin: only `tagger train` knows how far it came
 
