@@ -29,7 +29,7 @@ import re
 import statistics
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from importlib import metadata
@@ -127,17 +127,25 @@ def main() -> None:
     settings = {name: str(value) for name, value in vars(options).items()}
     figures: Figures = {"settings": settings, "machine": {**machine(*PACKAGES), **processor()}, "rows": []}
     with tempfile.TemporaryDirectory(prefix="bench_") as folder:
-        for name, make in planned(options, Path(folder)):
-            say(f"== {name}")
-            try:
-                row = {"name": name, **measure(make(), documents, options, Path(folder))}
-            except NotMeasuredError as reason:
-                row = {"name": name, "not_measured": str(reason)}
-                say(f"not measured: {reason}")
+        measured = partial(measure, documents=documents, options=options, folder=Path(folder))
+        for row in rows_of(planned(options, Path(folder)), measured):
             figures["rows"].append(row)
             add_ratios(figures["rows"])
             write_json(options.out, figures)  # after each row: a stopped benchmark leaves what it has measured
     show(figures, options)
+
+
+def rows_of(
+    systems: Iterable[tuple[str, Callable[[], System]]], measure: Callable[[System], Figures]
+) -> Iterator[Figures]:
+    """Yield the row of each system: its name with its figures, or with the reason why it is not measured."""
+    for name, make in systems:
+        say(f"== {name}")
+        try:
+            yield {"name": name, **measure(make())}
+        except NotMeasuredError as reason:
+            say(f"not measured: {reason}")
+            yield {"name": name, "not_measured": str(reason)}
 
 
 def parse_arguments() -> argparse.Namespace:

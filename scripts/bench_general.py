@@ -28,11 +28,12 @@ from bench import (
     measure,
     peer,
     processor,
+    rows_of,
     run,
     this_tagger,
     write_lines,
 )
-from bench_peers import PEERS, NotMeasuredError
+from bench_peers import PEERS
 from benching import (
     PAGE,
     Figures,
@@ -79,13 +80,8 @@ def main() -> None:
     sets = {name: documents[: options.lines] for name, documents in texts(options.data).items()}
     figures: Figures = {"machine": {**machine(*PACKAGES), **processor()}, "rows": []}
     with tempfile.TemporaryDirectory(prefix="bench_general_") as folder:
-        for name, make in planned(options, Path(folder)):
-            say(f"== {name}")
-            try:
-                row = {"name": name, **measured(make(), sets, options, Path(folder))}
-            except NotMeasuredError as reason:
-                row = {"name": name, "not_measured": str(reason)}
-                say(f"skipped: {reason}")
+        of_system = partial(measured, sets=sets, options=options, folder=Path(folder))
+        for row in rows_of(planned(options, Path(folder)), of_system):
             figures["rows"].append(row)
             write_json(options.out, figures)  # after each row: a stopped benchmark leaves what it has measured
     table = table_rows(figures["rows"])

