@@ -84,6 +84,7 @@ LAYERS = (
     "learning.induction",
     "learning.tables",
     "learning.posteriors",
+    "learning.calibrating",
     "learning.preparation",
     "learning.training",
     "learning.pretraining",

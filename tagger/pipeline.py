@@ -271,10 +271,20 @@ class Tagger:
 
     def _tag_pieces(self, texts: list[str], answers: bool, outside: bool, certainty: bool) -> list[Result]:
         units = [self.units(text) for text in texts]
-        scores = self.scores(units)
+        return self.decode(units, self.scores(units), answers, outside, certainty)
+
+    def decode(
+        self,
+        units: list[Units],
+        scores: list[np.ndarray],
+        answers: bool = False,
+        outside: bool = False,
+        certainty: bool = False,
+    ) -> list[Result]:
+        """Return the results of texts from their `scores`; `answers`, `outside` and `certainty` as for `results`."""
         empty = np.zeros(0, np.float32) if outside else None
         blank = PathScore(0.0, 0) if certainty else None
-        results = [Result(text, [], None, empty, blank) for text in texts]
+        results = [Result(each.text, [], None, empty, blank) for each in units]
         lengths = list(map(len, units))
         filled = (number for number, length in enumerate(lengths) if length)
         for numbers in grouped(filled, lengths.__getitem__):

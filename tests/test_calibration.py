@@ -1,5 +1,5 @@
 import itertools
-from types import SimpleNamespace
+import json
 
 import numpy as np
 import pytest
@@ -9,6 +9,9 @@ from hypothesis import strategies as st
 from tagger.calibration import Calibration, Calibrator, repeated
 from tagger.config import load
 from tagger.documents import Document, Entity, Span
+from tagger.pipeline import Result
+from tagger.sections import TextConfig
+from tagger.text import UnitMaker
 from tests.samples import few
 
 TEXT = "北京队在北京胜了上海，北京球迷和上海球迷都到了"
@@ -98,15 +101,22 @@ def test_no_evidence_changes_nothing():
 
 
 class Deciding:
-    """A tagger whose F1 depends on the threshold that it is calibrated with."""
+    """A tagger that finds the more entities of dev, the better the threshold is that it is calibrated with."""
 
-    def __init__(self, f1, spans="auto", score="marginal"):
-        self.config, self.calibration, self.f1s = load("default", [f"decode.spans={spans}"]), Calibration(), f1
-        if score != "marginal":
-            self.config = load("contest")
+    def __init__(self, shares, spans="auto", preset="default"):
+        self.config, self.calibration = load(preset, [f"decode.spans={spans}"]), Calibration()
+        self.shares, self.units = shares, UnitMaker(TextConfig())
 
-    def evaluate(self, documents):
-        return SimpleNamespace(f1=self.f1s.get(self.calibration.threshold, 0.5))
+    def scores(self, units):
+        return [np.zeros((len(each), 5), np.float32) for each in units]
+
+    def decode(self, units, scores):
+        """Find 李 in so many of a thousand texts."""
+        share = self.shares.get(self.calibration.threshold, 0.5)
+        return [
+            Result(each.text, [Entity(0, 1, "A", "李", 0.9)] if int(each.text[1:]) < 1000 * share else [], None)
+            for each in units
+        ]
 
 
 @pytest.mark.parametrize(
@@ -115,11 +125,14 @@ class Deciding:
         (Deciding({0.4: 0.52, 0.45: 0.53}), 0.45),
         (Deciding({0.4: 0.502}), 0.0),  # may be chance
         (Deciding({0.4: 0.6}, spans="path"), 0.0),
-        (Deciding({0.4: 0.6}, score="mean"), 0.0),
+        (Deciding({0.4: 0.6}, preset="contest"), 0.0),
     ],
 )
-def test_likely_spans_take_the_place_of_best_paths_where_dev_gains(tagger, threshold, small_corpus):
-    from tagger.learning.training import best_threshold
+def test_likely_spans_take_the_place_of_best_paths_where_dev_gains(tagger, threshold, tmp_path):
+    from tagger.learning.calibrating import best_threshold
 
-    assert best_threshold(tagger, small_corpus / "dev.jsonl") == threshold
+    texts = [{"text": f"李{number}", "entities": [{"start": 0, "end": 1, "label": "A"}]} for number in range(1000)]
+    dev = tmp_path / "dev.jsonl"
+    dev.write_text("".join(json.dumps(text) + "\n" for text in texts), "utf-8")
+    assert best_threshold(tagger, dev) == threshold
     assert Calibrator(threshold).fit() == Calibration(threshold=threshold)

@@ -94,7 +94,7 @@ def test_an_error_in_the_corpus_is_one_line(small_corpus, tmp_path, content, mes
 
 @pytest.mark.parametrize(("metric", "shown"), [("f1", None), ("top1", True), ("contest", True)])
 def test_scores_of_the_contest_are_there_where_they_pick_the_epoch(metric, shown):
-    from tagger.learning.training import shows_contest
+    from tagger.learning.calibrating import shows_contest
 
     assert shows_contest(config.load("default", [f"training.metric={metric}"])) is shown
 

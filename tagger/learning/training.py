@@ -1,6 +1,5 @@
 """Training: fit the network on a labelled corpus and keep the weights of the epoch that is best on dev."""
 
-import itertools
 import json
 import time
 from collections.abc import Callable, Sequence
@@ -14,13 +13,12 @@ import tensorflow as tf
 from tagger import bundle as bundles
 from tagger import corpus
 from tagger.batches import Batches, BatchMaker, Store
-from tagger.calibration import Calibration, Calibrator
 from tagger.config import Config
 from tagger.decode import Transitions
-from tagger.documents import judged
 from tagger.errors import TrainingError
 from tagger.files.outputs import check_writable, locked
 from tagger.learning.automatic import automatic_epochs, decide
+from tagger.learning.calibrating import calibrate, shows_contest
 from tagger.learning.checks import check_corpora
 from tagger.learning.device import matmul_dtype, memory_errors
 from tagger.learning.fitting import (
@@ -252,40 +250,6 @@ def train_step(
 
     specs = [tf.TensorSpec(shape, tf.float32) for shape in shapes]
     return (replicas or Replicas()).step(step, (input_signature(model, lookup), *specs))
-
-
-def shows_contest(config: Config) -> bool | None:
-    """Return True if epochs are chosen by a score of the contest, None if its scores depend on the corpus."""
-    return True if config.training.metric in ("top1", "contest") else None
-
-
-def calibrate(tagger: Tagger, dev: Path) -> dict[str, Any]:
-    """Fit the calibration of a trained tagger on dev, and return its scores there, as `Scores.to_dict`."""
-    tagger.calibration = Calibration(threshold=best_threshold(tagger, dev))
-    calibrator = Calibrator(tagger.calibration.threshold)
-    documents, copies = itertools.tee(corpus.read(dev))
-    results = tagger.results((document.text for document in copies), answers=False)
-    for document, result in zip(documents, results, strict=True):
-        calibrator.add(document, judged(document, result.entities))
-    tagger.calibration = calibrator.fit()
-    return tagger.evaluate(corpus.read(dev)).to_dict(shows_contest(tagger.config))
-
-
-def best_threshold(tagger: Tagger, dev: Path) -> float:
-    """Return the threshold of minimum-risk decoding with which a tagger finds most on dev; 0 if it gains too little."""
-    if tagger.config.decode.spans != "auto" or tagger.config.decode.score == "mean":
-        return 0.0
-    f1 = {}
-    for threshold in (0.0, *_THRESHOLDS):
-        tagger.calibration = Calibration(threshold=threshold)
-        f1[threshold] = tagger.evaluate(corpus.read(dev)).f1
-    best = max(f1, key=lambda threshold: f1[threshold])
-    return best if f1[best] - f1[0.0] > _GAIN else 0.0
-
-
-_THRESHOLDS = (0.35, 0.4, 0.45, 0.5)
-
-_GAIN = 0.003  # of F1: less may be chance
 
 
 class EpochKeeper:
