@@ -161,7 +161,7 @@ def test_a_labelled_text_teaches_its_annotation_and_the_teachers_in_shares():
 # ---- the command ----------------------------------------------------------------------------------------------
 
 SETTINGS = [
-    *SMALL, "batches.texts=16", "training.epochs=3", "distil.teachers=2", "distil.epochs=4", "distil.teacher=default",
+    *SMALL, "batches.texts=16", "training.epochs=2", "distil.teachers=2", "distil.epochs=2", "distil.teacher=default",
 ]  # fmt: skip
 
 
@@ -204,7 +204,7 @@ def test_teachers_are_made_and_teach_a_student(finished, small_corpus, capsys):
     for document, found in zip(texts, read_posteriors(kept / "posteriors"), strict=True):
         assert len(np.unique(found["unit"])) == len(document.text)
     history = json.loads((finished / "history.json").read_text("utf-8"))
-    assert [row["epoch"] for row in history] == [1, 2, 3, 4]
+    assert [row["epoch"] for row in history] == [1, 2]
     assert bundles.read_settings(finished).text.unit == "char"
     assert weights(finished) == weights(kept / "student")
     assert main(command(small_corpus, finished)[3:]) == 1
@@ -215,7 +215,7 @@ def test_teachers_are_made_and_teach_a_student(finished, small_corpus, capsys):
 @pytest.mark.slow
 def test_a_run_killed_anywhere_resumes_and_ends_with_the_same_weights(finished, small_corpus, tmp_path):
     out, kept = tmp_path / "killed", tmp_path / "killed.distil"
-    moments = ["teacher_1.training/checkpoint.npz", "teacher_2", "posteriors", "student.training/checkpoint.npz"]
+    moments = ["teacher_2.training/checkpoint.npz", "student.training/checkpoint.npz"]
     for number, moment in enumerate(moments):
         more = ["--resume"] if number else []
         process = subprocess.Popen(command(small_corpus, out, *more), cwd=ROOT, stderr=subprocess.DEVNULL)
