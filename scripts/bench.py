@@ -269,7 +269,7 @@ def installed_mb(*names: str) -> float:
 def measure(system: System, documents: Sequence[Document], options: argparse.Namespace, folder: Path) -> Figures:
     """Return all figures of a system; an error in it is raised as NotMeasuredError."""
     documents = documents[: system.lines or None]
-    sentences = [re.sub("[\r\n]", " ", document.text) for document in documents]
+    sentences = lines_of(documents)
     cut = [text[:CHARACTERS] for text in sentences if len(text) >= CHARACTERS]
     first = system.command("first", write_lines(folder / "first.txt", [SHORT_TEXT]), os.devnull)
     cold = [first_answer(first) for _ in range(options.runs)]
@@ -283,6 +283,11 @@ def measure(system: System, documents: Sequence[Document], options: argparse.Nam
     figures |= {"cold_seconds": statistics.median(cold), "colds_seconds": cold, "installed_mb": system.installed_mb}
     figures |= {"model_mb": size_mb(system.model)} if system.model else {}
     return figures | ({"versions": system.versions} if system.versions else {})
+
+
+def lines_of(documents: Sequence[Document]) -> list[str]:
+    """Return the texts of documents, each on one line."""
+    return [re.sub("[\r\n]", " ", document.text) for document in documents]
 
 
 def file_to_file(system: System, sentences: list[str], options: argparse.Namespace, folder: Path, out: Path) -> Figures:

@@ -24,6 +24,7 @@ from bench import (
     System,
     entity_f1,
     installed_mb,
+    lines_of,
     machine_note,
     measure,
     peer,
@@ -151,8 +152,7 @@ def measured(system: System, sets: dict[str, list[Document]], options: argparse.
         f1 = {"msra": costs.pop("f1")}
     out = folder / "out.jsonl"
     for name in sets.keys() - f1.keys():
-        lines = [document.text.replace("\n", " ").replace("\r", " ") for document in sets[name]]
-        run(system.command("file", write_lines(folder / "set.txt", lines), out))
+        run(system.command("file", write_lines(folder / "set.txt", lines_of(sets[name])), out))
         f1[name] = entity_f1(sets[name], out)
     return {"f1": f1, **costs}
 

@@ -31,17 +31,17 @@ from benching import (
     say,
     write_json,
 )
+from make_general import own_sentences
 from planted_numbers import PLANTED, look_alike
 from redaction_files import FORMS, write_file
 
 from tagger import corpus
 from tagger.cli import main as tagger_main
+from tagger.default_bundle import GENERAL
 from tagger.documents import Document, Span, labelled, squeeze
 from tagger.redaction import Redacted, Redactor, way_back
 
 PAGE = PROJECT / "tagger" / "docs" / "redaction.md"
-SENTENCES = PROJECT / "data" / "general"
-GENERAL = PROJECT / "tagger" / "general"
 WORDS = (
     ("what, of, count", "内容, 总数, 数目"),
     ("files restored byte for byte", "逐字节还原的文件"),
@@ -90,7 +90,7 @@ def measure(options: argparse.Namespace, folder: Path) -> Figures:
 
     draw = random.Random(options.seed)
     tagger = Tagger.load(options.bundle) if options.bundle else None
-    sentences = [document for file in sorted(SENTENCES.glob("*.txt")) for document in corpus.read(file, "inline")]
+    sentences = own_sentences()
     figures: Figures = {"tagger": options.bundle.name if options.bundle else ""}
     figures |= redact_files(draw, sentences, tagger, options.files, folder)
     say("look-alikes")

@@ -11,7 +11,6 @@ Work is kept in --work: what is there already is not made again, and an interrup
 """
 
 import argparse
-import gzip
 import itertools
 import json
 import os
@@ -28,9 +27,9 @@ from tagger.config import to_toml
 from tagger.default_bundle import GENERAL
 from tagger.documents import Document
 from tagger.files import sha256
-from tagger.files.outputs import atomic_file, atomic_folder
-from tagger.formats.records import dumps
+from tagger.files.outputs import atomic_folder
 from tagger.learning.replacement import Replacer, mentions_of
+from tagger.learning.unlabelled import document_writer
 from tagger.settings import merge
 
 MOST_MB = 8
@@ -152,10 +151,9 @@ def write_documents(file: Path, documents: Iterable[Document]) -> None:
     """Write documents as JSON Lines, unless the file is there."""
     if file.exists():
         return
-    with atomic_file(file) as part, gzip.open(part, "wt") if file.suffix == ".gz" else part.open("w") as lines:
+    with document_writer(file) as write:
         for document in documents:
-            entities = [span._asdict() for span in document.entities]
-            lines.write(dumps({"text": document.text, "entities": entities}) + "\n")
+            write(document)
 
 
 def exchanged(documents: list[Document], seed: int) -> Iterator[Document]:

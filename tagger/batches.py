@@ -99,10 +99,10 @@ class Store:
         rows = self._read(int(self.bounds[number]), int(self.bounds[number + 1]))
         return rows[:, :-1], rows[:, -1]
 
-    def edges(self, number: int) -> np.ndarray:
-        """Return what is known of the tags of a text, (N,) `edges.EDGE`: by teachers, or the path of its tags."""
+    def edges(self, number: int, tags: np.ndarray) -> np.ndarray:
+        """Return what is known of the tags (T,) of a text, (N,) `edges.EDGE`: by teachers, or the path of the tags."""
         if not len(self.edge_bounds):
-            return of_path(np.maximum(self[number][1], OUTSIDE))
+            return of_path(np.maximum(tags, OUTSIDE))
         start, stop = self.edge_bounds[number : number + 2].tolist()
         data = os.pread(self._edges, (stop - start) * EDGE.itemsize, start * EDGE.itemsize)
         return np.frombuffer(data, EDGE)
@@ -244,13 +244,12 @@ class BatchMaker:
         """Return `targets` and `steps` of a `Batch`."""
         targets = np.zeros((len(own.texts), longest, self.tags), np.float32)
         steps = np.zeros((self.tags, self.tags), np.float32)
-        for row, number in enumerate(own.numbers):
-            known = self.store.edges(number)
+        for row, (number, (_, tags)) in enumerate(zip(own.numbers, own.texts, strict=False)):
+            known = self.store.edges(number, tags)
             np.add.at(targets[row], (known["unit"], known["tag"]), known["probability"])
             inner = known[known["unit"] > 0]
             np.add.at(steps, (inner["before"], inner["tag"]), inner["probability"] * own.weights[row])
             if self.store.partial:
-                tags = own.texts[row][1]
                 targets[row, : len(tags)][tags == OPEN] = 1
         return targets, steps
 

@@ -13,7 +13,7 @@ import numpy as np
 from tagger.errors import VectorsError
 from tagger.sections import VectorsConfig
 from tagger.text import UnitMaker
-from tagger.vectors import RESERVED, Table, make_table, reduced
+from tagger.vectors import Table, make_table, of_unit_length, reduced, regression
 
 _RIDGE = 10.0  # weight of the penalty on the squared coefficients of the regression; vectors have unit length
 
@@ -37,23 +37,19 @@ def joined(own: Table, other: Table, units: UnitMaker, config: VectorsConfig) ->
     Raises:
         VectorsError: If no word is in both.
     """
-    ours, theirs = _numbers(own), _numbers(other)
+    ours, theirs = own.vocabulary.numbers, other.vocabulary.numbers
     others = [w for w in other.vocabulary.words if w not in ours and _HAN.fullmatch(w) and len(units.words(w)) == 1]
     words = _in_turns(own.vocabulary.words, others)
     words = words[: config.limit or None]
     common = [word for word in own.vocabulary.words if word in theirs]
     if not common:
         raise VectorsError("the ready-made vectors have no word in common with the texts; are they Chinese?")
-    one, two = (_unit(table.rows(np.arange(len(table.vocabulary)))) for table in (own, other))
+    one, two = (of_unit_length(table.rows(np.arange(len(table.vocabulary)))) for table in (own, other))
     parts = []
     for have, vectors, lack, sources in ((ours, one, theirs, two), (theirs, two, ours, one)):
-        made = sources @ _regression(sources[[lack[w] for w in common]], vectors[[have[w] for w in common]])
-        parts.append(_unit(np.stack([vectors[have[w]] if w in have else made[lack[w]] for w in words])))
+        made = sources @ regression(sources[[lack[w] for w in common]], vectors[[have[w] for w in common]], _RIDGE)
+        parts.append(of_unit_length(np.stack([vectors[have[w]] if w in have else made[lack[w]] for w in words])))
     return make_table("word", words, reduced(np.concatenate(parts, axis=1), config.word_dimensions), config)
-
-
-def _numbers(table: Table) -> dict[str, int]:
-    return {word: number for number, word in enumerate(table.vocabulary.words, RESERVED)}
 
 
 def _in_turns(one: Sequence[str], other: Sequence[str]) -> list[str]:
@@ -61,14 +57,3 @@ def _in_turns(one: Sequence[str], other: Sequence[str]) -> list[str]:
     places = [(number / _OWN, 0, word) for number, word in enumerate(one)]
     places += [(float(number + 1), 1, word) for number, word in enumerate(other)]
     return [word for _, _, word in sorted(places)]
-
-
-def _unit(vectors: np.ndarray) -> np.ndarray:
-    scaled: np.ndarray = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
-    return scaled.astype(np.float32)
-
-
-def _regression(inputs: np.ndarray, outputs: np.ndarray) -> np.ndarray:
-    """Return the matrix (D, E) that maps inputs (N, D) to outputs (N, E) best, by ridge regression."""
-    penalty = _RIDGE * np.eye(inputs.shape[1], dtype=np.float32)
-    return np.linalg.solve(inputs.T @ inputs + penalty, inputs.T @ outputs)

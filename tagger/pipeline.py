@@ -325,8 +325,13 @@ class Tagger:
         for row, span, score in zip(rows.tolist(), spans.tolist(), probabilities.tolist(), strict=True):
             entities[row].append(self._entity(texts[row], UnitSpan(*span), score))
         answered = [max(found, key=lambda e: e.score, default=None) for found in entities]
-        if answers:
-            self._answer_others(texts, flat, lengths, answered)
+        wanting = [row for row, found in enumerate(answered) if answers and not found and texts[row].text.strip()]
+        if wanting:  # their answer is the most probable span
+            others = np.full(len(texts), marginals is not None)
+            others[wanting] = True
+            weights = marginals or lattice(flat[others.repeat(lengths)], lengths[others], self.transitions)
+            for place, row in zip((others.cumsum() - 1)[wanting].tolist(), wanting, strict=True):
+                answered[row] = self._entity(texts[row], *best_span(weights, place, self.scheme))
         likely = []
         if certainty and marginals:
             likely = marginals.log_probabilities(viterbi(flat, lengths, self.transitions)).tolist()
@@ -369,17 +374,6 @@ class Tagger:
         elif weights:
             probabilities = weights.spans((needed.cumsum() - 1)[rows], own)
         return rows, own, probabilities, weights if every else None
-
-    def _answer_others(
-        self, texts: list[Units], scores: np.ndarray, lengths: np.ndarray, answered: list[Entity | None]
-    ) -> None:
-        """Give the most probable span as the answer of each text that has none and is not blank."""
-        rows = [row for row, answer in enumerate(answered) if not answer and texts[row].text.strip()]
-        if rows:
-            others = np.isin(np.arange(len(texts)), rows)
-            marginals = lattice(scores[others.repeat(lengths)], lengths[others], self.transitions)
-            for place, row in enumerate(rows):
-                answered[row] = self._entity(texts[row], *best_span(marginals, place, self.scheme))
 
     def _outside(self, marginals: Lattice, row: int, units: Units) -> np.ndarray:
         """Return the probability that each character is in no entity, calibrated as that of an entity is."""

@@ -48,10 +48,11 @@ class Vocabulary:
         return len(self.words) + RESERVED
 
     def __contains__(self, word: str) -> bool:
-        return word in self._ids
+        return word in self.numbers
 
     @cached_property
-    def _ids(self) -> dict[str, int]:
+    def numbers(self) -> dict[str, int]:
+        """The id of each word."""
         return {word: number for number, word in enumerate(self.words, RESERVED)}
 
     def id(self, word: str) -> int:
@@ -60,16 +61,16 @@ class Vocabulary:
         The ending says most about a Chinese word: an unknown 遵义会议纪念馆 gets the id of 纪念馆.
         """
         for start in range(len(word)):
-            if found := self._ids.get(word[start:]):
+            if found := self.numbers.get(word[start:]):
                 return found
         for stop in range(len(word) - 1, 0, -1):
-            if found := self._ids.get(word[:stop]):
+            if found := self.numbers.get(word[:stop]):
                 return found
         return UNKNOWN
 
     def ids(self, words: Sequence[str]) -> np.ndarray:
         """Return the id of each word, (len(words),) int32."""
-        ids = np.fromiter(map(self._ids.get, words, itertools.repeat(-1)), np.int32, len(words))
+        ids = np.fromiter(map(self.numbers.get, words, itertools.repeat(-1)), np.int32, len(words))
         for position in np.flatnonzero(ids < 0).tolist():
             ids[position] = self.id(words[position])
         return ids
@@ -355,10 +356,27 @@ def reduced(vectors: np.ndarray, dimensions: int) -> np.ndarray:
     """
     if vectors.shape[1] <= dimensions:
         return vectors
-    vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
+    vectors = of_unit_length(vectors)
     frequent = vectors[:30_000].astype(np.float64)
     _, components = np.linalg.eigh(frequent.T @ frequent)  # in ascending order
     return vectors @ components[:, ::-1][:, :dimensions].astype(np.float32)
+
+
+def of_unit_length(vectors: np.ndarray) -> np.ndarray:
+    """Return vectors (V, D) scaled to unit length."""
+    scaled: np.ndarray = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
+    return scaled
+
+
+def regression(inputs: np.ndarray, outputs: np.ndarray, penalty: float) -> np.ndarray:
+    """Return the matrix (D, E) that maps inputs (N, D) to outputs (N, E) best, by ridge regression, in their type.
+
+    Args:
+        inputs, outputs: Of one float type.
+        penalty: Weight of the sum of the squared coefficients.
+    """
+    squares = inputs.T @ inputs + penalty * np.eye(inputs.shape[1], dtype=inputs.dtype)
+    return np.linalg.solve(squares, inputs.T @ outputs)
 
 
 # ---- folders of tables ------------------------------------------------------------------------------------------

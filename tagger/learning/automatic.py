@@ -23,9 +23,8 @@ Values = dict[str, dict[str, Any]]  # settings by section and name
 # Units in a batch at most, by the kind of device.
 BATCH_UNITS = {"processor": 2400, "card": 24_000}
 
-UPDATES = (
-    1200  # of the weights, which a training makes at least before its batches get larger than those of a processor
-)
+# Updates of the weights that a training makes at least before its batches get larger than those of a processor.
+UPDATES = 1200
 
 # What suits updates of 2,400 units, and how many times larger ones are still like them.
 _UNITS, _RATE, _MOMENTUM, _LARGEST = 2400, 0.003, 0.997, 16.0

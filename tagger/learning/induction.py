@@ -12,7 +12,7 @@ import numpy as np
 
 from tagger.sections import VectorsConfig
 from tagger.text import UnitMaker
-from tagger.vectors import COUNTED, ITEMS, PADDING, RESERVED, UNKNOWN, Table, Vocabulary, appended
+from tagger.vectors import COUNTED, ITEMS, PADDING, RESERVED, UNKNOWN, Table, Vocabulary, appended, regression
 
 _BLOCK = 100_000  # items that are looked at together
 
@@ -84,8 +84,7 @@ def _induced(
     features = np.concatenate([neighbours, *outer, np.ones((len(words), 1), np.float32)], axis=1)
     known = np.array([number for number, word in enumerate(table.vocabulary.words) if word in seen], np.int64)
     given, vectors = features[known].astype(np.float64), table.rows(known + RESERVED).astype(np.float64)
-    function = np.linalg.solve(given.T @ given + _RIDGE * np.eye(given.shape[1]), given.T @ vectors)
-    induced: np.ndarray = features[len(table.vocabulary.words) :] @ function
+    induced: np.ndarray = features[len(table.vocabulary.words) :] @ regression(given, vectors, _RIDGE)
     return induced.astype(np.float32)
 
 

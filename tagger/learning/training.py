@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +54,6 @@ def train(
     stages: Stages | None = None,
     cards: int = 1,
     kind: str = "",
-    labels: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Train a tagger and write its bundle.
 
@@ -70,7 +69,6 @@ def train(
         stages: Where to announce what begins, by default as stages of this training.
         cards: Graphics cards of this machine that share each batch, where there are several.
         kind: Of the device that settings left open are to suit, by default of the one that trains; see `automatic`.
-        labels: Of the tagger, where not its training texts but its teachers have them.
 
     Where `TF_CONFIG` names several processes, each of them calls this with the same arguments: the chief prepares what
     all read from the run folder, scores and saves; the others share the steps.
@@ -83,7 +81,7 @@ def train(
         TaggerError: If a file, a setting or the output folder is at fault.
     """
     check_writable(out, replace, sources.paths, folder=True)
-    scheme = TagScheme(tuple(labels) or check_corpora(sources.train, sources.dev))
+    scheme = TagScheme(check_corpora(sources.train, sources.dev))
     folder = run_folder_of(out)
     replicas = use_replicas(config.training, cards)
     with told_of_others(replicas.workers, folder):

@@ -126,7 +126,8 @@ class Redactor:
         elsewhere = {entity.text: entity.label for entity in found if entity.text not in strings}
         new = self._replacements(strings | elsewhere)
         move = _Move(changes, [new[change.text] for change in changes])
-        unsure = [entity for entity in entities if entity not in replaced or entity.score < _UNSURE]
+        probable = set(replaced)
+        unsure = [entity for entity in entities if entity not in probable or entity.score < _UNSURE]
         others = _Strings(new)
         return Redacted(
             _moved(document, move, others),
