@@ -125,6 +125,7 @@ LAYERS = (
     "redaction.rules",
     "redaction.stand_ins",
     "redaction.occurrences",
+    "redaction.lists",
     "redaction",
     "redaction.way_back",
     "api",

@@ -21,6 +21,7 @@ from tagger.calibration import Thresholds
 from tagger.cli import main
 from tagger.documents import Document, Span
 from tagger.errors import ConfigError, CorpusError
+from tagger.redaction.lists import Lists
 from tagger.serve.application import application
 from tagger.serve.batching import BusyError, SharedTagger
 from tagger.serve.corrections import CorpusFile
@@ -270,6 +271,21 @@ def test_what_identifies_somebody_is_replaced(app):
     assert json.loads(lines.text)["text"] == "[CORE_1]的电话是[PHONE_1]"
     assert redacted(app, given, "?by=magic").status == 400
     assert redacted(app, given, "?labels=NAME").status == 400
+    assert redacted(app, given, "?unsure=yes").status == 400
+
+
+def test_a_server_has_lists_and_a_secret_for_redaction():
+    app = application(planted(), lists=Lists({"天眼": "PROJECT"}, frozenset({"龘"}), b"secret"))
+    first, second = redacted(app, {"texts": ["龘看天眼", "又是天眼"]}).json["results"]
+    assert first["text"].startswith("龘看[PROJECT_")
+    assert first["replaced"][0]["text"] == second["replaced"][0]["text"]
+
+
+def test_what_should_be_looked_at_is_told_on_request(app):
+    card = {"text": "卡号6222020200112233440"}  # a wrong check digit
+    assert "unsure" not in redacted(app, card).json
+    (unsure,) = redacted(app, card, "?unsure=true").json["unsure"]
+    assert (unsure["text"], unsure["label"], unsure["score"]) == ("6222020200112233440", "BANK_CARD", 0)
 
 
 # ---- thresholds --------------------------------------------------------------------------------------------------

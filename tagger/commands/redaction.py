@@ -13,8 +13,16 @@ from typing import TYPE_CHECKING, Any
 
 from tagger.commands.base import Command, add_bundle_or_general, add_force, add_from, add_reading, settle_bundle
 from tagger.commands.output import print_format, print_notes, print_table
-from tagger.commands.tagging import add_runtime, add_threshold, load_tagger, report_cut_mentions, thresholds
-from tagger.errors import ConfigError, CorpusError, require
+from tagger.commands.tagging import (
+    add_lists,
+    add_runtime,
+    add_threshold,
+    load_tagger,
+    read_lists,
+    report_cut_mentions,
+    thresholds,
+)
+from tagger.errors import ConfigError, require
 
 if TYPE_CHECKING:
     from tagger.documents import Document
@@ -64,8 +72,6 @@ def _check(options: argparse.Namespace) -> None:
     for name, path in (("--out", options.out), ("--map", options.map)):
         if options.map and path.exists() and not (path.is_file() or path.is_dir()):
             raise ConfigError(f"{name} {path}: is a device or a pipe, from which no map leads back; give a file")
-    if options.key_file and not options.key_file.read_bytes().strip():
-        raise ConfigError(f"--key-file {options.key_file}: is empty; write a secret into it, such as 32 random letters")
 
 
 def _inputs(options: argparse.Namespace) -> list[Path | str | None]:
@@ -125,33 +131,13 @@ def _redactor(options: argparse.Namespace) -> "Redactor":
     from tagger.calibration import Thresholds
     from tagger.redaction import Redactor, parse_labels
 
+    lists = read_lists(options)
     tagger = None if options.rules_only else load_tagger(options)
     return Redactor(
         tagger, options.by, thresholds(options, tagger) if tagger else Thresholds(),
         parse_labels(options.labels, tagger.labels if tagger else ()),
-        dict(_always(options.always)) if options.always else {},
-        frozenset(line for _, line in _lines(options.never)) if options.never else frozenset(),
-        options.key_file.read_bytes() if options.key_file else b"",
+        lists,
     )  # fmt: skip
-
-
-def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    from tagger.files import open_text
-
-    with open_text(path) as lines:
-        for number, line in lines:
-            if line.strip():
-                yield number, line.strip()
-
-
-def _always(path: Path) -> Iterator[tuple[str, str]]:
-    from tagger.documents import is_label
-
-    for number, line in _lines(path):
-        string, _, label = line.partition("\t")
-        if not string.strip() or not is_label(label.strip()):
-            raise CorpusError(f"{path}:{number}", '"string TAB label"', line, "put a tab and a label after the string")
-        yield string.strip(), label.strip()
 
 
 @contextlib.contextmanager
@@ -172,8 +158,10 @@ def _as_file(options: argparse.Namespace) -> Iterator[Path]:
 
 def _passphrase(options: argparse.Namespace) -> str:
     """Return the passphrase from a file, the environment, or the keyboard."""
+    from tagger.redaction.lists import lines
+
     if options.passphrase_file:
-        given = next((line for _, line in _lines(options.passphrase_file)), "")
+        given = next((line for _, line in lines(options.passphrase_file)), "")
     elif "TAGGER_PASSPHRASE" in os.environ:
         given = os.environ["TAGGER_PASSPHRASE"]
     elif sys.stdin.isatty():
@@ -246,11 +234,7 @@ def _add_redact(parser: argparse.ArgumentParser) -> None:
     about = f"{about} {', '.join(RULES)})"
     parser.add_argument("--labels", default="", metavar="A,B", help=about)
     parser.add_argument("--rules-only", action="store_true", help="use no tagger: rules, and the lists below, alone")
-    about = "strings that are always replaced, a string, a tab and its label on each line"
-    parser.add_argument("--always", metavar="F", type=Path, help=about)
-    parser.add_argument("--never", metavar="F", type=Path, help="strings that are never replaced, one a line")
-    about = "a secret: the same string is then replaced by the same in all texts, and files, that are redacted with it"
-    parser.add_argument("--key-file", metavar="F", type=Path, help=about)
+    add_lists(parser)
     parser.add_argument("--report", metavar="F.jsonl", type=Path, help="write what was replaced, and what was unsure")
     parser.add_argument("--map", metavar="F", type=Path, help="write the way back, encrypted; with --undo, read it")
     about = "file with the passphrase of the map (default: TAGGER_PASSPHRASE, or it is asked for)"

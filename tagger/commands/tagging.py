@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from tagger.calibration import Thresholds
     from tagger.documents import Document
     from tagger.pipeline import Tagger
+    from tagger.redaction.lists import Lists
     from tagger.reports.suspects import Row
     from tagger.serve.queue_endpoints import QueueSetup
 
@@ -154,11 +155,12 @@ def serve(options: argparse.Namespace) -> None:
         raise ConfigError("--queue needs --save FILE.jsonl, where corrected texts are kept")
     if (options.train or options.dev) and not options.queue:
         raise ConfigError("--train and --dev are for training on what a --queue has brought; give --queue F too")
+    lists = read_lists(options)
     tagger = load_tagger(options)
     save = CorpusFile(options.save) if options.save else None
     queue = _queue_setup(options, save.path, limits) if options.queue and save else None
     least = thresholds(options, tagger)
-    server.serve(tagger, options.host, options.port, limits, save, options.token, queue, least)
+    server.serve(tagger, options.host, options.port, limits, save, options.token, queue, least, lists)
 
 
 def _queue_setup(options: argparse.Namespace, saved: Path, limits: Limits) -> "QueueSetup":
@@ -218,6 +220,7 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
     about = "change a setting of such a training, otherwise the bundle's; may be repeated"
     add_set(parser, about)
     add_threshold(parser)
+    add_lists(parser)
     add_runtime(parser)
     for limit in describe(Limits):
         about = f"{limit.about} (default: {limit.default:,})"
@@ -243,6 +246,7 @@ SERVE = Command(
   tagger serve bundle --host 0.0.0.0 --port 8080 --token "$(openssl rand -hex 16)"
   curl localhost:8000/tag -H 'Content-Type: application/json' -d '{"text": "李明在北京大学读书。"}'
   curl localhost:8000/tag -H 'Content-Type: application/x-ndjson' -T texts.jsonl -X POST
+  tagger serve --always names.tsv --never places.txt --key-file secret
   curl 'localhost:8000/tag?threshold=0.5' -H 'Content-Type: application/json' -d '{"text": "李明在北京大学读书。"}'
 """,
 )
@@ -286,6 +290,23 @@ def thresholds(options: argparse.Namespace, tagger: "Tagger") -> "Thresholds":
     from tagger.calibration import Thresholds
 
     return Thresholds.parse(options.threshold, tagger.labels) if options.threshold else Thresholds()
+
+
+def add_lists(parser: argparse.ArgumentParser) -> None:
+    """Add what redaction replaces always or never, and its secret."""
+    about = "strings that redaction always replaces, a string, a tab and its label on each line"
+    parser.add_argument("--always", metavar="F", type=Path, help=about)
+    about = "strings that redaction never replaces, one a line"
+    parser.add_argument("--never", metavar="F", type=Path, help=about)
+    about = "a secret: redaction then replaces a string by the same in all texts, and files, that have this secret"
+    parser.add_argument("--key-file", metavar="F", type=Path, help=about)
+
+
+def read_lists(options: argparse.Namespace) -> "Lists":
+    """Return what the options of `add_lists` ask for."""
+    from tagger.redaction.lists import Lists
+
+    return Lists.read(options.always, options.never, options.key_file)
 
 
 def report_cut_mentions(tagger: "Tagger") -> None:

@@ -7,7 +7,6 @@ import secrets
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from random import Random
 from typing import Any
 
@@ -15,6 +14,7 @@ from tagger.calibration import Thresholds
 from tagger.documents import Document, Entity, Span, distinct, squeeze
 from tagger.errors import ConfigError, CorpusError
 from tagger.pipeline import Tagger
+from tagger.redaction.lists import Lists
 from tagger.redaction.occurrences import Occurrences
 from tagger.redaction.rules import RULES, look_alikes, matches
 from tagger.redaction.stand_ins import stand_in
@@ -80,19 +80,14 @@ class Redactor:
         thresholds: How probable an entity must be to be replaced.
         labels: Labels of entities, predicted or annotated, and names of rules to replace; if empty, all of the tagger
             and all rules.
-        always: Strings that are always replaced, with their labels.
-        never: Strings that are never replaced, unless as a part of others that are.
-        key: Makes stand-ins, and the numbers of labels, the same for the same string in all texts; empty for in each
-            text.
+        lists: Strings that are always or never replaced, and a secret.
     """
 
     tagger: Tagger | None
     by: str = "label"
     thresholds: Thresholds = field(default_factory=Thresholds)
     labels: frozenset[str] = frozenset()
-    always: Mapping[str, str] = field(default_factory=dict)
-    never: frozenset[str] = frozenset()
-    key: bytes = b""
+    lists: Lists = field(default_factory=Lists)
 
     def __call__(self, documents: Iterable[Document]) -> Iterator[Redacted]:
         """Yield each document after redaction, in order and in bounded memory."""
@@ -115,7 +110,7 @@ class Redactor:
             raise CorpusError(place, "a record of ordinary depth", "one nested deeply", "flatten it") from error
 
     def _redacted(self, document: Document, entities: Iterable[Entity]) -> Redacted:
-        entities = [entity for entity in entities if self._wanted(entity.label) and entity.text not in self.never]
+        entities = [entity for entity in entities if self._wanted(entity.label) and entity.text not in self.lists.never]
         replaced = self.thresholds(entities)
         changes = _everywhere(document.text, [*self._by_rules(document.text), *self._annotated(document), *replaced])
         strings: dict[str, str] = {}
@@ -145,28 +140,24 @@ class Redactor:
         """Yield the entities that the document is annotated with, of labels that the tagger has."""
         wanted = self.labels or (self.tagger.labels if self.tagger else ())
         for start, end, label in document.entities:
-            if label in wanted and document.text[start:end] not in self.never:
+            if label in wanted and document.text[start:end] not in self.lists.never:
                 yield Entity(start, end, label, document.text[start:end], 1.0)
 
     def _by_rules(self, text: str) -> Iterator[Entity]:
         if not text:
             return
         for start, end, label in matches(text, self._rules):
-            if text[start:end] not in self.never:
+            if text[start:end] not in self.lists.never:
                 yield Entity(start, end, label, text[start:end], 1.0)
-        for start, string in self._always(text):
-            yield Entity(start, start + len(string), self.always[string], string, 1.0)
+        for start, string in self.lists.occurrences(text):
+            yield Entity(start, start + len(string), self.lists.always[string], string, 1.0)
 
     def _look_alikes(self, text: str, changes: list[Entity]) -> Iterator[Entity]:
         starts = [change.start for change in changes]
         for start, end, label in look_alikes(text, self._rules):
             before = bisect_left(starts, end) - 1
-            if (before < 0 or changes[before].end <= start) and text[start:end] not in self.never:
+            if (before < 0 or changes[before].end <= start) and text[start:end] not in self.lists.never:
                 yield Entity(start, end, label, text[start:end], 0.0)
-
-    @cached_property
-    def _always(self) -> Occurrences:
-        return Occurrences(self.always)
 
     @property
     def _rules(self) -> list[str]:
@@ -174,7 +165,7 @@ class Redactor:
 
     def _replacements(self, strings: Mapping[str, str]) -> dict[str, str]:
         """Return what each string is replaced by, given its label, in the order in which they occur."""
-        key = self.key or secrets.token_bytes(16)
+        key = self.lists.key or secrets.token_bytes(16)
         counts: dict[str, int] = {}
         new: dict[str, str] = {}
         taken = Occurrences(strings)
@@ -184,7 +175,7 @@ class Redactor:
                 new[string] = "*" * len(string)
             elif self.by == "label":
                 counts[label] = counts.get(label, 0) + 1
-                new[string] = f"[{label}_{digest.hex()[:8] if self.key else counts[label]}]"
+                new[string] = f"[{label}_{digest.hex()[:8] if self.lists.key else counts[label]}]"
             else:
                 new[string] = _fresh(label, string, Random(digest), taken)
                 taken.add(new[string])

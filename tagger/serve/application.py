@@ -16,6 +16,7 @@ from starlette.routing import Route
 
 from tagger.calibration import Thresholds
 from tagger.pipeline import Tagger
+from tagger.redaction.lists import Lists
 from tagger.serve import documentation
 from tagger.serve.corrections import CorpusFile
 from tagger.serve.endpoints import ENDPOINTS, Api
@@ -45,6 +46,7 @@ def application(
     hosts: set[str] | None = None,
     queue: QueueSetup | None = None,
     thresholds: Thresholds | None = None,
+    lists: Lists | None = None,
 ) -> Starlette:
     """Return the ASGI application around a tagger.
 
@@ -56,9 +58,10 @@ def application(
         hosts: The host names allowed in a request's `Host`; any by default.
         queue: Texts to correct one by one; needs `save`.
         thresholds: How probable an entity must be, where a request does not say so; all are returned by default.
+        lists: What redaction replaces always or never, and its secret.
     """
     limits, metrics = limits or Limits(), Metrics()
-    api = Api(tagger, limits, save, metrics, queue, thresholds)
+    api = Api(tagger, limits, save, metrics, queue, thresholds, lists)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:

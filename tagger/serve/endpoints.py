@@ -34,6 +34,7 @@ from tagger.formats.native import parse, to_native
 from tagger.formats.records import dumps, parse_object
 from tagger.pipeline import Tagger
 from tagger.redaction import REPLACEMENTS, Redactor, parse_labels
+from tagger.redaction.lists import Lists
 from tagger.serve.batching import BusyError, SharedTagger
 from tagger.serve.corrections import CorpusFile
 from tagger.serve.limits import Limits
@@ -55,6 +56,7 @@ class Api:
         metrics: Where texts and entities are counted.
         queue: Texts to correct one by one; None for no queue. Needs `corpus_file`.
         thresholds: How probable an entity must be, where a request does not say so; all are returned by default.
+        lists: What redaction replaces always or never, and its secret.
     """
 
     def __init__(
@@ -65,9 +67,10 @@ class Api:
         metrics: Metrics,
         queue: QueueSetup | None = None,
         thresholds: Thresholds | None = None,
+        lists: Lists | None = None,
     ) -> None:
         self.limits, self.corpus_file, self.metrics = limits, corpus_file, metrics
-        self.thresholds = thresholds or Thresholds()
+        self.thresholds, self.lists = thresholds or Thresholds(), lists or Lists()
         self.tagger = SharedTagger(tagger, limits.waiting, metrics.count_batch)
         self.queue: QueueApi | None = None
         if queue and corpus_file:
@@ -90,7 +93,9 @@ class Api:
 
     async def redact(self, request: Request) -> Response:
         """`POST /redact`: the same for texts without their entities and what rules find."""
-        return await self._answer(request, Thresholds(), partial(_redacted, self._redactor(request)))
+        if (unsure := request.query_params.get("unsure", "false")) not in ("true", "false"):
+            reject(400, "unsure: expected true or false")
+        return await self._answer(request, Thresholds(), partial(_redacted, self._redactor(request), unsure == "true"))
 
     async def _answer(self, request: Request, thresholds: Thresholds, render: "Render") -> Response:
         """Return what `render` makes of each text and its entities, in the form in which the texts came."""
@@ -179,7 +184,7 @@ class Api:
             labels = parse_labels(given, self.tagger.tagger.labels, "labels")
         except ConfigError as error:
             reject(400, str(error))
-        return Redactor(None, by, self._thresholds(request), labels)
+        return Redactor(None, by, self._thresholds(request), labels, self.lists)
 
     async def _results(
         self, given: Sequence[Given], thresholds: Thresholds, render: "Render", wait: bool = False
@@ -217,11 +222,14 @@ async def _tagged(given: Sequence[Given], predicted: list[list[Entity]]) -> list
     return [to_native(text, entities, extra=extra) for (text, extra), entities in zip(given, predicted, strict=True)]
 
 
-async def _redacted(redactor: Redactor, given: Sequence[Given], predicted: list[list[Entity]]) -> list[str]:
+async def _redacted(
+    redactor: Redactor, unsure: bool, given: Sequence[Given], predicted: list[list[Entity]]
+) -> list[str]:
     def result(given: Given, entities: list[Entity]) -> str:
         redacted = redactor.redact(Document(given.text, extra=given.extra), entities)
         document = redacted.document
-        return dumps({**document.extra, "text": document.text, "replaced": redacted.replaced})
+        review = {"unsure": [entity._asdict() for entity in redacted.unsure]} if unsure else {}
+        return dumps({**document.extra, "text": document.text, "replaced": redacted.replaced} | review)
 
     return await asyncio.to_thread(lambda: list(map(result, given, predicted)))  # rules take a while
 

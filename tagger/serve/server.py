@@ -10,6 +10,7 @@ import uvicorn
 from tagger.calibration import Thresholds
 from tagger.errors import ConfigError
 from tagger.pipeline import Tagger
+from tagger.redaction.lists import Lists
 from tagger.serve.application import application
 from tagger.serve.corrections import CorpusFile
 from tagger.serve.limits import Limits
@@ -28,6 +29,7 @@ def serve(
     token: str,
     queue: QueueSetup | None = None,
     thresholds: Thresholds | None = None,
+    lists: Lists | None = None,
 ) -> None:
     """Answer requests until the process is interrupted or terminated; accepted requests are finished.
 
@@ -40,6 +42,7 @@ def serve(
         token: The token that clients must send; empty for none.
         queue: Texts to correct one by one; needs `save`.
         thresholds: How probable an entity must be, where a request does not say so; of all, by default.
+        lists: What redaction replaces always or never, and its secret.
 
     Raises:
         ConfigError: If the server cannot listen on the address.
@@ -47,7 +50,7 @@ def serve(
     listening = _listen(host, port)
     local = host in _LOOPBACK_ADDRESSES
     hosts = _LOOPBACK_HOSTS if local and not token else None
-    app = application(tagger, limits, save, token, hosts, queue, thresholds)
+    app = application(tagger, limits, save, token, hosts, queue, thresholds, lists)
     config = uvicorn.Config(
         app, ws="none", proxy_headers=False, log_level="warning", access_log=False, server_header=False,
         timeout_graceful_shutdown=limits.seconds,
