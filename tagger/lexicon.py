@@ -59,8 +59,8 @@ class Lexicon:
         self._tags = np.append(np.concatenate([vocabulary_tags[known], tags])[first], np.uint8(NO_WORD))
         ids = np.concatenate([known + RESERVED, np.full(len(keys), UNKNOWN)])[first]
         self._ids = np.append(ids, PADDING).astype(np.int32)
-        buckets = np.arange(2**_BUCKETS, dtype=np.uint32) << np.uint32(32 - _BUCKETS)
-        self._first = np.searchsorted(sorted_keys, buckets).astype(np.int32)
+        counts = np.bincount(sorted_keys >> np.uint32(32 - _BUCKETS), minlength=2**_BUCKETS)
+        self._first = (np.cumsum(counts) - counts).astype(np.int32)
 
     @staticmethod
     def of(words: Iterable[tuple[str, str]], vocabulary: Vocabulary, fold: bool) -> "Lexicon":
@@ -80,7 +80,9 @@ class Lexicon:
                 tags.setdefault(word, tag_id)
         size = len(vocabulary.words)
         vocabulary_tags = np.fromiter((tags.pop(word, NO_WORD) for word in vocabulary.words), np.uint8, size)
-        return Lexicon(vocabulary, vocabulary_tags, _keys(list(tags)), np.fromiter(tags.values(), np.uint8, len(tags)))
+        keys = _keys(list(tags))
+        order = np.argsort(keys, kind="stable")  # sorted, they are sorted sooner when they are loaded
+        return Lexicon(vocabulary, vocabulary_tags, keys[order], np.fromiter(tags.values(), np.uint8, len(tags))[order])
 
     def __len__(self) -> int:
         return len(self._keys) - 1

@@ -6,8 +6,6 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from tqdm import tqdm
-
 _silent = False
 
 
@@ -20,6 +18,8 @@ def silence() -> None:
 def say(line: str) -> None:
     """Print a line of progress to standard error, above any progress bar; nothing where that is closed."""
     if sys.stderr is not None and not _silent:
+        from tqdm import tqdm  # here, since a single sentence is tagged sooner without it
+
         tqdm.write(line, file=sys.stderr)
 
 
@@ -37,6 +37,8 @@ def bar(items: Iterable[Any] | None = None, shown: bool = True, **settings: Any)
         shown: Whether to show it at all.
         settings: As for `tqdm`.
     """
+    from tqdm import tqdm
+
     hidden = _silent or not shown or sys.stderr is None
     return tqdm(items, file=sys.stderr, disable=True if hidden else None, **settings)
 

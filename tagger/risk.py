@@ -31,7 +31,7 @@ def likely_spans(weights: Lattice, threshold: float) -> tuple[np.ndarray, np.nda
     rows, spans, probabilities = rows[kept], spans[kept], probabilities[kept]
     clash = (rows[1:] == rows[:-1]) & (spans[1:, 0] < spans[:-1, 1])
     chosen = np.ones(len(rows), bool)
-    for row in np.unique(rows[1:][clash]).tolist():
+    for row in dict.fromkeys(rows[1:][clash].tolist()):
         own = np.arange(*np.searchsorted(rows, (row, row + 1)))
         chosen[own] = False
         chosen[own[_apart(spans[own].tolist(), (probabilities[own] - threshold).tolist())]] = True

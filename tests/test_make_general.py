@@ -2,11 +2,14 @@
 
 import gzip
 import json
+import re
+from pathlib import Path
 
 import make_general
 import pytest
 
 from tagger.documents import Document, Span
+from tagger.files import sha256
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +25,11 @@ def work(tmp_path_factory):
             opened = gzip.open if source.path.endswith(".gz") else open
             with opened(source.file(data), "wt", encoding="utf-8") as file:
                 file.write(text)
-    make_general.gather(data, work, seed=1)
+    labels = make_general.Source("labels.tsv", "MIT")
+    labels.file(data).write_text(f"{sha256(make_general.WIKIPEDIA.file(data))}\n3\n5\t0 1 LOC\t2 4 PER\n", "utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(make_general, "WIKIPEDIA_LABELS", labels)
+        make_general.gather(data, work, seed=1)
     return work
 
 
@@ -42,10 +49,26 @@ def test_nothing_of_dev_is_learnt_from(work):
 def test_all_else_is(work):
     own = {sentence.text for sentence in make_general.own_sentences()}
     labelled = texts(work / "labelled.jsonl")
-    assert own == set(labelled[60:]) | set(texts(work / "own_dev.jsonl"))
+    assert own == set(labelled[60:-2]) | set(texts(work / "own_dev.jsonl"))
     assert texts(work / "train.jsonl")[: len(labelled)] == labelled
     assert len(texts(work / "unlabelled.jsonl.gz")) == 60 + 60 + 12
-    assert len(texts(work / "taught.jsonl.gz")) == 60 + 10 + 2
+    assert len(texts(work / "taught.jsonl.gz")) == 58 + 10 + 2
+
+
+def test_labels_and_sentences_of_wikipedia_meet(work):
+    lines = (work / "labelled.jsonl").read_text("utf-8").splitlines()[-2:]
+    assert [record["text"][-5:] for record in map(json.loads, lines)] == ["第2句话。", "第4句话。"]
+    assert json.loads(lines[1])["entities"] == [
+        {"start": 0, "end": 1, "label": "LOC"},
+        {"start": 2, "end": 4, "label": "PER"},
+    ]
+
+
+def test_the_labels_of_wikipedia_hold_no_text():
+    _, *rows = make_general.WIKIPEDIA_LABELS.file(Path()).read_text("utf-8").splitlines()
+    numbers = [int(row.split("\t")[0]) for row in rows]
+    assert numbers == sorted(set(numbers))
+    assert all(re.fullmatch(r"\d+(\t\d+ \d+ (PER|LOC|ORG))*", row) for row in rows)
 
 
 def test_organisations_are_exchanged_and_nothing_else():

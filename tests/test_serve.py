@@ -334,7 +334,7 @@ def test_the_server_is_started_with_a_threshold(monkeypatch, capsys, given, code
     started = []
     monkeypatch.setattr("tagger.serve.server.serve", lambda *arguments: started.append(arguments))
     assert main(["serve", str(GOLDEN / "format-3"), "--threshold", given]) == code
-    assert [arguments[-1] for arguments in started] == [Thresholds(0.0, {"PER": 0.8, "LOC": 0.6})][: 1 - code]
+    assert [arguments[-2] for arguments in started] == [Thresholds(0.0, {"PER": 0.8, "LOC": 0.6})][: 1 - code]
     assert ("--threshold" in capsys.readouterr().err) == bool(code)
 
 

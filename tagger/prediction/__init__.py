@@ -209,13 +209,15 @@ class _Progress:
 
     def update(self, group: Group) -> None:
         """Show that a group is done; time begins with the first, for what came before was not tagged now."""
+        if not self._shown:
+            return
         self._characters += sum(map(_length, group.items))
         if self._bar is None:
             settings = (
                 {"total": self._size, "unit": "B", "unit_divisor": 1000} if self._size else {"unit": " characters"}
             )
             self._bar = bar(
-                shown=self._shown, unit_scale=True, mininterval=0.5, smoothing=0.05,
+                unit_scale=True, mininterval=0.5, smoothing=0.05,
                 initial=group.position if self._size else 0, **settings,
             )  # fmt: skip
         if self._size:
