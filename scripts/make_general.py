@@ -111,7 +111,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--work", type=Path, default=PROJECT / "bench-out" / "general", metavar="DIR", help=about)
     parser.add_argument("--out", type=Path, default=GENERAL, metavar="BUNDLE", help="replaced (default: %(default)s)")
     about = "large taggers that teach it; 0 for a plain training, a fifth of the work (default: %(default)s)"
-    parser.add_argument("--teachers", type=int, default=3, metavar="N", help=about)
+    parser.add_argument("--teachers", type=int, default=2, metavar="N", help=about)
     parser.add_argument("--seed", type=int, default=1, metavar="N", help="of all that is random (default: 1)")
     options = parser.parse_args()
     for source in SOURCES:

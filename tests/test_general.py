@@ -19,10 +19,10 @@ ALL = [sentence for sentences in SENTENCES.values() for sentence in sentences]
 of_each_register = pytest.mark.parametrize("register", SENTENCES)
 
 # Names that are also words, or that are marked in one sense only.
-AMBIGUOUS = {"省人民"}
+AMBIGUOUS = {"省人民", "最高法"}
 
-# Titles of works, and a word that other names seem to begin in: 教育部门 is not 教育部.
-_NO_NAME = re.compile("《.*?》|部门")
+# Titles of works, and words that other names seem to begin in: 教育部门 and 教育部长 are not 教育部.
+_NO_NAME = re.compile("《.*?》|部[门长]")
 
 # What turns the place before it into a person's origin, which is not marked.
 _PERSON = re.compile(r"人|籍|裔|族|\w{0,4}(?:手|家|员|师|客|星|商|者|将|锋|卫|生|兵|枭|民|官|奶|脚)")
