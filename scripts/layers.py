@@ -126,6 +126,7 @@ LAYERS = (
     "redaction.stand_ins",
     "redaction.occurrences",
     "redaction.lists",
+    "redaction.stretches",
     "redaction",
     "redaction.way_back",
     "api",

@@ -97,10 +97,11 @@ def main() -> None:
     """Make the bundle, step by step."""
     options = parse_arguments()
     work: Path = options.work.resolve()
-    work.mkdir(parents=True, exist_ok=True)
+    made = record(options.data, options.seed, options.teachers)
+    claim(work, made)
     gather(options.data, work, options.seed)
     trained = train(options.data, work, options.seed, options.teachers)
-    finish(trained, options.out, record(options.data, options.seed, options.teachers), work)
+    finish(trained, options.out, made, work)
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -118,6 +119,16 @@ def parse_arguments() -> argparse.Namespace:
         if not source.file(options.data).exists():
             parser.error(f"{source.file(options.data)}: no such file; give the data with --data or TAGGER_DATA")
     return options
+
+
+def claim(work: Path, made: Figures) -> None:
+    """Make the folder of the work, or check that what is there was made of the same."""
+    file = work / "made.json"
+    if not file.exists():
+        work.mkdir(parents=True, exist_ok=True)
+        write_json(file, made)
+    elif json.loads(file.read_text("utf-8")) != json.loads(json.dumps(made)):
+        raise SystemExit(f"{work}: holds work of other texts or settings; delete it, or give another --work")
 
 
 # ---- texts --------------------------------------------------------------------------------------------------------

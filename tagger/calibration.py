@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field, replace
 
 import numpy as np
 
-from tagger.documents import Document, Entity, Span
+from tagger.documents import Document, Entity, Span, judged
 from tagger.errors import ConfigError, shortened
 
 _EDGE = 5e-5  # probabilities are rounded to four digits
@@ -144,10 +144,13 @@ class Calibrator:
         self._repeated: list[tuple[float, bool]] = []
 
     def add(self, document: Document, entities: Sequence[Entity]) -> None:
-        """Record which predicted entities of a document, and which other occurrences of their strings, are correct."""
+        """Record which predicted entities of a document, and which other occurrences of their strings, are correct.
+
+        What lies in stretches that were not annotated is neither.
+        """
         gold = set(document.entities)
-        self._predicted += _outcomes(entities, gold)
-        self._repeated += _outcomes(repeated(document.text, entities), gold)
+        self._predicted += _outcomes(judged(document, entities), gold)
+        self._repeated += _outcomes(judged(document, list(repeated(document.text, entities))), gold)
 
     def fit(self) -> Calibration:
         """Return the most probable calibration; it changes next to nothing where there are few predictions."""

@@ -38,7 +38,7 @@ def joined(own: Table, other: Table, units: UnitMaker, config: VectorsConfig) ->
         VectorsError: If no word is in both.
     """
     ours, theirs = own.vocabulary.numbers, other.vocabulary.numbers
-    others = [w for w in other.vocabulary.words if w not in ours and _HAN.fullmatch(w) and len(units.words(w)) == 1]
+    others = [w for w in other.vocabulary.words if w not in ours and _HAN.fullmatch(w) and units.words(w) == [w]]
     words = _in_turns(own.vocabulary.words, others)
     words = words[: config.limit or None]
     common = [word for word in own.vocabulary.words if word in theirs]

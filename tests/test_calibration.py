@@ -92,6 +92,16 @@ def test_whether_strings_are_marked_again_is_learnt(marked, expected):
     assert calibrator.fit().repeats == pytest.approx(expected, abs=0.02)
 
 
+def test_what_nobody_annotated_is_no_evidence():
+    calibrator = Calibrator()
+    for _ in range(300):
+        calibrator.add(Document(TEXT, (Span(0, 2, "LOC"),), unlabelled=((3, 14),)), [entity(0, 2, 0.9)])
+    again = Calibrator()
+    for _ in range(300):
+        again.add(Document(TEXT[:3], (Span(0, 2, "LOC"),)), [entity(0, 2, 0.9)])
+    assert calibrator.fit() == again.fit()
+
+
 def test_no_evidence_changes_nothing():
     assert Calibrator().fit() == Calibration()
     calibrator = Calibrator()

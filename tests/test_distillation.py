@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -138,9 +139,13 @@ def test_an_interrupted_teacher_goes_on_where_it_was(parts, tmp_path):
 
 def test_a_damaged_part_is_an_error_that_says_what_to_do(tmp_path):
     write_posteriors(Ensemble([Teacher()], SCHEME), [Document(TEXTS[0])], tmp_path)
-    (tmp_path / "part_00000.npz").write_bytes(b"no archive")
-    with pytest.raises(TrainingError, match=r"part_00000\.npz: is damaged; delete it, and continue with --resume"):
-        list(read_posteriors(tmp_path))
+    part = tmp_path / "part_00000.npz"
+    whole = part.read_bytes()
+    flipped = bytes(byte ^ 255 if 60 <= number < 90 else byte for number, byte in enumerate(whole))
+    for damaged in (b"no archive", b"", whole[: len(whole) // 2], flipped):
+        part.write_bytes(damaged)
+        with pytest.raises(TrainingError, match=r"part_00000\.npz: is damaged; delete it, and continue with --resume"):
+            list(read_posteriors(tmp_path))
 
 
 # ---- what is learnt -------------------------------------------------------------------------------------------
@@ -226,6 +231,9 @@ def test_a_run_killed_anywhere_resumes_and_ends_with_the_same_weights(finished, 
     done = run(small_corpus, out, "--resume")
     assert done.returncode == 0, done.stderr
     assert weights(out) == weights(finished)
+    shutil.rmtree(out)  # as if it had been killed before the bundle was there
+    again = run(small_corpus, out, "--resume")
+    assert again.stdout == done.stdout != ""
 
 
 def test_a_student_has_characters_and_its_teachers_the_labels_of_its_corpus(small_corpus, tmp_path):

@@ -85,3 +85,11 @@ def test_the_names_of_the_dictionary_are_organisations():
     names = list(make_general.dictionary_names())
     assert len(names) > 1000
     assert {"中国作家协会", "莫斯科大学"} <= set(names)
+
+
+def test_work_of_other_texts_or_settings_is_not_gone_on_with(tmp_path):
+    made = {"seed": 1, "settings": ("a=1",)}
+    make_general.claim(tmp_path / "work", made)
+    make_general.claim(tmp_path / "work", made)
+    with pytest.raises(SystemExit, match="delete it"):
+        make_general.claim(tmp_path / "work", made | {"seed": 2})

@@ -27,7 +27,7 @@ from tagger.redaction.numbers import (
     luhn_check,
 )
 from tagger.redaction.rules import matches
-from tagger.redaction.stand_ins import stand_in
+from tagger.redaction.stand_ins import STAND_INS, stand_in
 from tagger.redaction.way_back import edits, restore, write_map
 from tests.conftest import ROOT
 from tests.samples import few, planted
@@ -441,3 +441,48 @@ def test_mistakes_are_one_line(bundle_of_planted, tmp_path, capsys, arguments, m
     assert message in error
     assert len(error.strip().splitlines()) == 1
     assert sorted(tmp_path.iterdir()) == before
+
+
+def test_what_is_found_in_another_value_is_replaced_in_the_text():
+    document = Document("加我 12345678 聊", extra={"note": "QQ: 12345678"})
+    redacted = Redactor(None).redact(document, ()).document
+    assert "12345678" not in redacted.text + str(redacted.extra)
+
+
+def test_a_surname_and_a_name_that_it_begins_are_told_apart():
+    text = "李先来了。李先说。李先生好"
+    redacted = Redactor(None).redact(
+        Document(text), [Entity(0, 2, "PER", "李先", 1.0), Entity(9, 10, "PER", "李", 1.0)]
+    )
+    assert redacted.document.text == "[PER_1]来了。[PER_1]说。[PER_1]生好"
+
+
+def test_keys_that_become_alike_lose_no_value():
+    document = Document("王明李华", extra={"n": {"王明": 1, "李华": 2}})
+    redacted = Redactor(None, "mask").redact(document, entities(document.text, ("王明", "PER"), ("李华", "PER")))
+    assert redacted.document.extra == {"n": {"**": 1, "**_2": 2}}
+
+
+def test_stretches_that_nobody_annotated_stay_apart():
+    document = Document("甲王明乙丙丁", unlabelled=((0, 2), (2, 4)))
+    redacted = Redactor(None).redact(document, entities(document.text, ("王明", "PER")))
+    assert redacted.document.unlabelled == ((0, 9),)
+
+
+@pytest.mark.parametrize(
+    ("mention", "label"),
+    [
+        ("VISA 4111111111111111", "BANK_CARD"), ("A123456789012345678901", "ID_CARD"), ("工行ABC622202", "BANK_CARD"),
+        ("10.0.0.1000", "IP"), ("１０．０．０．１", "IP"), ("1..2", "IP"), ("OI35010000000000XX", "CREDIT_CODE"),
+        *((mention, label) for mention in ("王", "x", "12", "-", "ＡＢ１２", "龘abc 9") for label in STAND_INS),
+    ],
+)  # fmt: skip
+def test_a_stand_in_is_made_of_whatever_has_a_label(mention, label):
+    made = stand_in(label, mention, random.Random(1))
+    assert len(made) == len(mention)
+
+
+def test_long_repetitions_take_no_long_time():
+    text = "哈" * 100_000
+    redacted = Redactor(None).redact(Document(text), [Entity(0, 2, "PER", "哈哈", 1.0)])
+    assert redacted.document.text == "[PER_1]"

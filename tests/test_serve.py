@@ -274,6 +274,22 @@ def test_what_identifies_somebody_is_replaced(app):
     assert redacted(app, given, "?unsure=yes").status == 400
 
 
+def test_nothing_comes_back_beside_redacted_texts_that_was_replaced_in_them(app):
+    several = {"texts": ["龘的电话是13812345678"], "note": "龘 13812345678", "id": 7}
+    answer = redacted(app, several).json
+    assert answer.keys() == {"results", "id"}
+    assert answer["id"] == 7
+
+
+def test_given_annotations_are_redacted_and_move_along(app):
+    given = {"text": "电话13812345678，王明", "entities": [{"start": 14, "end": 16, "label": "CORE"}]}
+    answer = redacted(app, given).json
+    assert answer["text"] == "电话[PHONE_1]，[CORE_1]"
+    assert [(gold["start"], gold["end"]) for gold in answer["gold"]] == [(12, 20)]
+    wrong = {"text": "王明", "entities": [{"start": 0, "end": 9, "label": "CORE"}]}
+    assert redacted(app, wrong).status == 422
+
+
 def test_a_server_has_lists_and_a_secret_for_redaction():
     app = application(planted(), lists=Lists({"天眼": "PROJECT"}, frozenset({"龘"}), b"secret"))
     first, second = redacted(app, {"texts": ["龘看天眼", "又是天眼"]}).json["results"]

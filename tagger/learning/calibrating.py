@@ -29,7 +29,7 @@ def calibrate(tagger: Tagger, dev: Path) -> dict[str, Any]:
     documents, copies = itertools.tee(corpus.read(dev))
     results = tagger.results((document.text for document in copies), answers=False)
     for document, result in zip(documents, results, strict=True):
-        calibrator.add(document, judged(document, result.entities))
+        calibrator.add(document, result.entities)
     tagger.calibration = calibrator.fit()
     return tagger.evaluate(corpus.read(dev)).to_dict(shows_contest(tagger.config))
 

@@ -21,7 +21,7 @@ from tagger.learning.automatic import kept_kind
 from tagger.learning.checks import check_corpora
 from tagger.learning.device import use_device
 from tagger.learning.posteriors import Ensemble, write_posteriors
-from tagger.learning.run import Sources, claim, clear, finish
+from tagger.learning.run import Sources, claim, clear, finish, read_record
 from tagger.learning.start import begun
 from tagger.learning.training import train
 from tagger.learning.unlabelled import Disk, gather_unlabelled
@@ -113,17 +113,17 @@ def _distil(
         documents = itertools.chain.from_iterable(corpus.read(path) for path in (sources.train, texts) if path)
         write_posteriors(ensemble, bar(documents, desc="teaching", unit=" texts"), posteriors)
         stages.end()
-    metrics: dict[str, Any] = {}
 
     def learn(bundle: Path) -> None:
         theirs = over(config, config.distil.teacher).text
         vectors = sources.vectors or (teachers[0] if made and theirs == config.text else None)
         settings, own = student_step(config, sources, texts, posteriors, vectors)
-        metrics.update(train(settings, own, bundle, resume=True, stages=Stages(), kind=kind))
+        train(settings, own, bundle, resume=True, stages=Stages(), kind=kind)
 
     finish(folder / "student", _STUDENT, learn, stages)
     with atomic_folder(out, replace) as part:
         shutil.copytree(folder / "student", part, dirs_exist_ok=True)
+    metrics: dict[str, Any] = read_record(out / "metrics.json")
     return metrics
 
 

@@ -18,6 +18,7 @@ from tagger.cores import usable_cores
 from tagger.decode import Lattice, Transitions, lattice
 from tagger.documents import Document
 from tagger.errors import TrainingError
+from tagger.files import read_arrays
 from tagger.files.outputs import atomic_file
 from tagger.groups import grouped, in_order
 from tagger.pipeline import Tagger
@@ -123,13 +124,11 @@ def read_posteriors(folder: Path) -> Iterator[np.ndarray]:
         TrainingError: If a part cannot be read.
     """
     for path in _parts(folder):
-        try:
-            with np.load(path, allow_pickle=False) as arrays:
-                bounds, found = arrays["bounds"], arrays["edges"]
-        except (OSError, ValueError, KeyError, EOFError) as error:
-            raise TrainingError(f"{path}: is damaged; delete it, and continue with --resume") from error
-        for start, stop in pairwise(bounds.tolist()):
-            yield found[start:stop]
+        arrays = read_arrays(path)
+        if arrays is None or not arrays.keys() >= {"bounds", "edges"}:
+            raise TrainingError(f"{path}: is damaged; delete it, and continue with --resume")
+        for start, stop in pairwise(arrays["bounds"].tolist()):
+            yield arrays["edges"][start:stop]
 
 
 def _part(folder: Path, number: int) -> Path:

@@ -10,8 +10,6 @@ import hashlib
 import json
 import shutil
 import time
-import zipfile
-import zlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +20,7 @@ import numpy as np
 from tagger import corpus
 from tagger.config import Config
 from tagger.errors import TrainingError
-from tagger.files import sha256
+from tagger.files import read_arrays, sha256
 from tagger.files.outputs import MANIFEST, atomic_file, damaged_file, write_json
 from tagger.progress import Stages
 
@@ -185,11 +183,9 @@ class RunFolder:
         path = self.folder / _CHECKPOINT
         if not path.exists():
             return None
-        try:
-            with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-                return dict(arrays)
-        except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
-            raise _damaged(self.folder, _CHECKPOINT) from error
+        if (arrays := read_arrays(path)) is None:
+            raise _damaged(self.folder, _CHECKPOINT)
+        return arrays
 
     def holds(self, name: str) -> bool:
         """Return whether a folder inside, which was written whole, is there.

@@ -1,8 +1,6 @@
 """Sketches of texts: in bounded memory, which texts there are, to see how far two sets of texts differ."""
 
 import hashlib
-import zipfile
-import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tagger.files import read_arrays
 from tagger.files.outputs import atomic_file
 
 _MOST = 1 << 17  # hashes in a sketch: a megabyte and a half
@@ -98,11 +97,11 @@ class Sketch:
     @staticmethod
     def load(path: Path) -> "Sketch | None":
         """Return what `save` wrote; None if it is not there or damaged."""
+        arrays = read_arrays(path) or {}
         try:
-            with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-                texts, characters, level = arrays["counts"].tolist()
-                sketch = Sketch(str(arrays["digest"]), texts, characters, level, arrays["hashes"], arrays["lengths"])
-        except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error):
+            texts, characters, level = arrays["counts"].tolist()
+            sketch = Sketch(str(arrays["digest"]), texts, characters, level, arrays["hashes"], arrays["lengths"])
+        except (KeyError, ValueError, TypeError):
             return None
         return sketch if sketch.hashes.shape == sketch.lengths.shape and 0 <= level < 64 else None
 

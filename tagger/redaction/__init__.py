@@ -5,7 +5,7 @@ import hmac
 import itertools
 import secrets
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any
@@ -18,6 +18,7 @@ from tagger.redaction.lists import Lists
 from tagger.redaction.occurrences import Occurrences
 from tagger.redaction.rules import RULES, look_alikes, matches
 from tagger.redaction.stand_ins import stand_in
+from tagger.redaction.stretches import everywhere, joined
 
 # What a mention can be replaced by.
 REPLACEMENTS = {
@@ -112,13 +113,14 @@ class Redactor:
     def _redacted(self, document: Document, entities: Iterable[Entity]) -> Redacted:
         entities = [entity for entity in entities if self._wanted(entity.label) and entity.text not in self.lists.never]
         replaced = self.thresholds(entities)
-        changes = _everywhere(document.text, [*self._by_rules(document.text), *self._annotated(document), *replaced])
+        values = _joined_strings({key: value for key, value in document.extra.items() if key != "id"})
+        of_values = {entity.text: entity.label for entity in joined(values, self._by_rules(values))}
+        given = [*self._by_rules(document.text), *self._annotated(document), *replaced]
+        changes = everywhere(document.text, [*given, *_found(of_values, document.text)])
         strings: dict[str, str] = {}
         for change in changes:
             strings.setdefault(change.text, change.label)
-        values = _joined_strings({key: value for key, value in document.extra.items() if key != "id"})
-        found = _joined(values, self._by_rules(values))
-        elsewhere = {entity.text: entity.label for entity in found if entity.text not in strings}
+        elsewhere = {string: label for string, label in of_values.items() if string not in strings}
         new = self._replacements(strings | elsewhere)
         move = _Move(changes, [new[change.text] for change in changes])
         probable = set(replaced)
@@ -149,8 +151,7 @@ class Redactor:
         for start, end, label in matches(text, self._rules):
             if text[start:end] not in self.lists.never:
                 yield Entity(start, end, label, text[start:end], 1.0)
-        for start, string in self.lists.occurrences(text):
-            yield Entity(start, start + len(string), self.lists.always[string], string, 1.0)
+        yield from _found(self.lists.always, text, self.lists.occurrences)
 
     def _look_alikes(self, text: str, changes: list[Entity]) -> Iterator[Entity]:
         starts = [change.start for change in changes]
@@ -199,6 +200,14 @@ def parse_labels(given: str, labels: Iterable[str], name: str = "--labels") -> f
     return wanted
 
 
+def _found(
+    labels: Mapping[str, str], text: str, occurrences: Callable[[str], Iterator[tuple[int, str]]] | None = None
+) -> Iterator[Entity]:
+    """Yield where strings that have a label occur in a text."""
+    for start, string in (occurrences or Occurrences(labels))(text):
+        yield Entity(start, start + len(string), labels[string], string, 1.0)
+
+
 def _fresh(label: str, string: str, random: Random, taken: Occurrences) -> str:
     """Return a stand-in in which none of the strings taken occurs; asterisks if there is none."""
     for _ in range(_TRIES):
@@ -206,50 +215,6 @@ def _fresh(label: str, string: str, random: Random, taken: Occurrences) -> str:
         if not taken.are_in(made):
             return made
     return "*" * len(string)
-
-
-def _everywhere(text: str, given: Iterable[Entity]) -> list[Entity]:
-    """Return the stretches to replace, apart and in order: those given, and wherever the string of one occurs.
-
-    Stretches that overlap become one, with the label of the longest.
-    """
-    changes = _joined(text, given)
-    searched: set[str] = set()
-    while new := {sought: change for change in changes if (sought := _sought(text, change)) not in searched}:
-        searched.update(new)
-        further = [
-            Entity(start, start + len(change.text), change.label, change.text, change.score)
-            for start, sought in Occurrences(sought for sought in new if len(sought) > 1)(text)
-            for change in [new[sought]]
-        ]
-        changes = _joined(text, [*changes, *further])
-    return changes
-
-
-def _sought(text: str, change: Entity) -> str:
-    """Return what marks the other occurrences of a string: itself; for one character, which is mostly a part of words
-    elsewhere, itself and the next, as in 李先生."""
-    return text[change.start : max(change.end, change.start + 2)]
-
-
-def _joined(text: str, given: Iterable[Entity]) -> list[Entity]:
-    joined: list[Span] = []
-    scores: list[float] = []
-    longest = 0
-    for entity in sorted(given, key=lambda entity: (entity.start, -entity.end, -entity.score)):
-        length = entity.end - entity.start
-        if joined and entity.start < joined[-1].end:
-            last = joined[-1]
-            joined[-1] = Span(last.start, max(last.end, entity.end), entity.label if length > longest else last.label)
-            scores[-1], longest = max(scores[-1], entity.score), max(longest, length)
-        elif length:
-            joined.append(Span(*entity[:3]))
-            scores.append(entity.score)
-            longest = length
-    return [
-        Entity(start, end, label, text[start:end], score)
-        for (start, end, label), score in zip(joined, scores, strict=True)
-    ]
 
 
 # ---- what moves along ---------------------------------------------------------------------------------------------
@@ -301,7 +266,11 @@ class _Strings:
         if isinstance(value, int | float) and not isinstance(value, bool):
             return self._new.get(str(value), value)
         if isinstance(value, Mapping):
-            return {self.replaced(key): self.replaced(inner) for key, inner in value.items() if not self._spelt(inner)}
+            new: dict[str, Any] = {}
+            for key, inner in value.items():
+                if not self._spelt(inner):
+                    new[_distinct(self.replaced(key), new)] = self.replaced(inner)
+            return new
         if isinstance(value, list | tuple):
             return [self.replaced(inner) for inner in value if not self._spelt(inner)]
         return value
@@ -331,6 +300,12 @@ class _Strings:
         return is_spelt
 
 
+def _distinct(key: str, taken: Container[str]) -> str:
+    """Return a key, or where it is taken, with a number behind it."""
+    numbered = (f"{key}_{number}" for number in itertools.count(2))
+    return key if key not in taken else next(new for new in numbered if new not in taken)
+
+
 def _piece(item: Any) -> str:
     """Return an item of a list of tokens as a string: itself, the first in an object, those in a list; "" if none."""
     if isinstance(item, Mapping):
@@ -349,7 +324,7 @@ def _moved(document: Document, move: _Move, strings: _Strings) -> Document:
         entities=entities,
         scores=document.scores if len(entities) == len(document.entities) else (),
         answers=distinct(map(strings.replaced, document.answers)),
-        unlabelled=tuple(move.span(start, end) for start, end in document.unlabelled),
+        unlabelled=_merged(move.span(start, end) for start, end in document.unlabelled),
         extra=strings.record(document.extra),
         predicted=tuple(
             entity._replace(start=start, end=end, text=text[start:end])
@@ -357,6 +332,17 @@ def _moved(document: Document, move: _Move, strings: _Strings) -> Document:
             for start, end in [move.span(entity.start, entity.end)]
         ),
     )
+
+
+def _merged(stretches: Iterable[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
+    """Return stretches in order, those that overlap as one."""
+    merged: list[tuple[int, int]] = []
+    for start, end in stretches:
+        if merged and start < merged[-1][1]:
+            merged[-1] = merged[-1][0], max(end, merged[-1][1])
+        else:
+            merged.append((start, end))
+    return tuple(merged)
 
 
 def _joined_strings(value: Any) -> str:

@@ -36,7 +36,7 @@ class Occurrences:
         for size in self._keys:
             for start in range(len(text) - size + 1):
                 for length in lengths.get(text[start : start + size], ()):
-                    if (string := text[start : start + length]) in strings:
+                    if start + length <= len(text) and (string := text[start : start + length]) in strings:
                         yield start, string
 
     def are_in(self, text: str) -> bool:

@@ -70,12 +70,14 @@ _SUFFIXES = (
 def stand_in(label: str, mention: str, random: Random) -> str:
     """Return another string of the kind of a mention, with as many characters.
 
+    A mention that has not the form of its label, such as one of a list, gets random characters of its own kinds.
+
     Args:
         label: Of the mention: the name of a rule, or a label of the tagger.
         mention: The string.
         random: Decides alone what comes out.
     """
-    return _MAKERS.get(label, _like)(mention, random)
+    return STAND_INS.get(label, _like)(mention, random)
 
 
 def _like(mention: str, random: Random, han: str = _OTHER) -> str:
@@ -148,6 +150,11 @@ def _put(mention: str, signs: str) -> str:
     return "".join(_as_wide(next(rest), sign) if _narrow(sign).isalnum() else sign for sign in mention)
 
 
+def _alphanumeric(mention: str) -> str:
+    """Return the letters and digits of a mention, as `_put` counts them, in ASCII and as capitals."""
+    return "".join(filter(str.isalnum, map(_narrow, mention))).upper()
+
+
 def _narrow(sign: str) -> str:
     """Return a letter or digit as ASCII, "" for what has no such form."""
     narrow = unicodedata.normalize("NFKC", sign)
@@ -176,13 +183,15 @@ def _phone(mention: str, random: Random) -> str:
 
 def _identity(mention: str, random: Random) -> str:
     """Return another number of a card of the mainland, of Hong Kong or of Taiwan, with a right check digit."""
-    number = "".join(filter(str.isalnum, map(_narrow, mention))).upper()
+    number = _alphanumeric(mention)
     if match := re.fullmatch(r"([A-Z]{1,2})[0-9]{6}[0-9A]", number):
         number = _like(match[1], random) + _digits(6, random)
         return _put(mention, number + hong_kong_check(number))
     if re.fullmatch(r"[A-Z][0-9]{9}", number):
         number = _like(number[0], random) + random.choice("12") + _digits(7, random)
         return _put(mention, number + taiwan_check(number))
+    if not re.fullmatch("[0-9]{15}|[0-9]{17}[0-9X]", number):
+        return _like(mention, random)
     day = _day(random)
     place = random.choice(("11", "31", "44", "51")) + "99" + _digits(2, random)
     if len(number) == 15:
@@ -196,14 +205,19 @@ def _day(random: Random) -> datetime.date:
 
 
 def _card(mention: str, random: Random) -> str:
-    number = "".join(filter(str.isdecimal, map(_narrow, mention)))
+    number = _alphanumeric(mention)
+    if not re.fullmatch("[0-9]{13,19}", number):
+        return _like(mention, random)
     made = number[:2] + _digits(len(number) - 3, random)
     made += luhn_check(made)
     return _put(mention, made if is_card_number(made) else number[:3] + _like(number[3:], random))
 
 
 def _credit_code(mention: str, random: Random) -> str:
-    code = "".join(map(_narrow, mention[:2])).upper() + _digits(15, random)
+    code = _alphanumeric(mention)
+    if not re.fullmatch("[0-9A-HJ-NPQRTUWXY]{18}", code):
+        return _like(mention, random)
+    code = code[:2] + _digits(15, random)
     return _put(mention, code + credit_check(code))
 
 
@@ -243,9 +257,11 @@ def _email(mention: str, random: Random) -> str:
 
 
 def _ip(mention: str, random: Random) -> str:
-    if not re.fullmatch(r"[0-9.]+", mention):
+    if re.fullmatch("[0-9]{1,3}([.][0-9]{1,3})*", mention):
+        return ".".join(str(random.randint(*_RANGES[len(part)])) for part in mention.split("."))
+    if re.fullmatch("[0-9A-Fa-f:.-]+", mention):
         return re.sub("[0-9A-Fa-f]", lambda _: random.choice("123456789abcdef"), mention)
-    return ".".join(str(random.randint(*_RANGES[len(part)])) for part in mention.split("."))
+    return _like(mention, random)
 
 
 _RANGES = {1: (1, 9), 2: (10, 99), 3: (100, 254)}
@@ -280,7 +296,7 @@ def _written(value: int, like: str) -> str:
     return ("二三"[ten - 2] if ten > 1 else "") + ("十" if ten else "") + ("一二三四五六七八九"[one - 1] if one else "")
 
 
-_MAKERS: Mapping[str, Callable[[str, Random], str]] = {
+STAND_INS: Mapping[str, Callable[[str, Random], str]] = {
     "PER": _person,
     "LOC": _with_suffix(_PLACE),
     "ORG": _with_suffix(_OTHER),

@@ -17,7 +17,8 @@ A request that cannot be answered gets `{"error": reason}` with a status of 4xx 
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Sequence
+from dataclasses import replace
 from functools import partial
 from importlib import resources
 from typing import Any, NamedTuple
@@ -95,10 +96,20 @@ class Api:
         """`POST /redact`: the same for texts without their entities and what rules find."""
         if (unsure := request.query_params.get("unsure", "false")) not in ("true", "false"):
             reject(400, "unsure: expected true or false")
-        return await self._answer(request, Thresholds(), partial(_redacted, self._redactor(request), unsure == "true"))
+        render = partial(_redacted, self._redactor(request), unsure == "true")
+        return await self._answer(request, Thresholds(), render, shared=("id",))
 
-    async def _answer(self, request: Request, thresholds: Thresholds, render: "Render") -> Response:
-        """Return what `render` makes of each text and its entities, in the form in which the texts came."""
+    async def _answer(
+        self, request: Request, thresholds: Thresholds, render: "Render", shared: Collection[str] | None = None
+    ) -> Response:
+        """Return what `render` makes of each text and its entities, in the form in which the texts came.
+
+        Args:
+            request: With the texts.
+            thresholds: How probable an entity must be to be given to `render`.
+            render: Makes the results.
+            shared: Of what stands beside several texts, the keys that come back; None for all.
+        """
         if media_type(request) == JSON_LINES:
             lines = self._answer_stream(request, thresholds, render)
             first = await anext(lines, b"")  # a fault in the first lines decides the status
@@ -107,6 +118,7 @@ class Api:
         results = await self._results(given, thresholds, render)
         if further is None:
             return Response(results[0], media_type=JSON)
+        further = {key: value for key, value in further.items() if shared is None or key in shared}
         rest = f", {dumps(further)[1:-1]}" if further else ""
         return Response(f'{{"results": [{", ".join(results)}]{rest}}}', media_type=JSON)
 
@@ -184,7 +196,7 @@ class Api:
             labels = parse_labels(given, self.tagger.tagger.labels, "labels")
         except ConfigError as error:
             reject(400, str(error))
-        return Redactor(None, by, self._thresholds(request), labels, self.lists)
+        return Redactor(self.tagger.tagger, by, self._thresholds(request), labels, self.lists)
 
     async def _results(
         self, given: Sequence[Given], thresholds: Thresholds, render: "Render", wait: bool = False
@@ -226,12 +238,26 @@ async def _redacted(
     redactor: Redactor, unsure: bool, given: Sequence[Given], predicted: list[list[Entity]]
 ) -> list[str]:
     def result(given: Given, entities: list[Entity]) -> str:
-        redacted = redactor.redact(Document(given.text, extra=given.extra), entities)
+        redacted = redactor.redact(_annotated(given), entities)
         document = redacted.document
+        gold = {}
+        if isinstance(given.extra.get("gold"), list):
+            gold["gold"] = [entity._asdict() for entity in document.entities]
         review = {"unsure": [entity._asdict() for entity in redacted.unsure]} if unsure else {}
-        return dumps({**document.extra, "text": document.text, "replaced": redacted.replaced} | review)
+        return dumps({**document.extra, "text": document.text, **gold, "replaced": redacted.replaced, **review})
 
     return await asyncio.to_thread(lambda: list(map(result, given, predicted)))  # rules take a while
+
+
+def _annotated(given: Given) -> Document:
+    """Return a text with the entities that were given with it."""
+    if not isinstance(gold := given.extra.get("gold"), list):
+        return Document(given.text, extra=given.extra)
+    try:
+        document = parse({"text": given.text, "entities": gold}, "text", Notes())
+    except CorpusError as error:
+        reject(422, str(error))
+    return replace(document, extra={key: value for key, value in given.extra.items() if key != "gold"})
 
 
 def _queued(handler: Callable[[QueueApi, Request], Awaitable[Response]]) -> Callable[[Api, Request], Any]:
