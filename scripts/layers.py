@@ -23,6 +23,7 @@ LAYERS = (
     "files.remote",
     "files",
     "files.outputs",
+    "files.arrays",
     "progress",
     "settings",
     "presets",

@@ -344,6 +344,10 @@ def _read_manifest(folder: Path) -> tuple[dict[str, Any], str]:
         bundle_format, writer = manifest.get("format"), manifest.get("tagger")
     except FileNotFoundError:
         raise BundleError(f"{folder}: not a bundle (no {MANIFEST}); make one with: tagger train") from None
+    except NotADirectoryError:
+        expected = "expected a bundle, the folder of a trained tagger; received a file"
+        remedy = "leave it out to use the general tagger, and give one file at a time"
+        raise BundleError(f"{folder}: {expected}; {remedy}") from None
     except (OSError, ValueError, AttributeError) as error:
         raise BundleError(f"{folder}: {MANIFEST} is damaged ({error}); copy the bundle again") from error
     _check_format(folder, bundle_format, writer)

@@ -84,6 +84,7 @@ def general(monkeypatch):
         ("predict", 2, "", "nothing to tag"),
         ("predict nowhere a.txt", 1, "", "nowhere: expected a bundle"),
         ("predict cut a.txt", 1, "", "cut: not a bundle"),
+        ("redact a.txt a.txt", 1, "", "a.txt: expected a bundle"),
         ("evaluate bundle", 2, "", "bundle: is a bundle; give the file"),
         ("evaluate nowhere a.txt", 1, "", "nowhere: not a bundle"),
         ("redact bundle", 2, "", "bundle: is a bundle; give the file"),

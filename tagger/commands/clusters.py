@@ -16,8 +16,8 @@ _ADDRESS = re.compile(r"(ray://)?([^\s/:\[\]]+|\[[0-9A-Fa-f:.]+\]):\d+")
 def add_cluster(parser: argparse.ArgumentParser, about: str, *others: str) -> None:
     """Add the cluster on which a command works; `others` are values that are not clusters of Ray."""
     about += (
-        ": local, for one of this machine's cores; HOST:PORT of one that runs, or auto if it runs on this machine; "
-        "needs Ray, which the extra cluster installs"
+        ": local, to start one on the cores of this machine; HOST:PORT, one that runs; auto, one that runs on this "
+        "machine; needs Ray: pip install 'hantagger[cluster]'"
     )
 
     def known(given: str) -> str:

@@ -114,7 +114,7 @@ def _sources(options: argparse.Namespace) -> "Sources":
 
 
 def _add_train(parser: argparse.ArgumentParser) -> None:
-    about = "more text to learn vectors from"
+    about = "more text to learn vectors from; beside the general tagger's vectors, only words that they lack get some"
     parser.add_argument("--unlabelled", nargs="+", default=[], metavar="F", type=Path, help=about)
     about = "graphics cards of this machine, or processes of the cluster, that share each batch (default: 1)"
     add_cluster(parser, "train in as many processes as --replicas says, or, slurm, in those that srun started", "slurm")
@@ -371,8 +371,9 @@ def _add_out(parser: argparse.ArgumentParser, name: str, what: str) -> None:
 def _add_fitting(parser: argparse.ArgumentParser, start: bool = True) -> None:
     if start:
         about = (
-            "what to start from: the vectors and the network of a trained or pretrained bundle; or new, vectors or "
-            "general, the same as --set training.start=..."
+            "what to start from (default: what pays for a corpus of this size, training.start = auto): the vectors "
+            "and the network of a trained or pretrained bundle; or new, vectors or general, the same as "
+            "--set training.start=..."
         )
         parser.add_argument("--start", metavar="BUNDLE|new|vectors|general", action=_Start, help=about)
     add_setting(parser, "--seed", "training.seed")

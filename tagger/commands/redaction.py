@@ -236,7 +236,8 @@ def _add_redact(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rules-only", action="store_true", help="use no tagger: rules, and the lists below, alone")
     add_lists(parser)
     parser.add_argument("--report", metavar="F.jsonl", type=Path, help="write what was replaced, and what was unsure")
-    parser.add_argument("--map", metavar="F", type=Path, help="write the way back, encrypted; with --undo, read it")
+    about = "write the way back, encrypted; with --undo, read it; needs pip install 'hantagger[redact]'"
+    parser.add_argument("--map", metavar="F", type=Path, help=about)
     about = "file with the passphrase of the map (default: TAGGER_PASSPHRASE, or it is asked for)"
     parser.add_argument("--passphrase-file", metavar="F", type=Path, help=about)
     parser.add_argument("--undo", action="store_true", help="restore the file that was redacted, byte for byte")

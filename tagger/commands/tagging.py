@@ -204,7 +204,7 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--port", type=_port, default=8000, metavar="N", help=about)
     about = "what clients must send as Authorization: Bearer TOKEN (default: $TAGGER_TOKEN, or nothing)"
     parser.add_argument("--token", default=os.environ.get("TAGGER_TOKEN", ""), help=about)
-    about = "corpus file to which the page appends corrected texts; --train reads it"
+    about = "corpus file to which the page appends corrected texts; `tagger train --train` reads it"
     parser.add_argument("--save", metavar="F.jsonl", type=Path, help=about)
     about = "texts to correct one by one on the page, the least certain first: a corpus or plain text; needs --save"
     parser.add_argument("--queue", metavar="F", help=about)
@@ -298,7 +298,7 @@ def add_lists(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--always", metavar="F", type=Path, help=about)
     about = "strings that redaction never replaces, one a line"
     parser.add_argument("--never", metavar="F", type=Path, help=about)
-    about = "a secret: redaction then replaces a string by the same in all texts, and files, that have this secret"
+    about = "file with a secret, of any content: with it, a string is replaced by the same in all texts, and files"
     parser.add_argument("--key-file", metavar="F", type=Path, help=about)
 
 

@@ -70,9 +70,15 @@ def user_language(environment: Mapping[str, str] = os.environ) -> str:
     return next((language for language in LANGUAGES if locale.startswith(language)), LANGUAGES[0])
 
 
+def _on_one_line(paragraph: str) -> str:
+    """Return a paragraph without line breaks; between Chinese characters or signs, nothing takes their place."""
+    wide = "[\u3000-\u30ff\u3400-\u9fff\uff00-\uffef]"
+    return " ".join(re.sub(f"(?<={wide})\\s*\n\\s*(?={wide})", "", paragraph).split())
+
+
 def _summary(text: str) -> str:
     """Return the first sentence of the first paragraph that is prose, or else the heading."""
-    heading, *paragraphs = (" ".join(paragraph.split()) for paragraph in text.split("\n\n") if paragraph.strip())
+    heading, *paragraphs = (_on_one_line(paragraph) for paragraph in text.split("\n\n") if paragraph.strip())
     prose = next((paragraph for paragraph in paragraphs if re.match(r"[^\W_]|[“《]", paragraph)), heading.lstrip("# "))
     sentence = _SENTENCE.match(prose)
     return sentence.group().rstrip(".。") if sentence else prose

@@ -8,20 +8,16 @@ import os
 import select
 import stat
 import sys
-import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
 from tagger.errors import CorpusError
 from tagger.files import archives, reading
 from tagger.files.remote import open_binary
-
-if TYPE_CHECKING:
-    import numpy as np
 
 _HEAD, _BLOCK = 1 << 20, 1 << 16
 
@@ -387,15 +383,3 @@ def sha256(path: Path) -> str:
     """Return the SHA-256 of a file, in hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-# ---- arrays -----------------------------------------------------------------------------------------------------
-def read_arrays(path: Path) -> "dict[str, np.ndarray] | None":
-    """Return the arrays in a `.npz` file, or None if it is damaged; nothing in it is executed."""
-    import numpy as np
-
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            return dict(arrays)
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error):
-        return None

@@ -18,7 +18,7 @@ from tagger.cores import usable_cores
 from tagger.decode import Lattice, Transitions, lattice
 from tagger.documents import Document
 from tagger.errors import TrainingError
-from tagger.files import read_arrays
+from tagger.files.arrays import read_arrays
 from tagger.files.outputs import atomic_file
 from tagger.groups import grouped, in_order
 from tagger.pipeline import Tagger

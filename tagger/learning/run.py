@@ -20,7 +20,8 @@ import numpy as np
 from tagger import corpus
 from tagger.config import Config
 from tagger.errors import TrainingError
-from tagger.files import read_arrays, sha256
+from tagger.files import sha256
+from tagger.files.arrays import read_arrays
 from tagger.files.outputs import MANIFEST, atomic_file, damaged_file, write_json
 from tagger.progress import Stages
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tagger.files import read_arrays
+from tagger.files.arrays import read_arrays
 from tagger.files.outputs import atomic_file
 
 _MOST = 1 << 17  # hashes in a sketch: a megabyte and a half
