@@ -2,6 +2,7 @@
 of labels, and the texts with the most confident mistakes."""
 
 import heapq
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -150,11 +151,12 @@ def pairs(missed: Sequence[Span], spurious: Sequence[Span]) -> list[tuple[Span |
         Pairs of a gold and a predicted span, then the spans that are left, each with None.
     """
     candidates = []
+    others = sorted(spurious)
+    starts, ends = [other.start for other in others], [other.end for other in others]
     for one in missed:
-        for other in spurious:
+        for other in others[bisect_right(ends, one.start) : bisect_left(starts, one.end)]:
             shared = min(one.end, other.end) - max(one.start, other.start)
-            if shared > 0:
-                candidates.append((one[:2] != other[:2], one.label != other.label, -shared, one, other))
+            candidates.append((one[:2] != other[:2], one.label != other.label, -shared, one, other))
     matched: list[tuple[Span | None, Span | None]] = []
     gold_left, predicted_left = set(missed), set(spurious)
     for *_, one, other in sorted(candidates):

@@ -112,3 +112,9 @@ def test_seen_is_a_string_with_its_label():
         (1, 2, 1),
         (1, 0, 0),
     ]
+
+
+def test_many_errors_of_one_text_are_matched_soon():
+    missed = [Span(4 * number, 4 * number + 2, "LOC") for number in range(100_000)]
+    spurious = [Span(4 * number + 1, 4 * number + 3, "LOC") for number in range(100_000)]
+    assert pairs(missed, spurious) == list(zip(missed, spurious, strict=True))

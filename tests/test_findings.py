@@ -15,6 +15,7 @@ from tagger.findings import LONGEST, finding
 from tagger.reports.provenance import provenance, provenance_line
 from tagger.reports.suspects import form, of_evaluation
 from tests.conftest import ROOT
+from tests.samples import planted
 
 BUNDLE = ROOT / "tests" / "golden" / "bundles" / "format-3"  # PER, LOC, ORG
 
@@ -276,3 +277,12 @@ def test_a_stream_has_no_hash(tmp_path):
     assert provenance_line(about).startswith(
         f"x/b (000000000000, trained 2026-01-01T00:00:00+00:00, tagger 0.2.0) · {tmp_path} (5 texts) · --set a=1 b=2 · "
     )
+
+
+def test_what_is_predicted_where_nobody_annotated_is_no_error():
+    from tagger.commands.tagging import _errors
+
+    scores = Analysis()
+    document = Document("龘和龘", (Span(0, 1, "CORE"),), unlabelled=((1, 3),))
+    ((_, errors),) = _errors(planted(), iter([document]), scores)
+    assert (errors, scores.f1) == ([], 1.0)

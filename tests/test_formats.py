@@ -16,6 +16,7 @@ from tagger import formats
 from tagger.corpus import describe_notes, files, read, texts, write
 from tagger.documents import Document, Notes, Span, labelled, mark, without_overlaps
 from tagger.errors import ConfigError, CorpusError, OutputError
+from tagger.files import reading
 from tests.conftest import ROOT
 from tests.samples import anything, few
 
@@ -625,3 +626,40 @@ def test_a_record_larger_than_what_is_looked_at_is_read(tmp_path):
     rows = [{"data": {"text": text}} for text in ("好" * 50, "长" * 600_000, "短")]
     (tmp_path / "a.json").write_text(json.dumps(rows, ensure_ascii=False), "utf-8")
     assert [len(text) for text in texts(tmp_path / "a.json")] == [50, 600_000, 1]
+
+
+def test_data_beside_a_text_is_no_task(tmp_path):
+    path = tmp_path / "corpus.jsonl"
+    record = {"text": "北京很大", "entities": [{"start": 0, "end": 2, "label": "LOC"}], "data": {"source": "web"}}
+    path.write_text(json.dumps(record) + "\n", "utf-8")
+    (document,) = read(path)
+    assert (document.text, document.entities) == ("北京很大", (Span(0, 2, "LOC"),))
+    assert document.extra == {"data": {"source": "web"}}
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("a.csv", "body,text,text_,id\n北京,标题,x,1\n"), ("a.jsonl", '{"body": "北京", "text": "标题", "text_": "x"}\n')],
+)
+def test_what_stands_under_text_where_another_column_is_the_text_is_kept(tmp_path, name, content):
+    (tmp_path / name).write_text(content, "utf-8")
+    with reading.read_as([str(tmp_path / name)], "", "body"):
+        (document,) = read(tmp_path / name)
+    assert document.text == "北京"
+    assert (document.extra["text__"], document.extra["text_"]) == ("标题", "x")
+
+
+@pytest.mark.skipif(not find_spec("pyarrow"), reason="needs pyarrow")
+def test_whatever_further_keys_hold_can_be_written_as_parquet(tmp_path):
+    values = [1.5, 2**60 + 1, 10**400, 3, float("nan"), -(2**53)]
+    documents = [Document("字", extra={"mixed": value, "large": 10**20, "odd": "a\ud800"}) for value in values]
+    write(documents, tmp_path / "a.parquet", "parquet", False, Notes())
+    extras = [document.extra for document in read(tmp_path / "a.parquet")]
+    assert [extra.get("mixed") for extra in extras][:4] == [1.5, None, None, 3.0]
+    assert {(extra["large"], extra["odd"]) for extra in extras} == {(str(10**20), "a\ufffd")}
+
+
+def test_what_is_no_entity_of_inline_is_told_soon(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("[a]{b" * 200_000, "utf-8")
+    assert len(list(texts(path))) == 1

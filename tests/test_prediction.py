@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -119,9 +120,24 @@ def test_source_names_the_file_under_a_free_key(predict, tmp_path):
     write(tmp_path / "b.txt", "好")
     _, out, _ = predict("a.jsonl", "b.txt", "--source")
     assert [(row["source_file"], row.get("source")) for row in records(out)] == [("a.jsonl", "web"), ("b.txt", None)]
+    os.mkfifo(tmp_path / "pipe")
+    writing = threading.Thread(target=lambda: (tmp_path / "pipe").write_text('{"text": "好"}\n' * 3, "utf-8"))
+    writing.start()
+    _, out, _ = predict("pipe", "--source")
+    writing.join()
+    assert [row["source"] for row in records(out)] == ["pipe"] * 3
     late = [{"text": "好"}] * inputs._PEEKED + [{"text": "好", "source": 1}]
     code, _, err = predict(write(tmp_path / "c.jsonl", *late), "--source")
     assert (code, 'expected no key "source"' in err) == (1, True)
+
+
+def test_what_lies_beside_an_output_is_no_input(tmp_path):
+    names = ("a.txt", "out.jsonl.predict.json", "out.jsonl.part", "out.jsonl.errors.jsonl", "own.errors.jsonl")
+    for name in names:
+        (tmp_path / name).touch()
+    read, others = inputs.expand([str(tmp_path)])
+    assert [os.path.basename(path) for path in read] == ["a.txt", "own.errors.jsonl"]
+    assert len(others) == 3
 
 
 # ---- which files --------------------------------------------------------------------------------------------------

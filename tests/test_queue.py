@@ -424,6 +424,9 @@ def test_the_last_correction_of_a_text_counts(saved, tmp_path):
     assert join(tuple(train), dev, saved, tmp_path / "joined.jsonl") == 1
     learnt = [(document.text, document.entities) for document in corpus.read(tmp_path / "joined.jsonl")]
     assert learnt == [("甲", tuple(per)), ("丙", tuple(per)), ("戊", tuple(per)), ("乙", ())]
+    saved.write_text("\n" + saved.read_text("utf-8").replace("\n", "\n\n"), "utf-8")  # as by an editor
+    assert join(tuple(train), dev, saved, tmp_path / "again.jsonl") == 1
+    assert (tmp_path / "again.jsonl").read_bytes() == (tmp_path / "joined.jsonl").read_bytes()
 
 
 @pytest.fixture

@@ -176,16 +176,22 @@ class Source:
                 except UnicodeDecodeError as error:
                     raise self._not_utf8(error, number) from error
                 if self.replaced is not None and text.count("\ufffd") > block.count(b"\xef\xbf\xbd"):
-                    place = f"{self.place}:{number} to {number + text.count(chr(10))}"
-                    remedy = "give its --encoding, or convert it to UTF-8"
-                    self.replaced.append((CorpusError(place, "UTF-8", "other bytes", remedy), b""))
+                    self._note_replaced(f"{number} to {number + text.count(chr(10))}")
                 self._passed += len(block)
                 yield text
                 number += block.count(b"\n")
             try:
-                decoder.decode(b"", final=True)
+                rest = decoder.decode(b"", final=True)
             except UnicodeDecodeError as error:
                 raise self._not_utf8(error, number) from error
+            if rest:
+                self._note_replaced(str(number))
+                yield rest
+
+    def _note_replaced(self, lines: str) -> None:
+        if self.replaced is not None:
+            remedy = "give its --encoding, or convert it to UTF-8"
+            self.replaced.append((CorpusError(f"{self.place}:{lines}", "UTF-8", "other bytes", remedy), b""))
 
     def decoded(self, line: bytes, number: int) -> str:
         """Return the text of a raw line; errors as for `lines`."""

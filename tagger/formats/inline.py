@@ -14,6 +14,9 @@ from tagger.formats.base import Sample
 
 _ENTITY = re.compile(r"\[((?:\\.|[^][\\])+)\]\{((?:\\.|[^}\\\s])+)\}")
 
+# The same, but for labels with a bracket: so it is found, or not, in time that grows as the line does.
+_PLAIN_ENTITY = re.compile(r"\[((?:\\.|[^][\\])+)\]\{((?:\\.|[^][}\\\s])+)\}")
+
 _LITERAL = re.compile(r"(?:\\.|[^][\\])+")
 
 _ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|(.))", re.S)
@@ -25,7 +28,7 @@ _SIGNS = {"\n": r"\n", "\r": r"\r", **{sign: "\\" + sign for sign in "[]\\"}}
 
 def recognise(sample: Sample) -> int | None:
     """Return the first line with an entity."""
-    return next((number for number, line in enumerate(sample.lines) if _ENTITY.search(line)), None)
+    return next((number for number, line in enumerate(sample.lines) if _PLAIN_ENTITY.search(line)), None)
 
 
 def read(source: Source, notes: Notes) -> Iterator[Document]:

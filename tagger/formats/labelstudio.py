@@ -16,6 +16,7 @@ from tagger.formats.records import (
     further,
     given_score,
     given_scores,
+    is_task,
     listed,
     string,
     task_text,
@@ -45,7 +46,7 @@ def recognise(sample: Sample) -> int | None:
 
 def claims(record: Record) -> bool:
     """Return whether a record is a task, or one of the short export JSON_MIN."""
-    return isinstance(record.get("data"), dict) or bool(_short_key(record))
+    return is_task(record) or bool(_short_key(record))
 
 
 def _short_key(record: Record) -> str:
@@ -64,7 +65,7 @@ def parse(record: Record, place: str, notes: Notes) -> Document:
     A task whose "annotations" are empty or were all skipped is not annotated, whatever was predicted; one without that
     key is a prediction.
     """
-    if "data" not in record and (key := _short_key(record)):
+    if not is_task(record) and (key := _short_key(record)):
         return _short(record, key, place, notes)
     text = task_text(record, place)
     extra = _further(record, text)

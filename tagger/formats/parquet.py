@@ -5,6 +5,7 @@ Every other column is a further key of the record, and entities are read as in a
 
 import io
 import itertools
+import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -98,6 +99,11 @@ def records(table: Table) -> Iterator[tuple[str, Record]]:
         yield named(place, record), record
 
 
+_LONE = re.compile("[\ud800-\udfff]")  # surrogates, which no table holds
+
+_EXACT = 1 << 53  # up to which every integer is a float
+
+
 def write(documents: Iterable[Document], notes: Notes) -> Iterator[bytes]:
     """Yield the bytes of a table, group by group; the keys of the first documents are its columns.
 
@@ -145,15 +151,17 @@ def _kind(values: list[Any]) -> str:
         return "bool"
     if types == {int} and all(abs(value) < 1 << 63 for value in values if value is not None):
         return "int64"
-    return "double" if types and types <= {int, float} else "string"
+    return "double" if float in types and types <= {int, float} else "string"
 
 
 def _value(value: Any, kind: str, notes: Notes) -> Any:
     if value is None:
         return None
     if kind == "string":
-        return value if isinstance(value, str) else dumps(value)
-    if _kind([value]) == kind or (kind == "double" and type(value) is int):
+        return _LONE.sub("\ufffd", value) if isinstance(value, str) else dumps(value)
+    if kind == "double" and type(value) is int and abs(value) <= _EXACT:
+        return float(value)
+    if _kind([value]) == kind:
         return value
     notes["lost: further keys whose values are of another type"] += 1
     return None

@@ -84,7 +84,16 @@ def _with_column(record: Record, column: str, place: str) -> Record:
         return record
     if column not in record:
         raise CorpusError(place, f'the key "{column}"', ", ".join(record), "give --column another name")
-    return {"text": record[column], **{key: record[key] for key in record if key not in ("text", column)}}
+    further = {key: record[key] for key in record if key not in ("text", column)}
+    return {"text": record[column], **_other_text(record), **further}
+
+
+def _other_text(record: Mapping[str, Any]) -> Record:
+    """Return what stands under "text" where another key holds the text, under a key that is free."""
+    key = "text_"
+    while key in record:
+        key += "_"
+    return {key: record["text"]} if "text" in record else {}
 
 
 def _values(source: Source, blanks: bool) -> Iterator[tuple[str, Any]]:
@@ -163,9 +172,14 @@ def _as_record(value: Any, place: str) -> Record:
 
 def record_text(record: Record, place: str) -> str:
     """Return the text of a record of any JSON format that has one."""
-    if isinstance(record.get("data"), dict):
+    if is_task(record):
         return task_text(record, place)
     return string(record, next((key for key in TEXTS if key in record), "text"), place)
+
+
+def is_task(record: Record) -> bool:
+    """Return whether a record is a task of Label Studio, and not one with a text of its own beside further data."""
+    return isinstance(record.get("data"), dict) and not isinstance(record.get("text"), str)
 
 
 def task_text(record: Record, place: str) -> str:
@@ -314,7 +328,7 @@ _CELLS = ("entities", "core_entity", "unlabelled", "label", "labels", "spans", "
 
 def from_cells(row: Mapping[str, Any], text: str, place: str) -> Record:
     """Return the record of a row of a table, whose column `text` holds the text; nothing there is an empty text."""
-    record: Record = {"text": "" if row[text] is None else row[text]}
+    record: Record = {"text": "" if row[text] is None else row[text], **(_other_text(row) if text != "text" else {})}
     for key, value in row.items():
         if key in (text, "text") or (key in _CELLS and (value is None or value == "")):
             continue

@@ -17,7 +17,7 @@ import os
 import shutil
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -134,6 +134,7 @@ class _Appended:
             if path.exists():
                 shutil.copymode(path, self.path)
             self._opened().close()
+            self._file = None
             self.path.replace(path)
 
 
@@ -207,9 +208,9 @@ class Checkpoints:
     def finish(self) -> None:
         """Give the output its name."""
         self._flush()
-        self._output.finish(self._out)
         if self.faults:
             self._errors.finish(errors_path(self._out))
+        self._output.finish(self._out)
         delete(self._out)
 
     def close(self) -> None:
@@ -223,7 +224,8 @@ class Checkpoints:
             delete(self._out)
             return ""
         with contextlib.suppress(OutputError, OSError):
-            self._output.cut(self._state["bytes"])  # which makes room, if there was none
+            if self._output.path.exists():  # or else the output has its name
+                self._output.cut(self._state["bytes"])  # which makes room, if there was none
             if self._errors.path.exists():
                 self._errors.cut(self._state["error_bytes"])
             self._save()
@@ -244,6 +246,12 @@ def _part(path: Path) -> Path:
 def errors_path(out: Path) -> Path:
     """Return where what could not be read for an output is written."""
     return out.with_name(f"{out.name}.errors.jsonl")
+
+
+def is_of_a_run(name: str, names: Container[str]) -> bool:
+    """Return whether a file, by its name and those beside it, was written by a run beside its output."""
+    base = name.removesuffix(".errors.jsonl")
+    return name.endswith(".predict.json") or (base != name and (base in names or f"{base}.part" in names))
 
 
 def _parts(out: Path) -> tuple[Path, Path]:

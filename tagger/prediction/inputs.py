@@ -16,6 +16,7 @@ from tagger.files.remote import is_uri, remote_files, size_and_time
 from tagger.formats import records
 from tagger.formats.base import Format
 from tagger.formats.records import Record, Unread
+from tagger.prediction.checkpoints import is_of_a_run
 
 Errors = Literal["stop", "skip", "replace"]
 
@@ -118,7 +119,8 @@ def _inside(folder: str) -> tuple[list[str], list[str]]:
             continue
         for name in names:
             if not name.startswith(".") and not (name.endswith(".ann") and name[:-4] + ".txt" in names):
-                (inputs if name.removesuffix(".gz").endswith(known) else others).append(os.path.join(above, name))
+                is_read = name.removesuffix(".gz").endswith(known) and not is_of_a_run(name, names)
+                (inputs if is_read else others).append(os.path.join(above, name))
     return sorted(inputs), sorted(others)
 
 
@@ -268,9 +270,14 @@ def size_of(path: str) -> int | None:
     """Return the size of an input in bytes; None for a stream."""
     if is_uri(path):
         return size_and_time(path)[0]
-    if path == "-" or (os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path))):
+    if _is_stream(path):
         return None
     return sum(file.stat().st_size for file in corpus.files(Path(path)))
+
+
+def _is_stream(path: str) -> bool:
+    """Return whether an input is standard input or a pipe."""
+    return path == "-" or (os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path)))
 
 
 def source_key(paths: Sequence[str], format: str = "") -> str:
@@ -281,7 +288,7 @@ def source_key(paths: Sequence[str], format: str = "") -> str:
     """
     keys: set[str] = set()
     for path in paths:
-        if path != "-":
+        if not _is_stream(path):  # which can be read but once
             items = iter(Inputs((), [path], format, "skip"))
             for _, item in zip(range(_PEEKED), items, strict=False):
                 keys.update(item.extra if isinstance(item, Document) else ())
@@ -306,9 +313,8 @@ def carried(record: Record, place: str) -> Document:
     text = formats.text_of(record, place)
     if records.is_deep(record):
         raise CorpusError(place, "values that are nested at most 100 deep", "deeper ones", "flatten them")
-    data = record.get("data")
-    if isinstance(data, dict):
-        record = {**{key: value for key, value in record.items() if key != "data"}, **data}
+    if records.is_task(record):
+        record = {**{key: value for key, value in record.items() if key != "data"}, **record["data"]}
     key = next((key for key in records.TEXTS if key in record), None)
     rest = {name: value for name, value in record.items() if name != key} if key and record[key] == text else record
     return Document(text, extra=kept(rest, None), place=place)

@@ -302,7 +302,7 @@ def join(train: tuple[Path, ...], dev: Path | None, corrections: Path, out: Path
         OutputError: If the file cannot be written.
     """
     held_out = set(map(id_of, corpus.texts(dev))) if dev else set()
-    last = {id_of(text): number for number, text in enumerate(corpus.texts(corrections, "jsonl"))}
+    last = {id_of(document.text): number for number, document in enumerate(corpus.read(corrections, "jsonl"))}
 
     def documents() -> Iterator[Document]:
         for path in train:
