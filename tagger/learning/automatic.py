@@ -24,7 +24,7 @@ Values = dict[str, dict[str, Any]]  # settings by section and name
 BATCH_UNITS = {"processor": 2400, "card": 24_000}
 
 # Updates of the weights that a training makes at least before its batches get larger than those of a processor.
-UPDATES = 1200
+UPDATES = 2400
 
 # What suits updates of 2,400 units, and how many times larger ones are still like them.
 _UNITS, _RATE, _MOMENTUM, _LARGEST = 2400, 0.003, 0.997, 16.0

@@ -25,7 +25,7 @@ Files = TypeVar("Files", Sources, TextSources)
 
 NEW, VECTORS, NETWORK = "new", "vectors", "general"  # values of `training.start`
 
-PAYS = 150_000  # characters of labelled text, up to which the general tagger is the better start
+PAYS = 400_000  # characters of labelled text, up to which the general tagger is the better start
 
 _ABOUT = {
     NEW: "new vectors and a new network",
