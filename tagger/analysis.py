@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tagger.documents import Document, Entity, Span, origin
+from tagger.documents import Document, Entity, Span, judged, origin
 from tagger.findings import Finding, finding
 from tagger.score import Counts, Scores
 
@@ -53,10 +53,10 @@ class Analysis(Scores):
     _worst: list[tuple[Any, dict[str, Any]]] = field(default_factory=list)
 
     def add(self, document: Document, entities: Iterable[Entity], best: Entity | None = None) -> None:
-        """Count the entities predicted in a document, unless nobody has annotated it."""
+        """Count the entities predicted in a document, as far as it is annotated."""
         if document.is_unlabelled:
             return
-        entities = list(entities)
+        entities = judged(document, entities)
         super().add(document, entities, best)
         gold = set(document.entities)
         predicted = {Span(e.start, e.end, e.label) for e in entities}
@@ -124,7 +124,8 @@ def errors_of(document: Document, entities: Iterable[Entity]) -> Iterator[Findin
     Their characters and label are those of the predicted entity, or of the gold one if there is none; `gold` and
     `predicted` are both, or null; `score` is the probability of the predicted one.
     """
-    gold, scores = set(document.entities), {Span(e.start, e.end, e.label): e.score for e in entities}
+    gold = set(document.entities)
+    scores = {Span(e.start, e.end, e.label): e.score for e in judged(document, entities)}
     for expected, received in pairs(sorted(gold - scores.keys()), sorted(scores.keys() - gold)):
         sides = {"gold": expected, "predicted": received}
         shown = {

@@ -150,7 +150,7 @@ class Calibrator:
         """
         gold = set(document.entities)
         self._predicted += _outcomes(judged(document, entities), gold)
-        self._repeated += _outcomes(judged(document, list(repeated(document.text, entities))), gold)
+        self._repeated += _outcomes(judged(document, repeated(document.text, entities)), gold)
 
     def fit(self) -> Calibration:
         """Return the most probable calibration; it changes next to nothing where there are few predictions."""

@@ -3,7 +3,7 @@
 import re
 from bisect import bisect
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any, NamedTuple
@@ -154,10 +154,10 @@ def mark(text: str, answers: Iterable[str]) -> tuple[Span, ...]:
     return tuple(sorted(spans))
 
 
-def judged(document: Document, entities: Sequence[Entity]) -> Sequence[Entity]:
+def judged(document: Document, entities: Iterable[Entity]) -> list[Entity]:
     """Return the predicted entities that the annotation decides about: not those in a stretch that nobody annotated."""
     if not document.unlabelled:
-        return entities
+        return list(entities)
     gold = set(document.entities)
     return [
         entity

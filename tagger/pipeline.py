@@ -17,7 +17,7 @@ from tagger.calibration import Calibration, Thresholds
 from tagger.config import Config
 from tagger.cores import usable_cores
 from tagger.decode import Lattice, Transitions, best_span, lattice, log_softmax, mean_probabilities, viterbi
-from tagger.documents import Document, Entity, judged
+from tagger.documents import Document, Entity
 from tagger.gazetteer import Gazetteer
 from tagger.groups import Wait, gathered, grouped, in_order, seconds_to_wait, shown, strings
 from tagger.lookup import Lookup
@@ -266,7 +266,7 @@ class Tagger:
         documents, copies = itertools.tee(documents)
         results = self.results(document.text for document in copies)
         for document, result in zip(documents, results, strict=True):
-            scores.add(document, judged(document, result.entities), result.answer)
+            scores.add(document, result.entities, result.answer)
         return scores
 
     def _tag_pieces(self, texts: list[str], answers: bool, outside: bool, certainty: bool) -> list[Result]:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tagger.documents import CONTEST_LABEL, Document, Entity, Span, squeeze
+from tagger.documents import CONTEST_LABEL, Document, Entity, Span, judged, squeeze
 
 
 @dataclass
@@ -94,11 +94,11 @@ class Scores:
     def add(self, document: Document, entities: Iterable[Entity], best: Entity | None = None) -> None:
         """Count the entities predicted in a document, and whether `best` is one of its answers.
 
-        A document that nobody has annotated is passed over.
+        A document that nobody has annotated is passed over, and so is what lies in stretches that nobody has.
         """
         if document.is_unlabelled:
             return
-        entities = list(entities)
+        entities = judged(document, entities)
         gold, predicted = Counter(document.entities), Counter(Span(e.start, e.end, e.label) for e in entities)
         self.texts += 1
         for entity in entities:

@@ -80,15 +80,13 @@ def evaluate(options: argparse.Namespace) -> None:
 def _errors(tagger: "Tagger", documents: "Iterator[Document]", scores: "Analysis") -> Iterator["Row"]:
     """Yield each annotated document, with what is predicted, and its errors, adding them to the scores."""
     from tagger.analysis import errors_of
-    from tagger.documents import judged
 
     documents = (document for document in documents if not document.is_unlabelled)
     documents, copies = itertools.tee(documents)
     results = tagger.results(document.text for document in copies)
     for document, result in zip(documents, results, strict=True):
-        entities = judged(document, result.entities)
-        scores.add(document, entities, result.answer)
-        yield replace(document, predicted=tuple(result.entities)), list(errors_of(document, entities))
+        scores.add(document, result.entities, result.answer)
+        yield replace(document, predicted=tuple(result.entities)), list(errors_of(document, result.entities))
 
 
 def _add_evaluate(parser: argparse.ArgumentParser) -> None:

@@ -13,7 +13,6 @@ To add a format:
 Rows run from general to special: where a file may be of two formats alike, the later row wins.
 """
 
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -40,8 +39,6 @@ from tagger.formats import (
     uie,
 )
 from tagger.formats.base import Folder, Format, Sample
-
-_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 # ---- the table --------------------------------------------------------------------------------------------------
@@ -272,8 +269,8 @@ def write(name: str, documents: Iterable[Document], notes: Notes, predicted: boo
                 document = replace(document, extra={**document.extra, "predicted": predicted_entities})
             if not row.extra:
                 notes["left out: further keys of records"] += len(document.extra)
-            if not row.surrogates and _SURROGATE.search(document.text):
-                text, changed = _SURROGATE.subn("\ufffd", document.text)
+            if not row.surrogates and records.SURROGATE.search(document.text):
+                text, changed = records.SURROGATE.subn("\ufffd", document.text)
                 notes["changed: lone surrogates, now U+FFFD"] += changed
                 document = replace(document, text=text)
             if predicted and row.unlabelled == "texts" and not document.entities:

@@ -12,10 +12,12 @@ from tagger.errors import SEE_FORMATS, CorpusError
 from tagger.files import Source
 from tagger.formats.base import Sample
 
-_ENTITY = re.compile(r"\[((?:\\.|[^][\\])+)\]\{((?:\\.|[^}\\\s])+)\}")
+_FORM = r"\[((?:\\.|[^][\\])+)\]\{((?:\\.|[^%s}\\\s])+)\}"  # %s: what a label has not, unless escaped
 
-# The same, but for labels with a bracket: so it is found, or not, in time that grows as the line does.
-_PLAIN_ENTITY = re.compile(r"\[((?:\\.|[^][\\])+)\]\{((?:\\.|[^][}\\\s])+)\}")
+_ENTITY = re.compile(_FORM % "")
+
+# Without brackets in labels, so that it is found, or not, in time that grows as the line does.
+_PLAIN_ENTITY = re.compile(_FORM % "][")
 
 _LITERAL = re.compile(r"(?:\\.|[^][\\])+")
 

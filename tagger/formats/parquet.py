@@ -5,7 +5,6 @@ Every other column is a further key of the record, and entities are read as in a
 
 import io
 import itertools
-import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +14,7 @@ from tagger.documents import Document, Notes
 from tagger.errors import CorpusError, require
 from tagger.files import Part, reading
 from tagger.files.remote import open_binary
-from tagger.formats.records import Record, dumps, from_cells, named, native_records
+from tagger.formats.records import SURROGATE, Record, dumps, from_cells, named, native_records
 
 _ROWS = 1000  # a group; those of the first decide which columns are written
 
@@ -99,8 +98,6 @@ def records(table: Table) -> Iterator[tuple[str, Record]]:
         yield named(place, record), record
 
 
-_LONE = re.compile("[\ud800-\udfff]")  # surrogates, which no table holds
-
 _EXACT = 1 << 53  # up to which every integer is a float
 
 
@@ -158,7 +155,7 @@ def _value(value: Any, kind: str, notes: Notes) -> Any:
     if value is None:
         return None
     if kind == "string":
-        return _LONE.sub("\ufffd", value) if isinstance(value, str) else dumps(value)
+        return SURROGATE.sub("\ufffd", value) if isinstance(value, str) else dumps(value)
     if kind == "double" and type(value) is int and abs(value) <= _EXACT:
         return float(value)
     if _kind([value]) == kind:

@@ -5,7 +5,7 @@
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -90,10 +90,14 @@ def _with_column(record: Record, column: str, place: str) -> Record:
 
 def _other_text(record: Mapping[str, Any]) -> Record:
     """Return what stands under "text" where another key holds the text, under a key that is free."""
-    key = "text_"
-    while key in record:
+    return {free_key("text_", record): record["text"]} if "text" in record else {}
+
+
+def free_key(key: str, *taken: Container[str]) -> str:
+    """Return a key that none of several has, with as many _ behind it as it takes."""
+    while any(key in keys for keys in taken):
         key += "_"
-    return {key: record["text"]} if "text" in record else {}
+    return key
 
 
 def _values(source: Source, blanks: bool) -> Iterator[tuple[str, Any]]:
@@ -320,6 +324,8 @@ def annotated_span(start: Any, end: Any, label: Any, text: str, entity: Any, pla
         span = span._replace(label="_".join(span.label.split()))
     return span
 
+
+SURROGATE = re.compile("[\ud800-\udfff]")  # which some formats cannot hold
 
 # Columns of a table that hold JSON where they begin like it, and nothing where they are blank.
 _CELLS = ("entities", "core_entity", "unlabelled", "label", "labels", "spans", "ents", "annotations", "tokens",

@@ -7,7 +7,6 @@ from typing import Any
 from tagger import corpus
 from tagger.calibration import Calibration, Calibrator
 from tagger.config import Config
-from tagger.documents import judged
 from tagger.groups import grouped
 from tagger.pipeline import Tagger
 from tagger.score import Scores
@@ -45,6 +44,6 @@ def best_threshold(tagger: Tagger, dev: Path) -> float:
         for threshold, counts in found.items():
             tagger.calibration = Calibration(threshold=threshold)
             for document, result in zip(documents, tagger.decode(units, scores), strict=True):
-                counts.add(document, judged(document, result.entities))
+                counts.add(document, result.entities)
     best = max(found, key=lambda threshold: found[threshold].f1)
     return best if found[best].f1 - found[0.0].f1 > _GAIN else 0.0

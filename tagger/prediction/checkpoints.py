@@ -68,6 +68,7 @@ class _Appended:
         self._file: BinaryIO | None = None
         self._member: Any = None
         self._unzipped = 0  # bytes of the open member
+        self.is_named = False  # whether `finish` has been
         if size or path.exists():
             self.cut(size)
 
@@ -136,6 +137,7 @@ class _Appended:
             self._opened().close()
             self._file = None
             self.path.replace(path)
+        self.is_named = True
 
 
 class Checkpoints:
@@ -208,9 +210,9 @@ class Checkpoints:
     def finish(self) -> None:
         """Give the output its name."""
         self._flush()
+        self._output.finish(self._out)
         if self.faults:
             self._errors.finish(errors_path(self._out))
-        self._output.finish(self._out)
         delete(self._out)
 
     def close(self) -> None:
@@ -220,12 +222,13 @@ class Checkpoints:
 
     def abandon(self) -> str:
         """Save what is done, if anything is, else delete it; return what to tell the user of it."""
+        if self._output.is_named:
+            return ""  # nothing is left to be done
         if not self._state.get("records"):
             delete(self._out)
             return ""
         with contextlib.suppress(OutputError, OSError):
-            if self._output.path.exists():  # or else the output has its name
-                self._output.cut(self._state["bytes"])  # which makes room, if there was none
+            self._output.cut(self._state["bytes"])  # which makes room, if there was none
             if self._errors.path.exists():
                 self._errors.cut(self._state["error_bytes"])
             self._save()

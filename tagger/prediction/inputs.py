@@ -334,9 +334,7 @@ def kept(record: Record, gold: Any) -> Record:
         if key == "entities" or key in _OURS or (key in _ANNOTATIONS and _is_annotated(value)):
             is_further = "gold" in renamed or key in _OURS or key == "predictions"
             name = f"gold_{key}" if is_further else "gold"
-            while name in record or name in renamed:
-                name += "_"
-            renamed[name] = value
+            renamed[records.free_key(name, record, renamed)] = value
         else:
             renamed[key] = value
     return renamed

@@ -5,7 +5,7 @@ import hmac
 import itertools
 import secrets
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any
@@ -116,7 +116,7 @@ class Redactor:
         values = _joined_strings({key: value for key, value in document.extra.items() if key != "id"})
         of_values = {entity.text: entity.label for entity in joined(values, self._by_rules(values))}
         given = [*self._by_rules(document.text), *self._annotated(document), *replaced]
-        changes = everywhere(document.text, [*given, *_found(of_values, document.text)])
+        changes = everywhere(document.text, [*given, *_found(document.text, of_values, Occurrences(of_values))])
         strings: dict[str, str] = {}
         for change in changes:
             strings.setdefault(change.text, change.label)
@@ -151,7 +151,7 @@ class Redactor:
         for start, end, label in matches(text, self._rules):
             if text[start:end] not in self.lists.never:
                 yield Entity(start, end, label, text[start:end], 1.0)
-        yield from _found(self.lists.always, text, self.lists.occurrences)
+        yield from _found(text, self.lists.always, self.lists.occurrences)
 
     def _look_alikes(self, text: str, changes: list[Entity]) -> Iterator[Entity]:
         starts = [change.start for change in changes]
@@ -200,11 +200,9 @@ def parse_labels(given: str, labels: Iterable[str], name: str = "--labels") -> f
     return wanted
 
 
-def _found(
-    labels: Mapping[str, str], text: str, occurrences: Callable[[str], Iterator[tuple[int, str]]] | None = None
-) -> Iterator[Entity]:
+def _found(text: str, labels: Mapping[str, str], occurrences: Occurrences) -> Iterator[Entity]:
     """Yield where strings that have a label occur in a text."""
-    for start, string in (occurrences or Occurrences(labels))(text):
+    for start, string in occurrences(text):
         yield Entity(start, start + len(string), labels[string], string, 1.0)
 
 

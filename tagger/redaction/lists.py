@@ -33,12 +33,13 @@ class Lists:
         Raises:
             TaggerError: If a file cannot be read, or the secret is empty.
         """
-        if key and not key.read_bytes().strip():
+        secret = key.read_bytes() if key else b""
+        if key and not secret.strip():
             raise ConfigError(f"--key-file {key}: is empty; write a secret into it, such as 32 random letters")
         return cls(
             dict(_labelled(always)) if always else {},
             frozenset(string for _, string in lines(never)) if never else frozenset(),
-            key.read_bytes() if key else b"",
+            secret,
         )
 
     @cached_property
