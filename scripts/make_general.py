@@ -227,8 +227,8 @@ def train(data: Path, work: Path, seed: int, teachers: int) -> Path:
     settings = [part for setting in (*SETTINGS, f"vectors.pretrained={vectors}") for part in ("--set", setting)]
     sources = ("--train", "train.jsonl", "--dev", "dev.jsonl", "--out", "trained", "--seed", seed, "--config", CONFIG)
     if teachers:
-        more = ("--unlabelled", "taught.jsonl.gz", "--set", f"distil.teachers={teachers}")
-        run(work, "distil", *sources, *settings, *more, "--resume")
+        made = ("--set", f"distil.teachers={teachers}", "--set", "distil.teacher=large")
+        run(work, "distil", *sources, *settings, "--unlabelled", "taught.jsonl.gz", *made, "--resume")
     else:
         run(work, "train", *sources, *settings, "--resume")
     return work / "trained"

@@ -75,26 +75,31 @@ def load(source: str | Path = "default", overrides: Iterable[str] = (), recipe: 
 
 
 def over(config: Config, source: str | Path) -> Config:
-    """Return settings with those of a preset or TOML file in place of their own, as far as it names any.
+    """Return settings with those of a preset or TOML file in place of their own: its sizes, and whatever else it names.
 
     Raises:
         ConfigError: If the file cannot be read or a setting does not exist or cannot take its value.
     """
     if str(source) in PRESETS:
-        config = merge(config, PRESETS[str(source)].settings, f"preset {source}")
-    else:
-        if not Path(source).exists():
-            known = ", ".join(PRESETS)
-            raise ConfigError(
-                f"{source}: neither a file nor a preset{nearest(str(source), PRESETS)} (presets: {known})"
-            )
-        data = read_toml(Path(source))
-        preset = data.pop("preset", "default")
-        if not isinstance(preset, str) or preset not in PRESETS:
-            raise ConfigError(f"{source}: preset = {quoted(preset)} does not exist{nearest(quoted(preset), PRESETS)}")
-        config = merge(config, PRESETS[preset].settings, f"preset {preset}")
-        config = merge(config, data, str(source))
-    return config
+        return _with_preset(config, str(source))
+    if not Path(source).exists():
+        known = ", ".join(PRESETS)
+        raise ConfigError(f"{source}: neither a file nor a preset{nearest(str(source), PRESETS)} (presets: {known})")
+    data = read_toml(Path(source))
+    preset = data.pop("preset", "default")
+    if not isinstance(preset, str) or preset not in PRESETS:
+        raise ConfigError(f"{source}: preset = {quoted(preset)} does not exist{nearest(quoted(preset), PRESETS)}")
+    return merge(_with_preset(config, preset), data, str(source))
+
+
+def _with_preset(config: Config, name: str) -> Config:
+    """Return settings with those of a preset; sizes that it does not name are the usual ones."""
+    usual = Config()
+    sizes = {
+        section: {setting: getattr(getattr(usual, section), setting) for setting in settings}
+        for section, settings in PRESETS["large"].settings.items()
+    }
+    return merge(merge(config, sizes, "sizes"), PRESETS[name].settings, f"preset {name}")
 
 
 def check(config: Config) -> Config:

@@ -302,7 +302,11 @@ class DistilConfig:
     """What a student learns from its teachers (`tagger distil`)."""
 
     teachers: int = setting(3, "Teachers that are trained where none are given, each with a seed of its own.", least=1)
-    teacher: str = setting("large", "Preset, or TOML file, by which these are trained.")
+    teacher: str = setting(
+        "large,default",
+        "Presets, or TOML files, by which these are trained, in turn; those of the sizes of `default` begin with the "
+        "general tagger, so that teachers differ in what they know.",
+    )
     share: float = setting(
         0.5,
         "Share of the teachers in what is learnt of a labelled text; the rest is its annotation's.",

@@ -165,13 +165,14 @@ def test_a_labelled_text_teaches_its_annotation_and_the_teachers_in_shares():
 
 # ---- the command ----------------------------------------------------------------------------------------------
 
-SETTINGS = [
-    *SMALL, "batches.texts=16", "training.epochs=2", "distil.teachers=2", "distil.epochs=2", "distil.teacher=default",
-]  # fmt: skip
+SETTINGS = [*SMALL, "batches.texts=16", "training.epochs=2", "distil.epochs=2"]
 
 
 def command(small_corpus, out, *more):
-    options = [option for setting in SETTINGS for option in ("--set", setting)]
+    teacher = out.with_name("teacher.toml")
+    teacher.write_text(config.to_toml(config.load("default", SETTINGS)), "utf-8")
+    settings = [*SETTINGS, "distil.teachers=2", f"distil.teacher={teacher}"]
+    options = [option for setting in settings for option in ("--set", setting)]
     files = ["--train", small_corpus / "train.jsonl", "--dev", small_corpus / "dev.jsonl", "--out", out]
     files += ["--unlabelled", small_corpus / "more.txt"]
     return [sys.executable, "-m", "tagger.cli", "distil", *map(str, [*more, *files]), *options]
@@ -234,6 +235,38 @@ def test_a_run_killed_anywhere_resumes_and_ends_with_the_same_weights(finished, 
     shutil.rmtree(out)  # as if it had been killed before the bundle was there
     again = run(small_corpus, out, "--resume")
     assert "scores on" in again.stderr
+
+
+@pytest.fixture
+def steps(tmp_path):
+    """What teachers would be trained with, for these settings of a run."""
+    from tagger.learning.distillation import teaching_step
+    from tagger.learning.run import Sources
+
+    bundles_of = [tmp_path / f"teacher_{number}" for number in (1, 2, 3)]
+
+    def made(*settings):
+        run = config.load("small", settings)
+        sources = Sources(tmp_path / "train", tmp_path / "dev")
+        return [teaching_step(number, run, sources, bundles_of) for number in range(run.distil.teachers)]
+
+    return made
+
+
+def test_teachers_are_of_several_kinds_whatever_the_size_of_their_student(steps):
+    (one, first), (two, second), (three, third) = steps()
+    assert [each.model.layers for each in (one, two, three)] == [(224, 112), (128, 64), (224, 112)]
+    assert [each.training.seed for each in (one, two, three)] == [1, 2, 3]
+    assert [each.training.start for each in (one, two, three)] == ["new", "general", "new"]
+    assert one.vectors == three.vectors != two.vectors
+    assert (first.vectors, second.vectors, third.vectors.name) == (None, None, "teacher_1")
+
+
+def test_a_start_that_is_asked_for_is_that_of_all_teachers_that_it_fits(steps):
+    assert [each.training.start for each, _ in steps("training.start=new")] == ["new", "new", "new"]
+    assert [each.training.start for each, _ in steps("training.start=vectors")] == ["new", "vectors", "new"]
+    fixed = [each.training.start for each, _ in steps("vectors.epochs=3")]
+    assert fixed == ["new", "new", "new"]
 
 
 def test_a_student_has_characters_and_its_teachers_the_labels_of_its_corpus(small_corpus, tmp_path):

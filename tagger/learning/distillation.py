@@ -22,7 +22,7 @@ from tagger.learning.checks import check_corpora
 from tagger.learning.device import use_device
 from tagger.learning.posteriors import Ensemble, write_posteriors
 from tagger.learning.run import Sources, claim, clear, finish, read_record
-from tagger.learning.start import begun
+from tagger.learning.start import NETWORK, NEW, begun, fitting
 from tagger.learning.training import train
 from tagger.learning.unlabelled import Disk, gather_unlabelled
 from tagger.pipeline import Tagger
@@ -62,7 +62,6 @@ def distil(config: Config, sources: Sources, out: Path, resume: bool = False, re
         for teacher in sources.teachers:
             _require_labels(teacher, labels, sources.train)
         claim(folder, config, sources, resume, "teacher_*", "posteriors", "student*")
-        config, sources = begun(config, sources, folder)
         kind = kept_kind(folder, use_device(config.training).kind)
         return _distil(config, sources, labels, out, folder, replace, kind)
 
@@ -91,12 +90,13 @@ def _distil(
     kind: str,
 ) -> dict[str, Any]:
     """Distil as `distil` does, in a folder that is locked."""
+    settled, begin = begun(config, sources, folder)  # of the student
     made = range(0 if sources.teachers else config.distil.teachers)
     stages = Stages([_GATHERING, *map(_title, made), _TEACHING, _STUDENT])
     texts = folder / "texts.jsonl.gz" if sources.unlabelled else None
     if texts and not texts.exists():
         stages.begin(_GATHERING)
-        disk = Disk(over(config, config.distil.teacher), len(made) + 3, copies=4)
+        disk = Disk(over(config, _kind(config, 0)), len(made) + 3, copies=4)
         gather_unlabelled(sources, config.distil.characters, config.training.seed, disk, texts)
     teachers = [*sources.teachers, *(folder / f"teacher_{number + 1}" for number in made)]
     for number in made:
@@ -115,9 +115,9 @@ def _distil(
         stages.end()
 
     def learn(bundle: Path) -> None:
-        theirs = over(config, config.distil.teacher).text
-        vectors = sources.vectors or (teachers[0] if made and theirs == config.text else None)
-        settings, own = student_step(config, sources, texts, posteriors, vectors)
+        theirs = over(config, _kind(config, 0)).text
+        vectors = begin.vectors or (teachers[0] if made and theirs == config.text else None)
+        settings, own = student_step(settled, begin, texts, posteriors, vectors)
         train(settings, own, bundle, resume=True, stages=Stages(), kind=kind)
 
     finish(folder / "student", _STUDENT, learn, stages)
@@ -131,12 +131,27 @@ def _title(number: int) -> str:
     return f"teacher {number + 1}"
 
 
+def _kind(config: Config, number: int) -> str:
+    """Return the preset, or TOML file, by which a teacher is trained."""
+    kinds = config.distil.teacher.split(",")
+    return kinds[number % len(kinds)].strip()
+
+
 def teaching_step(number: int, config: Config, sources: Sources, teachers: list[Path]) -> tuple[Config, Sources]:
-    """Return settings and files of the training of a teacher; all but the first use the vectors of the first."""
-    settings = over(config, config.distil.teacher)
-    settings = merge(settings, {"training": {"seed": config.training.seed + number}}, "distil.teachers")
-    own = dataclasses.replace(sources, start=None)  # whose network has the student's size
-    return settings, dataclasses.replace(own, vectors=teachers[0], extend=False) if number else own
+    """Return settings and files of the training of a teacher.
+
+    One of the general tagger's sizes begins with it, unless the settings say otherwise: it then knows other things than
+    those that learn from these texts alone, and it is what teachers do not share that they add. Of the others, those of
+    one kind use the vectors of the first.
+    """
+    kinds = [_kind(config, each) for each in range(number + 1)]
+    settings = over(config, kinds[number])
+    start = fitting(settings, NETWORK if config.training.start == "auto" else config.training.start)
+    own = {"training": {"seed": config.training.seed + number, "start": start}}
+    settings = merge(settings, own, "distil.teachers")
+    first = kinds.index(kinds[number])
+    alike = start == NEW and first < number
+    return settings, dataclasses.replace(sources, vectors=teachers[first]) if alike else sources
 
 
 def student_step(

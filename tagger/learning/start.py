@@ -92,10 +92,14 @@ def _decided(config: Config, pays: Callable[[], str]) -> str:
     require_fitting(config)
     if config.training.start != "auto":
         return config.training.start
-    best = pays()
-    if best == NEW or not bundles.is_bundle(GENERAL):
+    return fitting(config, pays())
+
+
+def fitting(config: Config, start: str) -> str:
+    """Return a start, a value of `training.start` but "auto", or what is nearest to it and fits the settings."""
+    if start == NEW or not bundles.is_bundle(GENERAL):
         return NEW
-    return next((start for start in (best, VECTORS) if not contradiction(config, start)), NEW)
+    return next((each for each in (start, VECTORS) if not contradiction(config, each)), NEW)
 
 
 def require_fitting(config: Config) -> None:
