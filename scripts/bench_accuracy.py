@@ -3,9 +3,12 @@
 `contest` is `tagger train --config contest` for 60 epochs, its vectors learnt from the training texts alone.
 `small`, `default` and `large` are `tagger train` with these presets and with vectors learnt once, before, by `tagger
 vectors` from the training texts of all corpora and the unlabelled texts, without any dev text; that takes two threads,
-so it is not repeatable to the bit, and its time is reported apart. (`large` has vectors of its own size.)
-`taught-small` and `taught-default` are `tagger distil`, whose teachers are the bundles of `default` of all seeds: these
-are kept beside the figures, made first if they are missing, and their time is not that of the student.
+so it is not repeatable to the bit, and its time is reported apart. (`large` has vectors of its own size.) `general` is
+`default` begun with the general tagger. With --large, `large` begins with that bundle instead: `scripts/make_general`
+keeps such ones as `trained.distil/teacher_1` and so on in the folder of its work.
+`taught-small` and `taught-default` are `tagger distil` with all unlabelled texts; their teachers are the bundles of
+`default`, `general` and `large` of the same seed. These are kept beside the figures, made first if they are missing,
+and their time is not that of the student.
 `crfsuite` is a CRF without a network: see bench_crf.py. It has no seed, so it runs once.
 
 Scores are entity precision, recall and F1 (strict: start, end and label), on dev. For `contest` and `default` they are
@@ -55,8 +58,9 @@ from benching import (
 )
 
 NAME = "bench_accuracy"
-PRESETS = ("contest", "small", "default", "large")
+PRESETS = {"contest": "contest", "small": "small", "default": "default", "general": "default", "large": "large"}
 TAUGHT = {"taught-small": "small", "taught-default": "default"}  # preset of the student
+TEACHERS = ("default", "general", "large")
 SYSTEMS = (*PRESETS, *TAUGHT, "crfsuite")
 SEEDS, FEWER_SEEDS = [1, 2, 3], {"msra": [1]}
 NO_SEED = None
@@ -79,6 +83,7 @@ def main() -> None:
     """Make the runs that are missing, and show all."""
     options = parse_arguments()
     settings = {"data": str(options.data.resolve()), "vectors": str(options.vectors.resolve())}
+    settings["large"] = str(options.large.resolve()) if options.large else ""
     figures = load_figures(options.out, {**settings, "epochs": options.epochs}, machine(*PACKAGES))
     rename_shares(figures["runs"])
     for corpus, system, seed in planned(options, figures["runs"]):
@@ -108,6 +113,7 @@ def parse_arguments() -> argparse.Namespace:
     add_seeds_option(parser, None, "1,2,3; for msra 1")
     about = "of default; learnt if absent (default: %(default)s)"
     parser.add_argument("--vectors", type=Path, default=vectors, metavar="DIR", help=about)
+    parser.add_argument("--large", type=Path, metavar="BUNDLE", help="what large begins with (default: nothing)")
     add_out_option(parser, "accuracy")
     add_again_option(parser)
     add_docs_option(parser)
@@ -181,8 +187,8 @@ def measure(options: argparse.Namespace, corpus: str, system: str, seed: int | N
     if seed is NO_SEED:
         scores, costs = measure_crfsuite(train, dev, folder)
     else:
-        bundle = teacher(options, corpus, seed) if system == "default" else folder / "bundle"
-        teachers = taught_by(options, corpus) if system in TAUGHT else []
+        bundle = kept(options, corpus, system, seed) if system in TEACHERS else folder / "bundle"
+        teachers = taught_by(options, corpus, seed) if system in TAUGHT else []
         costs = run_measured(training(options, corpus, system, seed, bundle, *teachers))
         scores = json.loads((bundle / "metrics.json").read_text("utf-8"))
         costs["size_mb"] = size_mb(bundle)
@@ -195,25 +201,30 @@ def training(options: argparse.Namespace, corpus: str, system: str, seed: int, o
     train, dev = (corpus_file(options.data, corpus, name) for name in ("train", "dev"))
     epochs = options.epochs or (60 if system == "contest" else None)
     more: list[object] = ["--force", *teachers, *(["--set", f"training.epochs={epochs}"] if epochs else [])]
-    if system == "large":
-        more += ["--unlabelled", *sorted((options.data.resolve() / "unlabelled").glob("*.gz"))]
+    unlabelled = ["--unlabelled", *sorted((options.data.resolve() / "unlabelled").glob("*.gz"))]
+    if system in TAUGHT:
+        more += [*unlabelled, "--set", "training.start=general"]
+    elif system == "general" or (system == "large" and options.large):
+        more += ["--start", options.large.resolve() if system == "large" else "general"]
+    elif system == "large":
+        more += unlabelled
     elif system != "contest":
         more += ["--set", f"vectors.pretrained={options.vectors.resolve()}"]
-    verb = "distil" if system in TAUGHT else "train"
-    return train_command(TAUGHT.get(system, system), train, dev, out, seed, *more, verb=verb)
+    preset, verb = (TAUGHT[system], "distil") if system in TAUGHT else (PRESETS[system], "train")
+    return train_command(preset, train, dev, out, seed, *more, verb=verb)
 
 
-def teacher(options: argparse.Namespace, corpus: str, seed: int) -> Path:
-    """Return where the bundle of `default` is kept."""
-    return options.out.resolve().parent / "teachers" / f"{corpus}-{seed}"
+def kept(options: argparse.Namespace, corpus: str, system: str, seed: int) -> Path:
+    """Return where the bundle of a teacher is kept."""
+    return options.out.resolve().parent / "teachers" / f"{corpus}-{system}-{seed}"
 
 
-def taught_by(options: argparse.Namespace, corpus: str) -> list[Path]:
-    """Return the teachers of a corpus's students, which are made if they are missing."""
-    teachers = {seed: teacher(options, corpus, seed) for seed in FEWER_SEEDS.get(corpus, SEEDS)}
-    for seed, bundle in teachers.items():
+def taught_by(options: argparse.Namespace, corpus: str, seed: int) -> list[Path]:
+    """Return the teachers of a student, which are made if they are missing."""
+    teachers = {system: kept(options, corpus, system, seed) for system in TEACHERS}
+    for system, bundle in teachers.items():
         if not bundle.is_dir():
-            run_measured(training(options, corpus, "default", seed, bundle))
+            run_measured(training(options, corpus, system, seed, bundle))
     return list(teachers.values())
 
 
