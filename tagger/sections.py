@@ -318,8 +318,11 @@ class DistilConfig:
     )
     weight: float = setting(1.0, "Weight of a text without labels, relative to a labelled one.", above=0)
     epochs: int | Literal["auto"] = setting(
-        "auto", "Passes of the student over its texts; auto for the same as `training.epochs`.", least=1
-    )
+        "auto",
+        "Passes of the student over its texts; auto for the same as `training.epochs`, or, if that is auto too, about "
+        "twelve million units in all, 6 to 24 passes.",
+        least=1,
+    )  # fmt: skip
     characters: int = setting(
         3_000_000,
         "Characters of unlabelled text that teachers tag at most, sampled evenly from all there is; 0 for no limit.",

@@ -22,6 +22,13 @@ def suited(kind, units, *settings):
     return suited(config.load("default", settings), kind, units, automatic_epochs)
 
 
+@pytest.mark.parametrize(("units", "epochs"), [(1, 24), (1_000_000, 12), (10**9, 6)])
+def test_a_student_goes_over_many_texts_fewer_times(units, epochs):
+    from tagger.learning.automatic import automatic_distillation
+
+    assert automatic_distillation(units) == epochs
+
+
 @pytest.mark.parametrize(("units", "epochs"), [(1, 24), (400_000, 16), (10**9, 12)])
 def test_the_recipe_of_a_processor_is_what_it_was(units, epochs):
     assert suited("processor", units) == {

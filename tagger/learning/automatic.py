@@ -77,6 +77,11 @@ def automatic_epochs(units: int) -> int:
     return passes_over(units, 6_400_000, least=12, most=24)
 
 
+def automatic_distillation(units: int) -> int:
+    """Return the number of passes of a student over texts of so many units, those without labels included."""
+    return passes_over(units, 12_000_000, least=6, most=24)
+
+
 def automatic_pretraining(units: int) -> int:
     """Return the number of passes of a pretraining over texts of so many units."""
     return passes_over(units, 12_000_000, least=1, most=20)

@@ -22,7 +22,7 @@ from tagger.learning.checks import check_corpora
 from tagger.learning.device import use_device
 from tagger.learning.posteriors import Ensemble, write_posteriors
 from tagger.learning.run import Sources, claim, clear, finish, read_record
-from tagger.learning.start import NETWORK, NEW, begun, fitting
+from tagger.learning.start import NETWORK, NEW, begun, fitting, paying
 from tagger.learning.training import train
 from tagger.learning.unlabelled import Disk, gather_unlabelled
 from tagger.pipeline import Tagger
@@ -90,7 +90,7 @@ def _distil(
     kind: str,
 ) -> dict[str, Any]:
     """Distil as `distil` does, in a folder that is locked."""
-    settled, begin = begun(config, sources, folder)  # of the student
+    settled, begin = begun(config, sources, folder, lambda: paying(sources.train))  # of the student
     made = range(0 if sources.teachers else config.distil.teachers)
     stages = Stages([_GATHERING, *map(_title, made), _TEACHING, _STUDENT])
     texts = folder / "texts.jsonl.gz" if sources.unlabelled else None

@@ -17,7 +17,7 @@ from tagger.config import Config
 from tagger.decode import Transitions
 from tagger.errors import TrainingError
 from tagger.files.outputs import check_writable, locked
-from tagger.learning.automatic import automatic_epochs, decide
+from tagger.learning.automatic import automatic_distillation, automatic_epochs, decide
 from tagger.learning.calibrating import calibrate, shows_contest
 from tagger.learning.checks import check_corpora
 from tagger.learning.device import matmul_dtype, memory_errors
@@ -98,6 +98,11 @@ def train(
 _IDS, _TRAINING, _CALIBRATION = "ids", "training", "calibration"  # stages
 
 
+def _passes(sources: Sources) -> Callable[[int], int]:
+    """Return what gives the number of passes, where that is left open."""
+    return automatic_distillation if sources.posteriors else automatic_epochs
+
+
 def _train(
     config: Config,
     scheme: TagScheme,
@@ -116,7 +121,7 @@ def _train(
     stages.begin(_IDS)
     store = training_store(run, sources, units, lookup, scheme, config.distil.share)
     stages.begin(_TRAINING)
-    config = decide(config, kind or device.kind, run.folder, lambda: int(store.lengths.sum()), automatic_epochs)
+    config = decide(config, kind or device.kind, run.folder, lambda: int(store.lengths.sum()), _passes(sources))
     replicas.agree()  # all is there that the others read
     say_expected(device, config)
     with memory_errors(device, config, run.folder):
@@ -151,7 +156,7 @@ def follow(config: Config, scheme: TagScheme, sources: Sources, folder: Path, re
     units = UnitMaker(config.text)
     lookup = make_lookup(run, config, sources, units)
     store = training_store(run, sources, units, lookup, scheme, config.distil.share)
-    config = decide(config, replicas.device.kind, folder, lambda: int(store.lengths.sum()), automatic_epochs)
+    config = decide(config, replicas.device.kind, folder, lambda: int(store.lengths.sum()), _passes(sources))
     with memory_errors(replicas.device, config, folder):
         state, step, batches = make_step(config, scheme, lookup, store, sources.start, replicas)
         checkpoint = run.load_checkpoint()
