@@ -59,7 +59,7 @@ from benching import (
 
 NAME = "bench_accuracy"
 PRESETS = {"contest": "contest", "small": "small", "default": "default", "general": "default", "large": "large"}
-TAUGHT = {"taught-small": "small", "taught-default": "default"}  # preset of the student
+TAUGHT = {"taught-small": ("small", "vectors"), "taught-default": ("default", "general")}  # the student: preset, start
 TEACHERS = ("default", "general", "large")
 SYSTEMS = (*PRESETS, *TAUGHT, "crfsuite")
 SEEDS, FEWER_SEEDS = [1, 2, 3], {"msra": [1]}
@@ -202,15 +202,17 @@ def training(options: argparse.Namespace, corpus: str, system: str, seed: int, o
     epochs = options.epochs or (60 if system == "contest" else None)
     more: list[object] = ["--force", *teachers, *(["--set", f"training.epochs={epochs}"] if epochs else [])]
     unlabelled = ["--unlabelled", *sorted((options.data.resolve() / "unlabelled").glob("*.gz"))]
+    starts = {"general": "general", "large": options.large and options.large.resolve()}
+    preset, verb = PRESETS.get(system, system), "train"
     if system in TAUGHT:
-        more += [*unlabelled, "--set", "training.start=general"]
-    elif system == "general" or (system == "large" and options.large):
-        more += ["--start", options.large.resolve() if system == "large" else "general"]
+        (preset, start), verb = TAUGHT[system], "distil"
+        more += [*unlabelled, "--set", f"training.start={start}"]
+    elif starts.get(system):
+        more += ["--start", starts[system]]
     elif system == "large":
         more += unlabelled
     elif system != "contest":
         more += ["--set", f"vectors.pretrained={options.vectors.resolve()}"]
-    preset, verb = (TAUGHT[system], "distil") if system in TAUGHT else (PRESETS[system], "train")
     return train_command(preset, train, dev, out, seed, *more, verb=verb)
 
 

@@ -269,6 +269,18 @@ def test_a_start_that_is_asked_for_is_that_of_all_teachers_that_it_fits(steps):
     assert fixed == ["new", "new", "new"]
 
 
+@pytest.mark.parametrize("kind", ["defalt", ""])
+def test_a_teacher_that_does_not_exist_is_an_error_before_any_is_trained(kind, small_corpus, tmp_path):
+    from tagger.learning.distillation import distil
+    from tagger.learning.run import Sources
+
+    settings = config.load("default", [f'distil.teacher="default,{kind}"'])
+    sources = Sources(small_corpus / "train.jsonl", small_corpus / "dev.jsonl")
+    with pytest.raises(ConfigError):
+        distil(settings, sources, tmp_path / "out")
+    assert not list((tmp_path / "out.distil").glob("teacher_*"))
+
+
 def test_a_student_has_characters_and_its_teachers_the_labels_of_its_corpus(small_corpus, tmp_path):
     from tagger.learning.distillation import distil
     from tagger.learning.run import Sources

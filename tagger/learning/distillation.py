@@ -91,16 +91,17 @@ def _distil(
 ) -> dict[str, Any]:
     """Distil as `distil` does, in a folder that is locked."""
     settled, begin = begun(config, sources, folder, lambda: paying(sources.train))  # of the student
-    made = range(0 if sources.teachers else config.distil.teachers)
+    kinds = _kinds(config)
+    made = range(0 if sources.teachers else len(kinds))
+    teachers = [*sources.teachers, *(folder / f"teacher_{number + 1}" for number in made)]
+    steps = [teaching_step(number, config, sources, teachers) for number in made]  # a fault in any shows at once
     stages = Stages([_GATHERING, *map(_title, made), _TEACHING, _STUDENT])
     texts = folder / "texts.jsonl.gz" if sources.unlabelled else None
     if texts and not texts.exists():
         stages.begin(_GATHERING)
-        disk = Disk(over(config, _kind(config, 0)), len(made) + 3, copies=4)
+        disk = Disk(over(config, kinds[0]), len(made) + 3, copies=4)
         gather_unlabelled(sources, config.distil.characters, config.training.seed, disk, texts)
-    teachers = [*sources.teachers, *(folder / f"teacher_{number + 1}" for number in made)]
-    for number in made:
-        step = teaching_step(number, config, sources, teachers)
+    for number, step in enumerate(steps):
 
         def run(bundle: Path, step: tuple[Config, Sources] = step) -> None:
             train(*step, bundle, resume=True, stages=Stages(), kind=kind)
@@ -115,8 +116,7 @@ def _distil(
         stages.end()
 
     def learn(bundle: Path) -> None:
-        theirs = over(config, _kind(config, 0)).text
-        vectors = begin.vectors or (teachers[0] if made and theirs == config.text else None)
+        vectors = begin.vectors or (teachers[0] if steps and steps[0][0].text == config.text else None)
         settings, own = student_step(settled, begin, texts, posteriors, vectors)
         train(settings, own, bundle, resume=True, stages=Stages(), kind=kind)
 
@@ -131,10 +131,10 @@ def _title(number: int) -> str:
     return f"teacher {number + 1}"
 
 
-def _kind(config: Config, number: int) -> str:
-    """Return the preset, or TOML file, by which a teacher is trained."""
-    kinds = config.distil.teacher.split(",")
-    return kinds[number % len(kinds)].strip()
+def _kinds(config: Config) -> list[str]:
+    """Return the preset, or TOML file, by which each teacher is trained."""
+    kinds = itertools.cycle(config.distil.teacher.split(","))
+    return [kind.strip() for kind in itertools.islice(kinds, config.distil.teachers)]
 
 
 def teaching_step(number: int, config: Config, sources: Sources, teachers: list[Path]) -> tuple[Config, Sources]:
@@ -144,7 +144,7 @@ def teaching_step(number: int, config: Config, sources: Sources, teachers: list[
     those that learn from these texts alone, and it is what teachers do not share that they add. Of the others, those of
     one kind use the vectors of the first.
     """
-    kinds = [_kind(config, each) for each in range(number + 1)]
+    kinds = _kinds(config)
     settings = over(config, kinds[number])
     start = fitting(settings, NETWORK if config.training.start == "auto" else config.training.start)
     own = {"training": {"seed": config.training.seed + number, "start": start}}
