@@ -99,7 +99,8 @@ def _distil(
     texts = folder / "texts.jsonl.gz" if sources.unlabelled else None
     if texts and not texts.exists():
         stages.begin(_GATHERING)
-        disk = Disk(over(config, kinds[0]), len(made) + 3, copies=4)
+        largest = over(config, kinds[0]) if steps else settled
+        disk = Disk(largest, len(made) + 3, copies=4)
         gather_unlabelled(sources, config.distil.characters, config.training.seed, disk, texts)
     for number, step in enumerate(steps):
 
@@ -110,7 +111,7 @@ def _distil(
     posteriors = folder / "posteriors"
     if not (folder / "student").exists():
         stages.begin(_TEACHING)
-        ensemble = Ensemble([Tagger.load(path) for path in teachers], TagScheme(labels), config.distil.temperature)
+        ensemble = Ensemble([Tagger.load(path, "int8") for path in teachers], TagScheme(labels), config.distil.temperature)
         documents = itertools.chain.from_iterable(corpus.read(path) for path in (sources.train, texts) if path)
         write_posteriors(ensemble, bar(documents, desc="teaching", unit=" texts"), posteriors)
         stages.end()
