@@ -317,6 +317,14 @@ class DistilConfig:
         1.0, "Scores of teachers are divided by it: above 1, what they think less probable counts more.", above=0
     )
     weight: float = setting(1.0, "Weight of a text without labels, relative to a labelled one.", above=0)
+    dropout: float = setting(
+        0.0,
+        "Share that a student of unlabelled texts keeps of `model.dropout`, `model.output_dropout` and "
+        "`batches.word_dropout`: what is believed of many texts is not learnt by heart. Without such texts, all is "
+        "kept.",
+        least=0,
+        most=1,
+    )
     epochs: int | Literal["auto"] = setting(
         "auto",
         "Passes of the student over its texts; auto for the same as `training.epochs`, or, if that is auto too, about "

@@ -111,7 +111,8 @@ def _distil(
     posteriors = folder / "posteriors"
     if not (folder / "student").exists():
         stages.begin(_TEACHING)
-        ensemble = Ensemble([Tagger.load(path, "int8") for path in teachers], TagScheme(labels), config.distil.temperature)
+        taggers = [Tagger.load(path, "int8") for path in teachers]
+        ensemble = Ensemble(taggers, TagScheme(labels), config.distil.temperature)
         documents = itertools.chain.from_iterable(corpus.read(path) for path in (sources.train, texts) if path)
         write_posteriors(ensemble, bar(documents, desc="teaching", unit=" texts"), posteriors)
         stages.end()
@@ -155,6 +156,15 @@ def teaching_step(number: int, config: Config, sources: Sources, teachers: list[
     return settings, dataclasses.replace(sources, vectors=teachers[first]) if alike else sources
 
 
+def _less_dropout(config: Config) -> dict[str, dict[str, float]]:
+    """Return the dropout of a student of unlabelled texts, as settings by section."""
+    share, model = config.distil.dropout, config.model
+    return {
+        "model": {"dropout": share * model.dropout, "output_dropout": share * model.output_dropout},
+        "batches": {"word_dropout": share * config.batches.word_dropout},
+    }
+
+
 def student_step(
     config: Config, sources: Sources, texts: Path | None, posteriors: Path, vectors: Path | None
 ) -> tuple[Config, Sources]:
@@ -169,6 +179,8 @@ def student_step(
     """
     if config.distil.epochs != "auto":
         config = merge(config, {"training": {"epochs": config.distil.epochs}}, "distil.epochs")
+    if texts:
+        config = merge(config, _less_dropout(config), "distil.dropout")
     own = dataclasses.replace(
         sources, predicted=texts, weight=config.distil.weight, posteriors=posteriors, vectors=vectors, teachers=()
     )
