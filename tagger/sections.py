@@ -318,10 +318,10 @@ class DistilConfig:
     )
     weight: float = setting(1.0, "Weight of a text without labels, relative to a labelled one.", above=0)
     dropout: float = setting(
-        0.0,
+        1.0,
         "Share that a student of unlabelled texts keeps of `model.dropout`, `model.output_dropout` and "
-        "`batches.word_dropout`: what is believed of many texts is not learnt by heart. Without such texts, all is "
-        "kept.",
+        "`batches.word_dropout`; without such texts, all is kept. The preset `small` has 0: so small a network does "
+        "not learn by heart what is believed of many texts.",
         least=0,
         most=1,
     )

@@ -281,19 +281,19 @@ def test_a_teacher_that_does_not_exist_is_an_error_before_any_is_trained(kind, s
     assert not list((tmp_path / "out.distil").glob("teacher_*"))
 
 
-@pytest.mark.parametrize(("texts", "share", "expected"), [(True, 0.0, 0.0), (True, 0.5, 0.5), (False, 0.0, 1.0)])
-def test_a_student_of_unlabelled_texts_has_less_dropout(texts, share, expected, tmp_path):
+@pytest.mark.parametrize(("preset", "texts", "share"), [("small", 1, 0.0), ("small", 0, 1.0), ("default", 1, 1.0)])
+def test_a_small_student_of_unlabelled_texts_has_no_dropout(preset, texts, share, tmp_path):
     from tagger.learning.distillation import student_step
     from tagger.learning.run import Sources
 
-    given = config.load("default", [f"distil.dropout={share}", "distil.epochs=4"])
+    given = config.load(preset, ["distil.epochs=4"])
     sources = Sources(tmp_path / "train.jsonl", tmp_path / "dev.jsonl")
     own, _ = student_step(given, sources, tmp_path / "texts" if texts else None, tmp_path / "posteriors", None)
     assert own.training.epochs == 4
     for section, name in (("model", "dropout"), ("model", "output_dropout"), ("batches", "word_dropout")):
         whole, kept = (getattr(getattr(each, section), name) for each in (given, own))
         assert whole > 0
-        assert kept == expected * whole
+        assert kept == share * whole
 
 
 def test_a_student_has_characters_and_its_teachers_the_labels_of_its_corpus(small_corpus, tmp_path):
