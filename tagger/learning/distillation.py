@@ -91,16 +91,14 @@ def _distil(
 ) -> dict[str, Any]:
     """Distil as `distil` does, in a folder that is locked."""
     settled, begin = begun(config, sources, folder, lambda: paying(sources.train))  # of the student
-    kinds = _kinds(config)
-    made = range(0 if sources.teachers else len(kinds))
+    made = range(0 if sources.teachers else config.distil.teachers)
     teachers = [*sources.teachers, *(folder / f"teacher_{number + 1}" for number in made)]
     steps = [teaching_step(number, config, sources, teachers) for number in made]  # a fault in any shows at once
     stages = Stages([_GATHERING, *map(_title, made), _TEACHING, _STUDENT])
     texts = folder / "texts.jsonl.gz" if sources.unlabelled else None
     if texts and not texts.exists():
         stages.begin(_GATHERING)
-        largest = over(config, kinds[0]) if steps else settled
-        disk = Disk(largest, len(made) + 3, copies=4)
+        disk = Disk(steps[0][0] if steps else settled, len(made) + 3, copies=4)
         gather_unlabelled(sources, config.distil.characters, config.training.seed, disk, texts)
     for number, step in enumerate(steps):
 
