@@ -318,10 +318,9 @@ class DistilConfig:
     )
     weight: float = setting(1.0, "Weight of a text without labels, relative to a labelled one.", above=0)
     dropout: float = setting(
-        1.0,
-        "Share that a student of unlabelled texts keeps of `model.dropout`, `model.output_dropout` and "
-        "`batches.word_dropout`; without such texts, all is kept. The preset `small` has 0: so small a network does "
-        "not learn by heart what is believed of many texts.",
+        0.5,
+        "Share that a student of more than the labelled texts keeps of `model.dropout`, `model.output_dropout` and "
+        "`batches.word_dropout`: so much text is not learnt by heart. The preset `small` has 0.3.",
         least=0,
         most=1,
     )
@@ -334,6 +333,12 @@ class DistilConfig:
     characters: int = setting(
         3_000_000,
         "Characters of unlabelled text that teachers tag at most, sampled evenly from all there is; 0 for no limit.",
+        least=0,
+    )
+    exchanged: int = setting(
+        600_000,
+        "Characters of labelled texts, their entities exchanged for others of their label, that teachers tag beside "
+        "the unlabelled ones; each text comes four times at most. 0 for none.",
         least=0,
     )
 

@@ -3,7 +3,8 @@
 import pytest
 
 from tagger.documents import Document, Span
-from tagger.learning.replacement import Replacer, mentions_of
+from tagger.formats import native
+from tagger.learning.replacement import COPIES, Replacer, exchanged_texts, mentions_of
 
 TEXT = "李明在北京大学见到李明的老师王芳。"
 DOCUMENT = Document(TEXT, (Span(0, 2, "PER"), Span(3, 7, "ORG"), Span(9, 11, "PER"), Span(14, 16, "PER")))
@@ -39,3 +40,29 @@ def test_the_seed_decides():
     outcomes = [[Replacer(MENTIONS, 0.5, seed)(DOCUMENT) for _ in range(2)] for seed in (1, 1, 2, 3, 4)]
     assert outcomes[0] == outcomes[1]
     assert len({documents[0].text for documents in outcomes}) > 1
+
+
+@pytest.fixture
+def labelled(tmp_path):
+    """A corpus of a hundred texts, each with a name, and of one without entities."""
+    names = [f"{family}{given}" for family in "李王张赵陈孙周吴郑冯" for given in "明芳伟敏建红强磊洋勇"]
+    lines = [native.to_native(f"{name}来了。", [Span(0, 2, "PER")]) for name in names]
+    path = tmp_path / "train.jsonl"
+    path.write_text("".join(f"{line}\n" for line in [*lines, native.to_native("没有人来。", ())]), "utf-8")
+    return path
+
+
+def test_texts_of_a_corpus_come_with_other_names_of_it(labelled):
+    texts = list(exchanged_texts(labelled, COPIES, 1))
+    assert len(texts) == COPIES * 100
+    names = [text.removesuffix("来了。") for text in texts]
+    own = [f"{family}{given}" for family in "李王张赵陈孙周吴郑冯" for given in "明芳伟敏建红强磊洋勇"]
+    assert set(names) <= set(own)
+    changed = sum(name != before for name, before in zip(names, own * COPIES, strict=True))
+    assert 240 < changed < 320  # seven of ten
+
+
+def test_fewer_copies_are_an_even_share_of_the_texts(labelled):
+    texts = list(exchanged_texts(labelled, 0.5, 1))
+    assert 30 < len(texts) < 70
+    assert texts == list(exchanged_texts(labelled, 0.5, 1)) != list(exchanged_texts(labelled, 0.5, 2))

@@ -246,6 +246,30 @@ def test_gathering_is_a_stream(gathered):
     assert peaks[1] < 1.2 * peaks[0]
 
 
+def test_labelled_texts_with_other_entities_come_before_what_is_unlabelled(tmp_path, capsys):
+    from tagger.learning.unlabelled import Disk, gather_unlabelled
+
+    names, more, out = ("李明", "王芳", "张伟", "赵敏", "陈建"), tmp_path / "more.txt", tmp_path / "texts.jsonl.gz"
+
+    def gather(text, *unlabelled):
+        train = tmp_path / "train.jsonl"
+        labelled = [(text.format(place), name) for place, name in enumerate(names)]
+        lines = [native.to_native(f"{name}{rest}", [Span(0, 2, "PER")]) for rest, name in labelled]
+        train.write_text("".join(f"{line}\n" for line in lines), "utf-8")
+        sources, disk = Sources(train, train, unlabelled), Disk.of_rounds(config.load())
+        gather_unlabelled(sources, 0, 1, disk, out, exchanged=1000)
+        return [document.text for document in corpus.read(out)], [f"{name}{rest}" for rest, name in labelled]
+
+    more.write_text("没有人来。\n", "utf-8")
+    (*exchanged, last), labelled = gather("坐在第{}排。", more)
+    assert last == "没有人来。"
+    assert len(exchanged) == len(set(exchanged)) >= 5
+    assert not set(exchanged) & set(labelled)
+    assert {text[2:] for text in exchanged} == {text[2:] for text in labelled}
+    assert gather("来了。") == ([], [f"{name}来了。" for name in names])  # any name in any place is labelled already
+    assert "exchanged: 0 labelled texts" in capsys.readouterr().err
+
+
 def test_no_text_to_tag_is_an_error(gathered):
     with pytest.raises(TrainingError, match=r"more\.txt: no text that is not labelled already"):
         gathered(["已标注的", " "])

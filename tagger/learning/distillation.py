@@ -2,8 +2,8 @@
 
 A student of the teachers' probabilities is better than one of the annotation alone (Hinton et al., 2015; for tag paths:
 Wang et al., 2020, Structure-Level Knowledge Distillation for Multilingual Sequence Labeling). The folder `OUT.distil`
-holds `texts.jsonl.gz`, the unlabelled texts that are taught; `teacher_N`, the teachers, where none are given;
-`posteriors`, what they believe of all texts; and `student`, its bundle.
+holds `texts.jsonl.gz`, the texts that are taught beside the labelled ones; `teacher_N`, the teachers, where none are
+given; `posteriors`, what they believe of all texts; and `student`, its bundle.
 """
 
 import dataclasses
@@ -95,11 +95,12 @@ def _distil(
     teachers = [*sources.teachers, *(folder / f"teacher_{number + 1}" for number in made)]
     steps = [teaching_step(number, config, sources, teachers) for number in made]  # a fault in any shows at once
     stages = Stages([_GATHERING, *map(_title, made), _TEACHING, _STUDENT])
-    texts = folder / "texts.jsonl.gz" if sources.unlabelled else None
+    texts = folder / "texts.jsonl.gz" if sources.unlabelled or config.distil.exchanged else None
     if texts and not texts.exists():
         stages.begin(_GATHERING)
         disk = Disk(steps[0][0] if steps else settled, len(made) + 3, copies=4)
-        gather_unlabelled(sources, config.distil.characters, config.training.seed, disk, texts)
+        given = config.distil
+        gather_unlabelled(sources, given.characters, config.training.seed, disk, texts, given.exchanged)
     for number, step in enumerate(steps):
 
         def run(bundle: Path, step: tuple[Config, Sources] = step) -> None:
@@ -155,7 +156,7 @@ def teaching_step(number: int, config: Config, sources: Sources, teachers: list[
 
 
 def _less_dropout(config: Config) -> dict[str, dict[str, float]]:
-    """Return the dropout of a student of unlabelled texts, as settings by section."""
+    """Return the dropout of a student of more than the labelled texts, as settings by section."""
     share, model = config.distil.dropout, config.model
     return {
         "model": {"dropout": share * model.dropout, "output_dropout": share * model.output_dropout},
@@ -171,7 +172,7 @@ def student_step(
     Args:
         config: All settings.
         sources: Of the run.
-        texts: The unlabelled texts that are taught, if there are any.
+        texts: Those that are taught beside the labelled ones, if there are any.
         posteriors: What the teachers believe.
         vectors: The teacher whose vectors the student uses, as far as its settings go; None to learn its own.
     """

@@ -5,10 +5,16 @@ What surrounds a name is then learnt apart from the names of the corpus, so that
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from random import Random
 
+from tagger import corpus
 from tagger.documents import Document, Span
+
+COPIES = 4  # of a text, at most, each with other entities
+
+_SHARE = 0.7  # of the entities in a copy that are exchanged
 
 _FEW = 4  # mentions of one kind, below which another kind is drawn from
 
@@ -20,6 +26,23 @@ def mentions_of(documents: Iterable[Document]) -> dict[str, list[str]]:
         for start, end, label in document.entities:
             found[label][document.text[start:end]] = None
     return {label: list(mentions) for label, mentions in found.items()}
+
+
+def exchanged_texts(path: Path, copies: float, seed: int) -> Iterator[str]:
+    """Yield the texts of a labelled corpus, some of their entities exchanged for others of it; some come out unchanged.
+
+    Args:
+        path: The corpus; it is streamed.
+        copies: How often a text with entities comes on average, with others each time; up to `COPIES`.
+        seed: Decides what comes out, together with the corpus.
+    """
+    mentions = mentions_of(corpus.read(path))
+    random = Random(seed)
+    for number in range(COPIES):
+        replacer = Replacer(mentions, _SHARE, COPIES * seed + number)
+        for document in corpus.read(path):
+            if document.entities and random.random() < copies / COPIES:
+                yield replacer(document).text
 
 
 class Replacer:

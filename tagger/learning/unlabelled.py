@@ -13,6 +13,7 @@ from tagger.documents import Document, Notes
 from tagger.errors import TrainingError
 from tagger.files.outputs import open_output
 from tagger.formats import native
+from tagger.learning.replacement import COPIES, exchanged_texts
 from tagger.learning.run import Sources
 from tagger.learning.tables import corpus_texts
 from tagger.lookup import CHARACTER_COLUMNS, WORD_COLUMNS
@@ -76,7 +77,7 @@ class Disk:
         return left + max(for_vectors, for_ids), left
 
 
-def gather_unlabelled(sources: Sources, characters: int, seed: int, disk: Disk, out: Path) -> None:
+def gather_unlabelled(sources: Sources, characters: int, seed: int, disk: Disk, out: Path, exchanged: int = 0) -> None:
     """Write the unlabelled texts that are to be tagged: each once, and none that is blank or labelled.
 
     If there are more than wanted, an even random share is taken. Long texts are cut into pieces.
@@ -87,28 +88,42 @@ def gather_unlabelled(sources: Sources, characters: int, seed: int, disk: Disk, 
         seed: Of the random share.
         disk: What the run needs; so much must be free.
         out: File to write, in the folder of the run.
+        exchanged: Characters of labelled texts with exchanged entities that are taken before the others, at most.
 
     Raises:
-        TrainingError: If there is no such text, or too little disk.
+        TrainingError: If there is no such text in files that are named, or too little disk.
     """
     labelled = TextSize.of(corpus_texts([sources.train]))
     unlabelled = TextSize.of(bar(corpus_texts(sources.unlabelled), desc="reading", unit=" texts"))
     taken = min(characters or unlabelled.characters, unlabelled.characters)
-    say(f"unlabelled: {unlabelled.texts:,} texts, {unlabelled.characters:,} characters; at most {taken:,} are tagged")
-    check_disk(out.parent, *disk.use(labelled.characters, unlabelled.characters, taken))
+    exchanged = min(exchanged, COPIES * labelled.characters)
+    if sources.unlabelled:
+        size = f"{unlabelled.texts:,} texts, {unlabelled.characters:,} characters"
+        say(f"unlabelled: {size}; at most {taken:,} are tagged")
+    check_disk(out.parent, *disk.use(labelled.characters, unlabelled.characters, taken + exchanged))
     share = taken / max(unlabelled.characters, 1)
     rng = random.Random(seed)
     seen = set(map(_hash, corpus_texts([sources.train])))
-    count = 0
+
     with document_writer(out) as write:
-        for text in corpus_texts(sources.unlabelled):
-            if rng.random() >= share or not text.strip() or (key := _hash(text)) in seen:
-                continue
-            seen.add(key)
-            for start, end in pieces(text):
-                write(Document(text[start:end]))
-            count += 1
-        if not count:
+
+        def add(texts: Iterable[str]) -> int:
+            """Write what is new, and return the number of texts written."""
+            count = 0
+            for text in texts:
+                if not text.strip() or (key := _hash(text)) in seen:
+                    continue
+                seen.add(key)
+                for start, end in pieces(text):
+                    write(Document(text[start:end]))
+                count += 1
+            return count
+
+        if exchanged:
+            count = add(exchanged_texts(sources.train, exchanged / labelled.characters, seed))
+            say(f"exchanged: {count:,} labelled texts with other entities of their labels are tagged, too")
+        some = (text for text in corpus_texts(sources.unlabelled) if rng.random() < share)
+        if not add(some) and sources.unlabelled:
             names = ", ".join(map(str, sources.unlabelled))
             raise TrainingError(f"{names}: no text that is not labelled already; give other texts with --unlabelled")
 
