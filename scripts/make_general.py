@@ -227,8 +227,9 @@ def train(data: Path, work: Path, seed: int, teachers: int) -> Path:
     settings = [part for setting in (*SETTINGS, f"vectors.pretrained={vectors}") for part in ("--set", setting)]
     sources = ("--train", "train.jsonl", "--dev", "dev.jsonl", "--out", "trained", "--seed", seed, "--config", CONFIG)
     if teachers:
-        made = ("--set", f"distil.teachers={teachers}", "--set", "distil.teacher=large")
-        run(work, "distil", *sources, *settings, "--unlabelled", "taught.jsonl.gz", *made, "--resume")
+        made = (f"distil.teachers={teachers}", "distil.teacher=large", "distil.dropout=1.0", "distil.exchanged=0")
+        options = [part for setting in made for part in ("--set", setting)]
+        run(work, "distil", *sources, *settings, "--unlabelled", "taught.jsonl.gz", *options, "--resume")
     else:
         run(work, "train", *sources, *settings, "--resume")
     return work / "trained"

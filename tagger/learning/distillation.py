@@ -77,7 +77,7 @@ def _require_labels(teacher: Path, labels: tuple[str, ...], train: Path) -> None
         )
 
 
-_GATHERING, _TEACHING, _STUDENT = "unlabelled texts", "what the teachers believe", "student"  # stages
+_GATHERING, _TEACHING, _STUDENT = "further texts", "what the teachers believe", "student"  # stages
 
 
 def _distil(
