@@ -120,7 +120,8 @@ def gather_unlabelled(sources: Sources, characters: int, seed: int, disk: Disk, 
             return count
 
         if exchanged:
-            count = add(exchanged_texts(sources.train, exchanged / labelled.characters, seed))
+            copies = exchanged_texts(sources.train, exchanged / labelled.characters, seed)
+            count = add(bar(copies, desc="exchanging", unit=" texts"))
             say(f"exchanged: {count:,} labelled texts with other entities of their labels are tagged, too")
         some = (text for text in corpus_texts(sources.unlabelled) if rng.random() < share)
         if not add(some) and sources.unlabelled:
