@@ -224,12 +224,12 @@ def train(data: Path, work: Path, seed: int, teachers: int) -> Path:
     if (work / "trained").exists():
         return work / "trained"
     vectors = learn_vectors(data, work, seed, "large" if teachers else CONFIG)
-    settings = [part for setting in (*SETTINGS, f"vectors.pretrained={vectors}") for part in ("--set", setting)]
+    taught = (f"distil.teachers={teachers}", "distil.teacher=large", "distil.dropout=1.0", "distil.exchanged=0")
+    chosen = (*SETTINGS, f"vectors.pretrained={vectors}", *(taught if teachers else ()))
+    settings = [part for setting in chosen for part in ("--set", setting)]
     sources = ("--train", "train.jsonl", "--dev", "dev.jsonl", "--out", "trained", "--seed", seed, "--config", CONFIG)
     if teachers:
-        made = (f"distil.teachers={teachers}", "distil.teacher=large", "distil.dropout=1.0", "distil.exchanged=0")
-        options = [part for setting in made for part in ("--set", setting)]
-        run(work, "distil", *sources, *settings, "--unlabelled", "taught.jsonl.gz", *options, "--resume")
+        run(work, "distil", *sources, *settings, "--unlabelled", "taught.jsonl.gz", "--resume")
     else:
         run(work, "train", *sources, *settings, "--resume")
     return work / "trained"

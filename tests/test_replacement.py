@@ -12,6 +12,7 @@ MENTIONS = {
     "PER": ["张伟国", "赵敏", "陈建", "孙红", "玛丽·居里"],
     "ORG": ["清华大学", "南开大学", "复旦大学", "同济大学", "新华社", "红十字会"],
 }
+NAMES = [f"{family}{given}" for family in "李王张赵陈孙周吴郑冯" for given in "明芳伟敏建红强磊洋勇"]
 
 
 def mentions(document):
@@ -45,8 +46,7 @@ def test_the_seed_decides():
 @pytest.fixture
 def labelled(tmp_path):
     """A corpus of a hundred texts, each with a name, and of one without entities."""
-    names = [f"{family}{given}" for family in "李王张赵陈孙周吴郑冯" for given in "明芳伟敏建红强磊洋勇"]
-    lines = [native.to_native(f"{name}来了。", [Span(0, 2, "PER")]) for name in names]
+    lines = [native.to_native(f"{name}来了。", [Span(0, 2, "PER")]) for name in NAMES]
     path = tmp_path / "train.jsonl"
     path.write_text("".join(f"{line}\n" for line in [*lines, native.to_native("没有人来。", ())]), "utf-8")
     return path
@@ -56,9 +56,8 @@ def test_texts_of_a_corpus_come_with_other_names_of_it(labelled):
     texts = list(exchanged_texts(labelled, COPIES, 1))
     assert len(texts) == COPIES * 100
     names = [text.removesuffix("来了。") for text in texts]
-    own = [f"{family}{given}" for family in "李王张赵陈孙周吴郑冯" for given in "明芳伟敏建红强磊洋勇"]
-    assert set(names) <= set(own)
-    changed = sum(name != before for name, before in zip(names, own * COPIES, strict=True))
+    assert set(names) <= set(NAMES)
+    changed = sum(name != before for name, before in zip(names, NAMES * COPIES, strict=True))
     assert 240 < changed < 320  # seven of ten
 
 
