@@ -199,6 +199,8 @@ def test_bad_records_stop_or_are_skipped_or_replaced(predict, tmp_path):
     assert [(fault["place"].rpartition("/")[2], fault["raw"]) for fault in faults] == [
         ("a.jsonl:2 (id 2)", json.dumps(BAD[1])), ("a.jsonl:3", "{nothing"),
     ]  # fmt: skip
+    assert predict("--text", TEXT, "--out", "o.jsonl", "--force")[0] == 0
+    assert sorted(os.listdir()) == ["a.jsonl", "o.jsonl"]  # what could not be read went with the output before
 
 
 @pytest.mark.parametrize("name", ["a.txt", "a.jsonl", "a.csv"])

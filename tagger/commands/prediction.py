@@ -80,6 +80,8 @@ def _predict(options: argparse.Namespace, paths: list[str]) -> None:
         done = "left out" if options.errors == "skip" else "replaced"
         where = f": see {errors_path(options.out)}" if options.out and not _is_stream(options.out) else ""
         print(f"tagger: could not be read and {done} ({run.faults:,}){where}", file=sys.stderr)
+    elif options.out and options.force:
+        errors_path(options.out).unlink(missing_ok=True)  # of the output that was replaced
     report_cut_mentions(tagger)
 
 
