@@ -59,7 +59,7 @@ from benching import (
 
 NAME = "bench_accuracy"
 PRESETS = {"contest": "contest", "small": "small", "default": "default", "general": "default", "large": "large"}
-TAUGHT = {"taught-small": ("small", "vectors"), "taught-default": ("default", "general")}  # the student: preset, start
+TAUGHT = {"taught-small": ("small", "vectors"), "taught-default": ("default", "auto")}  # the student: preset, start
 TEACHERS = ("default", "general", "large")
 SYSTEMS = (*PRESETS, *TAUGHT, "crfsuite")
 SEEDS, FEWER_SEEDS = [1, 2, 3], {"msra": [1]}
