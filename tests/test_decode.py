@@ -224,8 +224,9 @@ def test_a_text_with_large_scores_leaves_those_beside_it_alone():
     alone = lattice(own, lengths, transitions)
     assert (alone.forward.dtype, both.forward.dtype) == (np.float32, np.float64)  # summed in double precision
     for row in range(len(lengths)):
-        np.testing.assert_allclose(both.marginals(row), alone.marginals(row), atol=1e-7)
-    assert (both.total[: len(lengths)] == alone.total).all()
+        np.testing.assert_allclose(both.marginals(row), alone.marginals(row), rtol=1e-6, atol=1e-7)
+    # On some processors, as those without AVX-512, matrix products are rounded otherwise in other shapes.
+    np.testing.assert_allclose(both.total[: len(lengths)], alone.total, rtol=1e-6)
 
 
 def test_log_softmax_is_normal_and_keeps_differences():
