@@ -219,14 +219,16 @@ def test_large_scores_over_long_texts_stay_finite(make, sign):
 def test_a_text_with_large_scores_leaves_those_beside_it_alone():
     scores, lengths, transitions = case(9, 1, longest=20, texts=30)
     own = flat(scores, lengths)
-    beside = np.concatenate([own, *large("random", 1, 300)])
-    both = lattice(beside, np.append(lengths, [300, 300]), transitions)
-    alone = lattice(own, lengths, transitions)
+    rest = large("random", 1, 300)
+    # Beside calm texts of the same lengths: how a matrix product is rounded may depend on its shape.
+    both, alone = (
+        lattice(np.concatenate([own, *others]), np.append(lengths, [300, 300]), transitions)
+        for others in (rest, rest / 50)
+    )
     assert (alone.forward.dtype, both.forward.dtype) == (np.float32, np.float64)  # summed in double precision
     for row in range(len(lengths)):
-        np.testing.assert_allclose(both.marginals(row), alone.marginals(row), rtol=1e-6, atol=1e-7)
-    # On some processors, as those without AVX-512, matrix products are rounded otherwise in other shapes.
-    np.testing.assert_allclose(both.total[: len(lengths)], alone.total, rtol=1e-6)
+        np.testing.assert_allclose(both.marginals(row), alone.marginals(row), atol=1e-7)
+    assert (both.total[: len(lengths)] == alone.total[: len(lengths)]).all()
 
 
 def test_log_softmax_is_normal_and_keeps_differences():
