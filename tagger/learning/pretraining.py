@@ -225,7 +225,7 @@ def train_step(state: TrainingState, lookup: Lookup, matmul_dtype: tf.DType = tf
     model = state.model
     characters_spec, masked_spec = tf.TensorSpec((None, None), tf.int32), tf.TensorSpec((None, None), tf.bool)
 
-    @tf.function(input_signature=(input_signature(model.tagger, lookup), characters_spec, masked_spec))
+    @tf.function(input_signature=(input_signature(model.tagger, lookup), characters_spec, masked_spec), autograph=False)
     def step(inputs: dict[str, tf.Tensor], characters: tf.Tensor, masked: tf.Tensor) -> tf.Tensor:
         chosen = tf.transpose(masked)  # (T, B)
         gold = tf.boolean_mask(tf.transpose(characters), chosen)  # (N,)

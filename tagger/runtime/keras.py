@@ -31,7 +31,7 @@ class KerasRuntime:
         }
         if self._sends_vectors:
             specs["vectors"] = tf.TensorSpec((None, None, lookup.dimensions), tf.float32)
-        self._call = tf.function(lambda inputs: model(inputs, training=False), input_signature=[specs])
+        self._call = tf.function(lambda inputs: model(inputs, training=False), input_signature=[specs], autograph=False)
 
     @classmethod
     def load(cls, bundle: Bundle, workers: int) -> "KerasRuntime":
