@@ -14,6 +14,10 @@ import tensorflow as tf
 from tagger.lstm import cudnn_fault
 from tagger.progress import say_once
 
+# `tf.function` of a network as it stands: none of its Python statements depends on tensors, and to convert its source
+# for those that might (autograph) takes half as long as tracing it.
+traced = functools.partial(tf.function, autograph=False)
+
 
 @dataclass(frozen=True)
 class Execution:

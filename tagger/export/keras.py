@@ -55,6 +55,7 @@ def _served(bundle: Bundle, model: Any, texts: int | None = None) -> Any:
     """
     import tensorflow as tf
 
+    from tagger.execution import traced
     from tagger.model import FrozenVectors
 
     lookup = bundle.lookup
@@ -63,7 +64,7 @@ def _served(bundle: Bundle, model: Any, texts: int | None = None) -> Any:
     weights = [[tf.constant(variable) for variable in group] for group in variables]
 
     class Served(tf.Module):
-        @tf.function(
+        @traced(
             input_signature=[
                 tf.TensorSpec((texts, None, lookup.columns), tf.int32, "ids"),
                 tf.TensorSpec((texts,), tf.int32, "lengths"),

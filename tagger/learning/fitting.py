@@ -15,6 +15,7 @@ from tagger import onnx_graph
 from tagger.batches import Batches, Store, ahead
 from tagger.config import Config
 from tagger.errors import TrainingError
+from tagger.execution import traced
 from tagger.lookup import Lookup
 from tagger.progress import bar as progress_bar
 from tagger.sections import TrainingConfig
@@ -114,7 +115,7 @@ class TrainingState:
         self._waiting = [tf.Variable(tf.zeros(weight.shape)) for weight in self.weights] if accumulate > 1 else []
         self._batches = tf.Variable(0, dtype=tf.int64)
         accumulated = [*self._waiting, self._batches] if accumulate > 1 else []
-        self._compiled = tf.function(self._change, jit_compile=True) if compiled else None
+        self._compiled = traced(self._change, jit_compile=True) if compiled else None
         self._variables = [*model.variables, *optimizer.variables, *self.averages, self.step, *accumulated]
 
     def apply_gradients(self, gradients: Sequence[Any]) -> None:

@@ -21,6 +21,7 @@ from tagger.calibration import Calibration
 from tagger.config import Config
 from tagger.decode import Transitions
 from tagger.errors import ConfigError
+from tagger.execution import traced
 from tagger.files.outputs import check_writable, locked
 from tagger.learning.automatic import automatic_pretraining, decide
 from tagger.learning.device import matmul_dtype, memory_errors, use_device
@@ -225,7 +226,7 @@ def train_step(state: TrainingState, lookup: Lookup, matmul_dtype: tf.DType = tf
     model = state.model
     characters_spec, masked_spec = tf.TensorSpec((None, None), tf.int32), tf.TensorSpec((None, None), tf.bool)
 
-    @tf.function(input_signature=(input_signature(model.tagger, lookup), characters_spec, masked_spec), autograph=False)
+    @traced(input_signature=(input_signature(model.tagger, lookup), characters_spec, masked_spec))
     def step(inputs: dict[str, tf.Tensor], characters: tf.Tensor, masked: tf.Tensor) -> tf.Tensor:
         chosen = tf.transpose(masked)  # (T, B)
         gold = tf.boolean_mask(tf.transpose(characters), chosen)  # (N,)

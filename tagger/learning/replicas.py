@@ -17,6 +17,7 @@ import tensorflow as tf
 
 from tagger.batches import BatchT, BatchT_co, Numbers, Store
 from tagger.errors import TrainingError
+from tagger.execution import traced
 from tagger.learning.device import PROCESSOR, Device, use_cards, use_device
 from tagger.learning.workers import ALONE, Workers, workers_here
 from tagger.progress import say
@@ -55,16 +56,14 @@ class Replicas:
     def step(self, one: Callable[..., tf.Tensor], signature: Sequence[Any]) -> Callable[..., tf.Tensor]:
         """Return a compiled function that makes a step on every replica, given a batch for each of this process.
 
-        It is traced as it stands: converting the source of what it calls (autograph) would take half as long again.
-
         Args:
             one: Makes the step of a replica of a batch, and returns what is the same on all.
             signature: Shapes and dtypes of the parts of a batch.
         """
         if self.count == 1:
-            return tf.function(one, input_signature=signature, autograph=False)
+            return traced(one, input_signature=signature)
 
-        @tf.function(input_signature=[tuple(signature)] * self.here, autograph=False)
+        @traced(input_signature=[tuple(signature)] * self.here)
         def step(*batches: Any) -> tf.Tensor:
             def replica() -> tf.Tensor:
                 number = tf.get_static_value(tf.distribute.get_replica_context().replica_id_in_sync_group)

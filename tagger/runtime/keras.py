@@ -24,6 +24,8 @@ class KerasRuntime:
     def __init__(self, model: Any, lookup: Lookup) -> None:
         import tensorflow as tf
 
+        from tagger.execution import traced
+
         self._lookup, self._process, self._sends_vectors = lookup, os.getpid(), model.frozen is None
         specs = {
             "ids": tf.TensorSpec((None, None, lookup.columns), tf.int32),
@@ -31,7 +33,7 @@ class KerasRuntime:
         }
         if self._sends_vectors:
             specs["vectors"] = tf.TensorSpec((None, None, lookup.dimensions), tf.float32)
-        self._call = tf.function(lambda inputs: model(inputs, training=False), input_signature=[specs], autograph=False)
+        self._call = traced(lambda inputs: model(inputs, training=False), input_signature=[specs])
 
     @classmethod
     def load(cls, bundle: Bundle, workers: int) -> "KerasRuntime":
