@@ -95,7 +95,7 @@ def make_steps(options: argparse.Namespace) -> None:
         run_folder = RunFolder(Path(own, "run"), config, sources, resume=False)
         scheme, units = TagScheme(check_corpora(sources.train, sources.dev)), UnitMaker(config.text)
         lookup = make_lookup(run_folder, config, sources, units)
-        store = training_store(run_folder, sources, units, lookup, scheme)
+        store = training_store(run_folder, sources, units, lookup, scheme, config)
         units_here = int(store.lengths.sum())
         config = decide(config, replicas.device.kind, run_folder.folder, lambda: units_here, automatic_epochs)
         state, step, batches = make_step(config, scheme, lookup, store, None, replicas)

@@ -99,7 +99,7 @@ def prepared(options: argparse.Namespace, folder: Path) -> tuple[Any, ...]:
     kind = device.use_device(config.training).kind
     scheme, units = TagScheme(check_corpora(train, dev)), UnitMaker(config.text)
     lookup = preparation.make_lookup(run, config, sources, units)
-    store = preparation.training_store(run, sources, units, lookup, scheme)
+    store = preparation.training_store(run, sources, units, lookup, scheme, config)
     texts_units = int(store.lengths.sum())
     config = automatic.decide(config, kind, run.folder, lambda: texts_units, automatic.automatic_epochs)
     model = fresh_model(config, scheme, lookup)

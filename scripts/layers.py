@@ -84,6 +84,7 @@ LAYERS = (
     "learning.memory",
     "learning.induction",
     "learning.tables",
+    "learning.lists",
     "learning.posteriors",
     "learning.calibrating",
     "learning.preparation",

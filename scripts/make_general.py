@@ -80,7 +80,7 @@ HELD_OUT = 10  # one of so many own sentences is kept apart
 
 # The preset, whose sizes are those of what starts from the general tagger; and settings that differ from it: tables
 # that fit into 8 MB together with the network, and no start from the general tagger that is there already.
-CONFIG, SETTINGS = "default", ("vectors.limit=18000", "training.start=new")
+CONFIG, SETTINGS = "default", ("vectors.limit=18000", "training.start=new", "training.lists=false")
 
 # Organisations are few. With all labels exchanged, they were found more often, and people and places less often.
 EXCHANGED, SHARE = "ORG", 0.7  # the label, and of its entities those that are exchanged

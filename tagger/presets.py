@@ -38,7 +38,7 @@ PRESETS: Mapping[str, Preset] = {
         },
         "training": {
             "start": "new", "epochs": 200, "learning_rate": 0.001, "schedule": "constant", "clip_norm": 0.0,
-            "ema_momentum": 0.0, "patience": 0,
+            "ema_momentum": 0.0, "patience": 0, "lists": False,
         },
         "decode": {"transitions": "contest", "score": "mean", "calibrate": False},
     }),

@@ -190,6 +190,11 @@ class TrainingConfig:
         "none; auto for what suits the size of the batches.",
         least=0, below=1,
     )  # fmt: skip
+    lists: bool = setting(
+        True,
+        "Whether a labelled text with a list, three or more entities of one label with the same signs between them, is "
+        "learnt a second time without these signs: as 张三李四王五, too.",
+    )
     metric: Literal["f1", "top1", "contest"] = setting(
         "f1",
         "Score on dev that picks the best epoch, and in `tagger transfer` the best round: entity F1, how often the "

@@ -17,6 +17,7 @@ from tagger.documents import Document, Span
 from tagger.errors import ConfigError, TrainingError
 from tagger.groups import grouped
 from tagger.learning.posteriors import Ensemble, read_posteriors, write_posteriors
+from tagger.learning.preparation import lists_of
 from tagger.sections import TextConfig
 from tagger.tags import TagScheme, UnitSpan
 from tagger.text import UnitMaker
@@ -208,7 +209,8 @@ def test_teachers_are_made_and_teach_a_student(finished, small_corpus, capsys):
     kept = finished.with_name("out.distil")
     assert [bundles.read_settings(kept / f"teacher_{n}").training.seed for n in (1, 2)] == [1, 2]
     assert weights(kept / "teacher_1") != weights(kept / "teacher_2")
-    texts = [*corpus.read(small_corpus / "train.jsonl"), *corpus.read(kept / "texts.jsonl.gz")]
+    train = small_corpus / "train.jsonl"
+    texts = [*corpus.read(train), *lists_of(train, config.load()), *corpus.read(kept / "texts.jsonl.gz")]
     assert len(texts) > 300
     for document, found in zip(texts, read_posteriors(kept / "posteriors"), strict=True):
         assert len(np.unique(found["unit"])) == len(document.text)

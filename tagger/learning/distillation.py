@@ -21,6 +21,7 @@ from tagger.learning.automatic import kept_kind
 from tagger.learning.checks import check_corpora
 from tagger.learning.device import use_device
 from tagger.learning.posteriors import Ensemble, write_posteriors
+from tagger.learning.preparation import lists_of
 from tagger.learning.run import Sources, claim, clear, finish, read_record
 from tagger.learning.start import NETWORK, NEW, begun, fitting, paying
 from tagger.learning.training import train
@@ -112,7 +113,9 @@ def _distil(
         stages.begin(_TEACHING)
         taggers = [Tagger.load(path, "int8") for path in teachers]
         ensemble = Ensemble(taggers, TagScheme(labels), config.distil.temperature)
-        documents = itertools.chain.from_iterable(corpus.read(path) for path in (sources.train, texts) if path)
+        documents = itertools.chain(
+            corpus.read(sources.train), lists_of(sources.train, config), corpus.read(texts) if texts else ()
+        )
         write_posteriors(ensemble, bar(documents, desc="teaching", unit=" texts"), posteriors)
         stages.end()
 

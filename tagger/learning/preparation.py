@@ -20,6 +20,7 @@ from tagger.documents import Document, Notes
 from tagger.errors import TrainingError
 from tagger.files.outputs import atomic_folder, write_json
 from tagger.groups import grouped
+from tagger.learning.lists import lists_without_signs
 from tagger.learning.posteriors import read_posteriors
 from tagger.learning.run import RunFolder, Sources, TextSources
 from tagger.learning.tables import corpus_texts, vector_tables
@@ -59,13 +60,12 @@ class Taught:
 
 
 def training_store(
-    run: RunFolder, sources: Sources, units: UnitMaker, lookup: Lookup, scheme: TagScheme, share: float = 1.0
+    run: RunFolder, sources: Sources, units: UnitMaker, lookup: Lookup, scheme: TagScheme, config: Config
 ) -> Store:
-    """Return the ids and tags of the training corpus, followed by those of the predicted texts.
+    """Return the ids and tags of the training corpus, of its lists, and of the predicted texts, in this order.
 
     Args:
-        run, sources, units, lookup, scheme: Of the training.
-        share: Of the teachers in what is learnt of a labelled text, where there are posteriors.
+        run, sources, units, lookup, scheme, config: Of the training.
 
     Raises:
         CorpusError: If a line of a file is not in order.
@@ -75,8 +75,11 @@ def training_store(
     if not run.holds(_STORE):
         report, notes = Alignment(), Notes()
         with _new_store(folder, lookup, report) as writer:
+            share = config.distil.share
             taught = Taught(read_posteriors(sources.posteriors), share) if sources.posteriors else None
             fill_store(writer, corpus.read(sources.train, notes=notes), units, lookup, scheme, report, taught=taught)
+            lists = lists_of(sources.train, config)
+            fill_store(writer, lists, units, lookup, scheme, Alignment(), taught=taught)
             if sources.predicted:
                 predicted = corpus.read(sources.predicted)
                 taught = taught and Taught(taught.edges, 1.0)
@@ -91,6 +94,11 @@ def training_store(
                 f"represented by these units; for examples run: tagger inspect {sources.train}"
             )
     return _open_store(folder, sources.train)
+
+
+def lists_of(train: Path, config: Config) -> Iterator[Document]:
+    """Return the texts with lists of a labelled corpus, without the signs in these, if the settings ask for them."""
+    return lists_without_signs(corpus.read(train)) if config.training.lists else iter(())
 
 
 def text_store(run: RunFolder, files: Sequence[Path], units: UnitMaker, lookup: Lookup) -> Store:

@@ -119,7 +119,7 @@ def _train(
     units = UnitMaker(config.text)
     lookup = make_lookup(run, config, sources, units, stages)
     stages.begin(_IDS)
-    store = training_store(run, sources, units, lookup, scheme, config.distil.share)
+    store = training_store(run, sources, units, lookup, scheme, config)
     stages.begin(_TRAINING)
     config = decide(config, kind or device.kind, run.folder, lambda: int(store.lengths.sum()), _passes(sources))
     replicas.agree()  # all is there that the others read
@@ -155,7 +155,7 @@ def follow(config: Config, scheme: TagScheme, sources: Sources, folder: Path, re
     config, sources = begun(config, sources, folder)
     units = UnitMaker(config.text)
     lookup = make_lookup(run, config, sources, units)
-    store = training_store(run, sources, units, lookup, scheme, config.distil.share)
+    store = training_store(run, sources, units, lookup, scheme, config)
     config = decide(config, replicas.device.kind, folder, lambda: int(store.lengths.sum()), _passes(sources))
     with memory_errors(replicas.device, config, folder):
         state, step, batches = make_step(config, scheme, lookup, store, sources.start, replicas)
