@@ -165,7 +165,7 @@ class TrainingConfig:
         "auto",
         "What a training begins with where no bundle is given: new vectors and a new network; the general tagger's "
         "vectors, with more for the words that they lack; or its network, too (general). auto for what pays, by the "
-        "number of labelled characters and by the settings: see `tagger help how-it-works`.",
+        "number of labelled characters, their labels and the settings: see `tagger help how-it-works`.",
     )
     epochs: int | Literal["auto"] = setting(
         "auto",

@@ -99,10 +99,12 @@ def test_the_option_stands_for_the_setting():
     assert parsed("--start", "a", "--start", "new")["start"] is None
 
 
-def test_many_labelled_texts_begin_anew(tmp_path, monkeypatch):
-    assert start.paying(SAMPLE / "train.jsonl") == NETWORK
+def test_many_labelled_texts_begin_anew_unless_they_have_the_general_labels(monkeypatch):
+    assert start.paying(SAMPLE / "train.jsonl", ["CORE"]) == NETWORK
     monkeypatch.setattr(start, "PAYS", 1000)
-    assert start.paying(SAMPLE / "train.jsonl") == NEW
+    for labels in (["CORE"], ["PER", "LOC"], ["PER", "LOC", "ORG", "GPE"]):
+        assert start.paying(SAMPLE / "train.jsonl", labels) == NEW
+    assert start.paying(SAMPLE / "train.jsonl", ["PER", "LOC", "ORG"]) == NETWORK
 
 
 def test_contest_never_asks_what_pays(tmp_path):

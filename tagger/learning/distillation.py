@@ -91,7 +91,7 @@ def _distil(
     kind: str,
 ) -> dict[str, Any]:
     """Distil as `distil` does, in a folder that is locked."""
-    settled, begin = begun(config, sources, folder, lambda: paying(sources.train))  # of the student
+    settled, begin = begun(config, sources, folder, lambda: paying(sources.train, labels))  # of the student
     made = range(0 if sources.teachers else config.distil.teachers)
     teachers = [*sources.teachers, *(folder / f"teacher_{number + 1}" for number in made)]
     steps = [teaching_step(number, config, sources, teachers) for number in made]  # a fault in any shows at once

@@ -6,7 +6,7 @@ It is decided once, when the run begins, and kept in the run's folder.
 import dataclasses
 import itertools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -25,7 +25,7 @@ Files = TypeVar("Files", Sources, TextSources)
 
 NEW, VECTORS, NETWORK = "new", "vectors", "general"  # values of `training.start`
 
-PAYS = 400_000  # characters of labelled text, up to which the general tagger is the better start
+PAYS = 400_000  # characters of labelled text, up to which the general tagger is the better start for other labels
 
 _ABOUT = {
     NEW: "new vectors and a new network",
@@ -81,8 +81,13 @@ def _with(sources: Files, start: str) -> Files:
     return dataclasses.replace(sources, vectors=GENERAL, start=GENERAL if start == NETWORK else None, extend=True)
 
 
-def paying(train: Path) -> str:
-    """Return what a training of these labelled texts had best begin with: the general tagger, unless they are many."""
+def paying(train: Path, labels: Sequence[str]) -> str:
+    """Return what a training of these labelled texts had best begin with: the general tagger, unless they are many.
+
+    It is also the better start of however many texts that have its own labels.
+    """
+    if bundles.is_bundle(GENERAL) and set(labels) == set(bundles.load(GENERAL).scheme.labels):
+        return NETWORK
     sizes = itertools.accumulate(len(document.text) for document in corpus.read(train))
     return NEW if any(size > PAYS for size in sizes) else NETWORK
 

@@ -90,7 +90,7 @@ def train(
             return {}
         with locked(folder, "training"):
             run = RunFolder(folder, config, sources, resume)
-            config, sources = begun(config, sources, folder, lambda: paying(sources.train))
+            config, sources = begun(config, sources, folder, lambda: paying(sources.train, scheme.labels))
             stages = stages or Stages([*table_stages(config, sources), _IDS, _TRAINING, _CALIBRATION])
             return _train(config, scheme, sources, out, run, replace, stages, replicas, kind)
 
