@@ -32,7 +32,7 @@ def bare(document):
     return list(lists_without_signs([document]))
 
 
-@pytest.mark.parametrize("between", ["、", " ", "\u3000", "、 ", "／", "，", "\n"])
+@pytest.mark.parametrize("between", ["、", " ", "\u3000", "、 ", "／", "，", "\n", "》《"])
 def test_a_list_loses_its_signs(between):
     found = bare(made("到会的有", *people(between), "、记者等，", ("北京", "LOC"), "也有人来。"))
     assert found == [made("到会的有", *people(""), "、记者等，", ("北京", "LOC"), "也有人来。")]
@@ -46,6 +46,9 @@ def test_a_list_loses_its_signs(between):
         people("和"),
         people("...")[:5],
         people("1"),
+        people("_"),
+        [("3", "NUM"), "、", ("5", "NUM"), "、", ("8", "NUM")],
+        [("甲骨文", "ORG"), "、", ("IBM", "ORG"), "、", ("谷歌", "ORG")],
         [("张伟", "PER"), "、", ("李秀英", "PER"), "，", ("王芳", "PER")],
         [("张伟", "PER"), "、", ("北京", "LOC"), "、", ("王芳", "PER")],
         [("张伟", "PER"), "、李秀英、", ("王芳", "PER"), "、", ("赵敏", "PER")],

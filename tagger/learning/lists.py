@@ -4,6 +4,7 @@ Notices and tables come so once their spaces or line breaks are lost: 张三李�
 a network that has seen only 张三、李四、王五 finds few of the names.
 """
 
+import re
 from collections.abc import Iterable, Iterator
 from itertools import pairwise
 
@@ -11,14 +12,15 @@ from tagger.documents import Document, Span
 
 _LEAST = 3  # entities of a list
 
-_SIGNS = 2  # characters between two of them, at most
+# Two of them from the last character of one to the first of the other, and the one or two signs between.
+_DIVIDED = re.compile(r"[\u3400-\u9fff\W](\W{1,2})[\u3400-\u9fff\W]")
 
 
 def lists_without_signs(documents: Iterable[Document]) -> Iterator[Document]:
     """Yield the documents that hold lists, without the signs or spaces in these.
 
-    A list is three or more entities of one label with the same signs between them. Partly labelled documents are left
-    out.
+    A list is three or more entities of one label with the same signs between them, and no digits or foreign letters on
+    either side of these: 3、5、8 is not 358. Partly labelled documents are left out.
     """
     for document in documents:
         signs = [] if document.unlabelled else list(_signs(document))
@@ -29,16 +31,15 @@ def lists_without_signs(documents: Iterable[Document]) -> Iterator[Document]:
 def _signs(document: Document) -> Iterator[tuple[int, int]]:
     """Yield where the signs between the entities of lists stand, in order."""
     found: list[tuple[int, int]] = []  # between the entities of what may be a list
-    kind = ("", "")  # its signs and its label
+    kind = None  # its label and its signs
     for one, other in pairwise(document.entities):
-        place = one.end, other.start
-        between = document.text[slice(*place)]
-        if (between, other.label) != kind or one.label != other.label:
+        match = _DIVIDED.fullmatch(document.text, one.end - 1, other.start + 1)
+        own = (one.label, match[1]) if match and one.label == other.label else None
+        if own != kind:
             yield from found if len(found) >= _LEAST - 1 else ()
-            divides = one.label == other.label and 0 < len(between) <= _SIGNS and not any(map(str.isalnum, between))
-            found, kind = [], (between, other.label) if divides else ("", "")
-        if kind[0]:
-            found.append(place)
+            found, kind = [], own
+        if own:
+            found.append((one.end, other.start))
     yield from found if len(found) >= _LEAST - 1 else ()
 
 
