@@ -57,7 +57,8 @@ class Sources:
         unlabelled: More text to learn the vectors from.
         predicted: Texts labelled by a teacher, added to the labelled ones.
         weight: Weight of a predicted text in the loss; that of a labelled one is 1.
-        posteriors: Folder of what teachers believe of the labelled and the predicted texts, in this order.
+        posteriors: Folder of what teachers believe of the labelled texts, of their lists and of the predicted texts, in
+            this order.
         vectors: Bundle whose vectors are used instead of new ones.
         start: Bundle whose network is trained further instead of a new one; its vectors are those of `vectors`.
         extend: Whether words of the texts that these vectors lack get some.
