@@ -260,7 +260,7 @@ def load(path: Path | str) -> Bundle:
             raise BundleError(f"{folder}: {name} is damaged (its SHA-256 differs); copy the bundle again")
     try:
         config = read_config((folder / "config.toml").read_text("utf-8"), manifest["format"])
-        scheme = TagScheme(tuple((folder / "labels.txt").read_text("utf-8").splitlines()))
+        scheme = TagScheme(_labels(folder))
         rows = np.load(folder / "transitions.npy", allow_pickle=False)
         tables = load_tables(folder, config.text.unit)
         lookup = Lookup(tables, Lexicon.load(folder, tables[-1].vocabulary) if config.has_lexicon else None)
@@ -305,6 +305,23 @@ def read_settings(path: Path) -> Config:
         return read_config((path / "config.toml").read_text("utf-8"), manifest["format"])
     except (OSError, ValueError, ConfigError) as error:
         raise BundleError(f"{path}: {error}") from error
+
+
+def read_labels(path: Path) -> tuple[str, ...]:
+    """Return the labels of a bundle, without loading the rest of it.
+
+    Raises:
+        BundleError: If it is no bundle that can be loaded.
+    """
+    _read_manifest(path)
+    try:
+        return _labels(path)
+    except (OSError, ValueError) as error:
+        raise BundleError(f"{path}: {error}") from error
+
+
+def _labels(folder: Path) -> tuple[str, ...]:
+    return tuple((folder / "labels.txt").read_text("utf-8").splitlines())
 
 
 def digest(path: Path) -> str:

@@ -7,7 +7,7 @@ a network that has seen only 张三、李四、王五 finds few of the names.
 import re
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
-from itertools import accumulate, pairwise
+from itertools import accumulate, groupby, pairwise
 
 from tagger.documents import Document, Span
 
@@ -31,17 +31,16 @@ def lists_without_signs(documents: Iterable[Document]) -> Iterator[Document]:
 
 def _signs(document: Document) -> Iterator[tuple[int, int]]:
     """Yield where the signs between the entities of lists stand, in order."""
-    found: list[tuple[int, int]] = []  # between the entities of what may be a list
-    kind = None  # its label and its signs
-    for one, other in pairwise(document.entities):
-        match = _DIVIDED.fullmatch(document.text, one.end - 1, other.start + 1)
-        own = (one.label, match[1]) if match and one.label == other.label else None
-        if own != kind:
-            yield from found if len(found) >= _LEAST - 1 else ()
-            found, kind = [], own
-        if own:
-            found.append((one.end, other.start))
-    yield from found if len(found) >= _LEAST - 1 else ()
+    for kind, neighbours in groupby(pairwise(document.entities), lambda pair: _kind(document.text, *pair)):
+        places = [(one.end, other.start) for one, other in neighbours]
+        if kind and len(places) >= _LEAST - 1:
+            yield from places
+
+
+def _kind(text: str, one: Span, other: Span) -> tuple[str, str] | None:
+    """Return label and signs of the list that two neighbours may belong to, or None."""
+    divided = _DIVIDED.fullmatch(text, one.end - 1, other.start + 1)
+    return (one.label, divided[1]) if divided and one.label == other.label else None
 
 
 def _without(document: Document, places: list[tuple[int, int]]) -> Document:

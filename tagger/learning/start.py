@@ -86,7 +86,7 @@ def paying(train: Path, labels: Sequence[str]) -> str:
 
     It is also the better start of however many texts that have its own labels.
     """
-    if bundles.is_bundle(GENERAL) and set(labels) == set(bundles.load(GENERAL).scheme.labels):
+    if bundles.is_bundle(GENERAL) and set(labels) == set(bundles.read_labels(GENERAL)):
         return NETWORK
     sizes = itertools.accumulate(len(document.text) for document in corpus.read(train))
     return NEW if any(size > PAYS for size in sizes) else NETWORK
